@@ -1,0 +1,220 @@
+//! The rules a state must keep before it may be made durable, and after it was decoded.
+//!
+//! ```text
+//!   frames          1 ..= MAX_FRAMES
+//!     locals        indices strictly ascending, below MAX_LOCALS
+//!     operands      at most MAX_OPERANDS
+//!   globals         indices strictly ascending
+//!   tables          indices strictly ascending, entries all funcref or all externref
+//!   memories        indices strictly ascending, at most MAX_MEMORY_PAGES each
+//!   dropped_*       strictly ascending
+//!   wasi            at most MAX_WASI_LEN bytes
+//! ```
+//!
+//! One place holds them: [`State::decode`] calls [`State::check`] on what it has read.
+
+use crate::{State, Value};
+
+/// Bytes an encoded state may have.
+pub const MAX_STATE_LEN: usize = 1 << 30;
+/// Frames a state may have. A wasm stack of 1 GiB holds fewer.
+pub const MAX_FRAMES: usize = 1 << 24;
+/// Locals a function may have: the limit engines agreed on for WebAssembly on the web.
+pub const MAX_LOCALS: u32 = 50_000;
+/// Operands a frame may hold.
+pub const MAX_OPERANDS: usize = 1 << 20;
+/// Globals a module may have: the limit engines agreed on.
+pub const MAX_GLOBALS: u32 = 1_000_000;
+/// Tables a module may have: the limit engines agreed on.
+pub const MAX_TABLES: u32 = 100_000;
+/// Entries of all tables together: six times what engines agreed on for one.
+pub const MAX_TABLE_ENTRIES: usize = 1 << 26;
+/// Memories a module may have; engines agreed on 100.
+pub const MAX_MEMORIES: u32 = 1_000;
+/// Pages of 64 KiB one memory may have: a full 64-bit address space.
+pub const MAX_MEMORY_PAGES: u64 = 1 << 48;
+/// Data or element segments a module may have.
+pub const MAX_SEGMENTS: u32 = 10_000_000;
+/// Bytes of the WASI section.
+pub const MAX_WASI_LEN: usize = 1 << 28;
+
+/// A part of a state, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum What {
+    /// The frames.
+    Frames,
+    /// A frame's locals.
+    Locals,
+    /// A frame's operands.
+    Operands,
+    /// The globals.
+    Globals,
+    /// The tables.
+    Tables,
+    /// The entries of the tables.
+    TableEntries,
+    /// The memories.
+    Memories,
+    /// A memory's pages.
+    MemoryPages,
+    /// The dropped data segments.
+    DroppedData,
+    /// The dropped element segments.
+    DroppedElems,
+    /// The WASI section.
+    Wasi,
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            What::Frames => "frames",
+            What::Locals => "locals of a frame",
+            What::Operands => "operands of a frame",
+            What::Globals => "globals",
+            What::Tables => "tables",
+            What::TableEntries => "table entries",
+            What::Memories => "memories",
+            What::MemoryPages => "pages of a memory",
+            What::DroppedData => "dropped data segments",
+            What::DroppedElems => "dropped element segments",
+            What::Wasi => "bytes of WASI state",
+        })
+    }
+}
+
+/// A rule of the state that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidState {
+    /// There is no frame to go on from.
+    #[error("the state has no frames")]
+    NoFrames,
+    /// More than this version of the format can carry.
+    #[error("the state has {count} {what}; at most {limit} can be carried")]
+    TooMany {
+        /// Of what.
+        what: What,
+        /// How many there are; for things named by index, the index plus one.
+        count: u64,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// Indices are not strictly ascending.
+    #[error("the {what} are not in strictly ascending order at index {index}")]
+    Order {
+        /// Of what.
+        what: What,
+        /// The index that is not greater than the one before it.
+        index: u32,
+    },
+    /// A table holds something other than references of one kind.
+    #[error("table {table} holds a value at {entry} that is not of the table's reference type")]
+    TableEntry {
+        /// The table's index.
+        table: u32,
+        /// The entry's index.
+        entry: usize,
+    },
+}
+
+fn count(what: What, count: usize, limit: usize) -> Result<(), InvalidState> {
+    if count > limit {
+        return Err(InvalidState::TooMany {
+            what,
+            count: count as u64,
+            limit: limit as u64,
+        });
+    }
+    Ok(())
+}
+
+/// Strictly ascending and below `limit`; so the count is bounded too.
+fn ascending(
+    what: What,
+    limit: u32,
+    indices: impl Iterator<Item = u32>,
+) -> Result<(), InvalidState> {
+    let mut least = 0u64;
+    for index in indices {
+        if u64::from(index) < least {
+            return Err(InvalidState::Order { what, index });
+        }
+        if index >= limit {
+            let count = u64::from(index) + 1;
+            return Err(InvalidState::TooMany {
+                what,
+                count,
+                limit: u64::from(limit),
+            });
+        }
+        least = u64::from(index) + 1;
+    }
+    Ok(())
+}
+
+impl State {
+    /// Checks that the state can be carried: whatever passes is decoded again from its encoding.
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn check(&self) -> Result<(), InvalidState> {
+        if self.frames.is_empty() {
+            return Err(InvalidState::NoFrames);
+        }
+        count(What::Frames, self.frames.len(), MAX_FRAMES)?;
+        for frame in &self.frames {
+            ascending(What::Locals, MAX_LOCALS, frame.locals.iter().map(|l| l.0))?;
+            count(What::Operands, frame.operands.len(), MAX_OPERANDS)?;
+        }
+        ascending(What::Globals, MAX_GLOBALS, self.globals.iter().map(|g| g.0))?;
+        ascending(
+            What::Tables,
+            MAX_TABLES,
+            self.tables.iter().map(|t| t.index),
+        )?;
+        let mut entries = 0usize;
+        for table in &self.tables {
+            entries = entries.saturating_add(table.entries.len());
+            count(What::TableEntries, entries, MAX_TABLE_ENTRIES)?;
+            let externs = matches!(table.entries.first(), Some(Value::ExternRefNull));
+            let wrong = table.entries.iter().position(|entry| match entry {
+                Value::FuncRef(_) => externs,
+                Value::ExternRefNull => !externs,
+                _ => true,
+            });
+            if let Some(entry) = wrong {
+                return Err(InvalidState::TableEntry {
+                    table: table.index,
+                    entry,
+                });
+            }
+        }
+        ascending(
+            What::Memories,
+            MAX_MEMORIES,
+            self.memories.iter().map(|m| m.index),
+        )?;
+        for memory in &self.memories {
+            if memory.pages > MAX_MEMORY_PAGES {
+                return Err(InvalidState::TooMany {
+                    what: What::MemoryPages,
+                    count: memory.pages,
+                    limit: MAX_MEMORY_PAGES,
+                });
+            }
+        }
+        ascending(
+            What::DroppedData,
+            MAX_SEGMENTS,
+            self.dropped_data.iter().copied(),
+        )?;
+        ascending(
+            What::DroppedElems,
+            MAX_SEGMENTS,
+            self.dropped_elems.iter().copied(),
+        )?;
+        count(What::Wasi, self.wasi.len(), MAX_WASI_LEN)
+    }
+}

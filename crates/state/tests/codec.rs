@@ -1,0 +1,278 @@
+//! The codec against arbitrary states, arbitrary bytes, and every flipped bit.
+
+use dormouse_state::{DecodeError, Frame, InvalidState, Memory, Site, State, Table, Value, What};
+use proptest::prelude::*;
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<u32>().prop_map(Value::I32),
+        any::<u64>().prop_map(Value::I64),
+        any::<u32>().prop_map(Value::F32),
+        any::<u64>().prop_map(Value::F64),
+        any::<u128>().prop_map(Value::V128),
+        any::<Option<u32>>().prop_map(Value::FuncRef),
+        Just(Value::ExternRefNull),
+    ]
+}
+
+fn entries() -> impl Strategy<Value = Vec<Value>> {
+    prop_oneof![
+        prop::collection::vec(any::<Option<u32>>().prop_map(Value::FuncRef), 0..20),
+        prop::collection::vec(Just(Value::ExternRefNull), 0..20),
+    ]
+}
+
+fn indexed(limit: u32) -> impl Strategy<Value = Vec<(u32, Value)>> {
+    prop::collection::btree_map(0..limit, value(), 0..8).prop_map(|m| m.into_iter().collect())
+}
+
+fn dropped() -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::btree_set(0..10_000_000u32, 0..8).prop_map(|s| s.into_iter().collect())
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    let operands = prop::collection::vec(value(), 0..6);
+    (any::<u32>(), any::<u32>(), indexed(50_000), operands).prop_map(
+        |(func, offset, locals, operands)| Frame {
+            site: Site { func, offset },
+            locals,
+            operands,
+        },
+    )
+}
+
+prop_compose! {
+    fn state()(
+        module_digest in any::<[u8; 32]>(),
+        frames in prop::collection::vec(frame(), 1..8),
+        globals in indexed(1_000_000),
+        tables in prop::collection::btree_map(0..100_000u32, entries(), 0..4),
+        memories in prop::collection::btree_map(0..1_000u32, 0..=1u64 << 48, 0..4),
+        dropped_data in dropped(),
+        dropped_elems in dropped(),
+        wasi in prop::collection::vec(any::<u8>(), 0..100),
+    ) -> State {
+        State {
+            module_digest,
+            frames,
+            globals,
+            tables: tables.into_iter().map(|(index, entries)| Table { index, entries }).collect(),
+            memories: memories.into_iter().map(|(index, pages)| Memory { index, pages }).collect(),
+            dropped_data,
+            dropped_elems,
+            wasi,
+        }
+    }
+}
+
+fn small() -> State {
+    State {
+        module_digest: [7; 32],
+        frames: vec![Frame {
+            site: Site {
+                func: 1,
+                offset: 300,
+            },
+            locals: vec![(0, Value::I32(1)), (2, Value::FuncRef(Some(5)))],
+            operands: vec![Value::V128(1 << 100)],
+        }],
+        globals: vec![(0, Value::I64(3)), (1, Value::F32(4))],
+        tables: vec![Table {
+            index: 0,
+            entries: vec![Value::FuncRef(None); 3],
+        }],
+        memories: vec![
+            Memory {
+                index: 0,
+                pages: 17,
+            },
+            Memory {
+                index: 1,
+                pages: 1 << 40,
+            },
+        ],
+        dropped_data: vec![1, 5],
+        dropped_elems: vec![0],
+        wasi: b"wasi".to_vec(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn round_trip(state in state()) {
+        state.check().unwrap();
+        let bytes = state.encode();
+        let back = State::decode(&bytes).unwrap();
+        prop_assert_eq!(&back, &state);
+        prop_assert_eq!(back.encode(), bytes);
+    }
+
+    #[test]
+    fn arbitrary_bytes(tail in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = State::decode(&tail);
+        // Past the header, so that more of the reader is reached.
+        let mut bytes = small().encode();
+        bytes.truncate(12 + tail.first().copied().unwrap_or(0) as usize % 60);
+        bytes.extend_from_slice(&tail);
+        if let Ok(state) = State::decode(&bytes) {
+            prop_assert_eq!(state.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn overwritten_bytes(state in state(), edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+        let mut bytes = state.encode();
+        for (at, byte) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Ok(state) = State::decode(&bytes) {
+            prop_assert_eq!(state.encode(), bytes);
+        }
+    }
+}
+
+/// A flipped bit is an error or another state, never the same one.
+#[test]
+fn bit_flips() {
+    let state = small();
+    let bytes = state.encode();
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(other) = State::decode(&flipped) {
+            assert_ne!(other, state, "bit {bit}");
+            assert_eq!(other.encode(), flipped, "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn every_prefix_is_refused() {
+    let bytes = small().encode();
+    for len in 0..bytes.len() {
+        State::decode(&bytes[..len]).unwrap_err();
+    }
+}
+
+#[test]
+fn trailing_bytes_are_refused() {
+    let mut bytes = small().encode();
+    bytes.push(0);
+    let offset = bytes.len() - 1;
+    assert_eq!(
+        State::decode(&bytes),
+        Err(DecodeError::TrailingBytes { offset, extra: 1 })
+    );
+}
+
+#[test]
+fn unknown_versions_are_named() {
+    let mut bytes = small().encode();
+    bytes[8] = 2;
+    let error = State::decode(&bytes).unwrap_err();
+    assert_eq!(error, DecodeError::UnsupportedVersion { version: 2 });
+    assert_eq!(
+        error.to_string(),
+        "the state has format version 2, but this dormouse reads versions up to 1; use a newer dormouse"
+    );
+}
+
+/// What `check` refuses, `decode` refuses too, with the same error.
+#[test]
+fn broken_rules() {
+    type Break = fn(&mut State);
+    let order = |what, index| InvalidState::Order { what, index };
+    let cases: Vec<(Break, InvalidState)> = vec![
+        (|s| s.frames.clear(), InvalidState::NoFrames),
+        (|s| s.frames[0].locals.swap(0, 1), order(What::Locals, 0)),
+        (|s| s.frames[0].locals[1].0 = 0, order(What::Locals, 0)),
+        (
+            |s| s.frames[0].locals[1].0 = 50_000,
+            InvalidState::TooMany {
+                what: What::Locals,
+                count: 50_001,
+                limit: 50_000,
+            },
+        ),
+        (|s| s.globals.swap(0, 1), order(What::Globals, 0)),
+        (
+            |s| s.tables.push(s.tables[0].clone()),
+            order(What::Tables, 0),
+        ),
+        (
+            |s| s.tables[0].entries[1] = Value::I32(0),
+            InvalidState::TableEntry { table: 0, entry: 1 },
+        ),
+        (
+            |s| s.tables[0].entries[2] = Value::ExternRefNull,
+            InvalidState::TableEntry { table: 0, entry: 2 },
+        ),
+        (|s| s.memories.swap(0, 1), order(What::Memories, 0)),
+        (
+            |s| s.memories[1].pages = (1 << 48) + 1,
+            InvalidState::TooMany {
+                what: What::MemoryPages,
+                count: (1 << 48) + 1,
+                limit: 1 << 48,
+            },
+        ),
+        (|s| s.dropped_data.swap(0, 1), order(What::DroppedData, 1)),
+        (
+            |s| s.dropped_elems = vec![3, 3],
+            order(What::DroppedElems, 3),
+        ),
+        (
+            |s| s.frames[0].operands = vec![Value::ExternRefNull; (1 << 20) + 1],
+            InvalidState::TooMany {
+                what: What::Operands,
+                count: (1 << 20) + 1,
+                limit: 1 << 20,
+            },
+        ),
+    ];
+    for (i, (break_it, expected)) in cases.into_iter().enumerate() {
+        let mut state = small();
+        break_it(&mut state);
+        assert_eq!(state.check(), Err(expected.clone()), "case {i}");
+        assert_eq!(
+            State::decode(&state.encode()),
+            Err(expected.into()),
+            "case {i}"
+        );
+    }
+}
+
+/// Chaos testing encodes and decodes all the time. The bound is generous; a run prints the times.
+#[test]
+fn a_hundred_thousand_frames_take_milliseconds() {
+    let frame = Frame {
+        site: Site {
+            func: 1234,
+            offset: 567_890,
+        },
+        locals: (0..6).map(|i| (i, Value::I32(i * 1000))).collect(),
+        operands: vec![Value::I64(9), Value::F64(3)],
+    };
+    let state = State {
+        frames: vec![frame; 100_000],
+        ..small()
+    };
+    let mut best = [std::time::Duration::MAX; 2];
+    for _ in 0..5 {
+        let start = std::time::Instant::now();
+        let bytes = state.encode();
+        best[0] = best[0].min(start.elapsed());
+        let start = std::time::Instant::now();
+        let back = State::decode(&bytes).unwrap();
+        best[1] = best[1].min(start.elapsed());
+        assert_eq!(back, state);
+    }
+    println!("100,000 frames: encode {:?}, decode {:?}", best[0], best[1]);
+    if !cfg!(debug_assertions) {
+        assert!(
+            best[0].as_millis() < 100 && best[1].as_millis() < 300,
+            "{best:?}"
+        );
+    }
+}
