@@ -1,0 +1,707 @@
+//! Writes code with safepoints: for whole functions in the main module, and for the rest of a
+//! function in a continuation.
+//!
+//! ```wat
+//!   ;; a loop                             ;; a call that may unwind, with $x beneath its argument
+//!   loop                                  local.set $a  local.set $s0      ;; operands into locals
+//!     i32.const 0                         local.get $s0 local.get $a
+//!     i32.atomic.load $control            call $f
+//!     if  ;; unlikely                     global.get $unwinding
+//!       local.get $i                      if  ;; unlikely
+//!       call $save_i32_1                    local.get $s0
+//!       i32.const 7   ;; slot               call $save_i32_1
+//!       call $save_site                     i32.const 8
+//!       i32.const 0   ;; dummy result       call $save_site
+//!       return                              i32.const 0
+//!     end                                   return
+//!     ...                                 end
+//! ```
+//!
+//! The cold paths never rejoin. Values are stored by out-of-line helpers, at most eight at a time:
+//! inline stores cost compile time, and loads on a cold path get hoisted into hot code.
+
+use crate::body::Body;
+use crate::helpers::Helper;
+use crate::layout::{CLASSES, Kind, Site, Source, block_params, block_results};
+use crate::module::{Module, is_externref, is_funcref};
+use crate::{Error, Poll, Result};
+use std::collections::HashMap;
+use wasm_encoder::{BlockType, Encode, HeapType, Instruction as I, MemArg};
+use wasmparser::{Catch, Operator, RefType, ValType};
+
+/// The index spaces of the module being written.
+pub(crate) trait Space {
+    fn helper(&mut self, h: Helper) -> u32;
+    /// The index that calls original function `f`.
+    fn function(&mut self, f: u32) -> u32;
+    fn own(&mut self, part: Part) -> u32;
+    /// The index of a function type.
+    fn signature(&mut self, params: &[ValType], results: &[ValType]) -> u32;
+    fn tag(&mut self, tag: u32) -> u32;
+    /// Any instruction that needs no special care.
+    fn plain(&mut self, raw: &[u8], op: &Operator<'_>, out: &mut Vec<u8>) -> Result<()>;
+}
+
+/// Parts of the main module that are ours.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Part {
+    Control,
+    Frames,
+    Funcrefs,
+    Externrefs,
+    Continuations,
+    Unwinding,
+    Sp,
+    FuncrefSp,
+    ExternrefSp,
+}
+
+/// How an open construct of the original is written.
+struct Label {
+    /// Nesting level of its branch target.
+    level: u32,
+    form: Form,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// As it is.
+    Whole,
+    /// Only its rest, in a plain block.
+    Rest,
+    /// The rest of a loop's body, in two blocks; the operand height beneath its parameters, and
+    /// the instruction.
+    RestOfLoop { height: u32, op: usize },
+}
+
+pub(crate) struct Emitter<'e, 'a, S> {
+    pub space: &'e mut S,
+    m: &'e Module,
+    body: &'e Body<'a>,
+    sites: &'e [Option<Site>],
+    poll: Poll,
+    /// Instruction bytes; the local declarations are put before them at the end.
+    out: Vec<u8>,
+    /// Offsets in `out` of `if`s that are unlikely.
+    unlikely: Vec<u32>,
+    labels: Vec<Label>,
+    level: u32,
+    first_new_local: u32,
+    spills: HashMap<(u32, ValType), u32>,
+    new_locals: Vec<ValType>,
+}
+
+/// A function as bytes: local declarations and code, and its unlikely `if`s.
+pub(crate) struct Code {
+    pub bytes: Vec<u8>,
+    pub unlikely: Vec<u32>,
+}
+
+impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
+    pub fn new(
+        space: &'e mut S,
+        m: &'e Module,
+        body: &'e Body<'a>,
+        sites: &'e [Option<Site>],
+        poll: Poll,
+    ) -> Self {
+        Emitter {
+            space,
+            m,
+            body,
+            sites,
+            poll,
+            out: Vec::with_capacity(256),
+            unlikely: vec![],
+            labels: vec![Label { level: 0, form: Form::Whole }],
+            level: 0,
+            first_new_local: body.locals.len() as u32,
+            spills: HashMap::new(),
+            new_locals: vec![],
+        }
+    }
+
+    /// The whole function, instrumented.
+    pub fn whole(mut self) -> Result<Code> {
+        if let Some(Some(site)) = self.sites.first()
+            && site.kind == Kind::Entry
+        {
+            self.emit_poll(site);
+        }
+        self.rest(0)?;
+        let params = self.body.params;
+        Ok(self.finish(params))
+    }
+
+    /// Instead of an imported function that can block: calls it, and if it was interrupted saves
+    /// the arguments, so that it can be called again.
+    pub fn stub(mut self, site: &Site) -> Code {
+        for l in 0..self.body.params {
+            self.i(&I::LocalGet(l as u32));
+        }
+        self.i(&I::Call(self.body.func));
+        self.check(site);
+        self.i(&I::End);
+        let params = self.body.params;
+        self.finish(params)
+    }
+
+    /// What is left of the function after `site`.
+    pub fn continuation(mut self, site: &Site) -> Result<Code> {
+        if site.kind == Kind::Entry {
+            self.load_frame(site);
+            for l in 0..self.body.params {
+                self.i(&I::LocalGet(l as u32));
+            }
+            let f = self.space.function(self.body.func);
+            self.i(&I::ReturnCall(f));
+            self.i(&I::End);
+            return Ok(self.finish(0));
+        }
+        self.load_frame(site);
+        let mut pushed = 0;
+        for (op, height) in self.enclosing(site)? {
+            self.push_operands(site, &mut pushed, height);
+            self.reopen(op, height)?;
+        }
+        self.push_operands(site, &mut pushed, site.operands.len() as u32);
+        match (site.kind, &self.body.ops[site.op]) {
+            (Kind::Loop, _) => self.rest(site.op)?,
+            (_, op) => {
+                let results = match op {
+                    Operator::Call { function_index } => self.m.func_type(*function_index).results(),
+                    Operator::CallIndirect { type_index, .. } => {
+                        self.m.types[*type_index as usize].results()
+                    }
+                    _ => return Err(Error::Frames("a call site that is not a call")),
+                };
+                let (sp, frames) = (self.space.own(Part::Sp), self.space.own(Part::Frames));
+                let table_index = self.space.own(Part::Continuations);
+                let type_index = self.space.signature(&[], results);
+                self.i(&I::GlobalGet(sp));
+                self.i(&I::I32Const(4));
+                self.i(&I::I32Sub);
+                self.i(&I::I32Load(MemArg { offset: 0, align: 0, memory_index: frames }));
+                self.i(&I::CallIndirect { type_index, table_index });
+                self.check(site);
+                self.rest(site.op + 1)?;
+            }
+        }
+        Ok(self.finish(0))
+    }
+
+    /// Instructions from `from` to the end of the function.
+    fn rest(&mut self, from: usize) -> Result<()> {
+        let by_op: HashMap<usize, usize> = self
+            .sites
+            .iter()
+            .enumerate()
+            .filter_map(|(n, s)| s.as_ref().filter(|s| s.kind != Kind::Entry).map(|s| (s.op, n)))
+            .collect();
+        let body = self.body;
+        let mut i = from;
+        while i < body.ops.len() {
+            let op = &body.ops[i];
+            // Dead code is left out: nothing runs it, and the stack is polymorphic there.
+            if body.dead[i] {
+                i = self.skip_dead(i);
+                continue;
+            }
+            let site = by_op.get(&i).and_then(|&n| self.sites[n].as_ref());
+            self.op(i, op, site)?;
+            i += 1;
+            // The else-branch of an `if` whose rest was written as a block is not part of the rest.
+            if let Operator::Else = op
+                && self.labels.last().is_some_and(|l| l.form == Form::Rest)
+            {
+                i = body.ends[&(i - 1)];
+            }
+        }
+        Ok(())
+    }
+
+    /// From a dead instruction to the `else` or `end` of the construct it stands in.
+    fn skip_dead(&self, mut i: usize) -> usize {
+        let mut depth = 0;
+        while i < self.body.ops.len() {
+            match self.body.ops[i] {
+                Operator::Block { .. }
+                | Operator::Loop { .. }
+                | Operator::If { .. }
+                | Operator::TryTable { .. } => depth += 1,
+                Operator::Else if depth == 0 => return i,
+                Operator::End if depth == 0 => return i,
+                Operator::End => depth -= 1,
+                _ => {}
+            }
+            i += 1;
+        }
+        i
+    }
+
+    fn op(&mut self, i: usize, op: &Operator<'a>, site: Option<&Site>) -> Result<()> {
+        let raw = self.body.raw(self.m, i);
+        match op {
+            Operator::Block { .. } | Operator::If { .. } => {
+                self.plain(raw, op)?;
+                self.open(Form::Whole);
+            }
+            Operator::Loop { .. } => {
+                self.plain(raw, op)?;
+                self.open(Form::Whole);
+                if let Some(site) = site {
+                    self.emit_poll(site);
+                }
+            }
+            Operator::TryTable { try_table } => {
+                let results = block_results(self.m, try_table.ty);
+                let params = block_params(self.m, try_table.ty).to_vec();
+                self.try_table(&params, &results, &try_table.catches);
+                self.open(Form::Whole);
+            }
+            Operator::Else => match self.labels.last().map(|l| l.form) {
+                Some(Form::Rest) => {}
+                _ => self.plain(raw, op)?,
+            },
+            Operator::End => {
+                let label = self.labels.pop().ok_or(Error::Frames("unbalanced end"))?;
+                match label.form {
+                    Form::RestOfLoop { height, op } => self.end_rest_of_loop(height, op)?,
+                    _ => {
+                        self.i(&I::End);
+                        self.level = self.level.wrapping_sub(1);
+                    }
+                }
+            }
+            Operator::Br { relative_depth } => {
+                let d = self.depth(*relative_depth);
+                self.i(&I::Br(d));
+            }
+            Operator::BrIf { relative_depth } => {
+                let d = self.depth(*relative_depth);
+                self.i(&I::BrIf(d));
+            }
+            Operator::BrTable { targets } => {
+                let mut ls = Vec::with_capacity(targets.len() as usize);
+                for t in targets.targets() {
+                    ls.push(self.depth(t.map_err(Error::invalid)?));
+                }
+                let default = self.depth(targets.default());
+                self.i(&I::BrTable(ls.into(), default));
+            }
+            Operator::Call { function_index } => {
+                let f = self.space.function(*function_index);
+                match site {
+                    None => self.i(&I::Call(f)),
+                    Some(site) => {
+                        let params = self.m.func_type(*function_index).params();
+                        self.spill_beneath(site, params, None);
+                        self.i(&I::Call(f));
+                        self.check(site);
+                    }
+                }
+            }
+            Operator::CallIndirect { type_index, .. } => {
+                if let Some(site) = site {
+                    let params = self.m.types[*type_index as usize].params();
+                    self.spill_beneath(site, params, Some(ValType::I32));
+                    self.plain(raw, op)?;
+                    self.check(site);
+                } else {
+                    self.plain(raw, op)?;
+                }
+            }
+            Operator::ReturnCall { function_index } => {
+                let f = self.space.function(*function_index);
+                self.i(&I::ReturnCall(f));
+            }
+            Operator::RefFunc { function_index } => self.helper(Helper::RefFunc(*function_index)),
+            Operator::MemoryInit { data_index, mem } => {
+                self.helper(Helper::MemoryInit(*data_index, *mem));
+            }
+            Operator::TableInit { elem_index, table } => {
+                self.helper(Helper::TableInit(*elem_index, *table));
+            }
+            Operator::DataDrop { data_index } => self.helper(Helper::DataDrop(*data_index)),
+            Operator::ElemDrop { elem_index } => self.helper(Helper::ElemDrop(*elem_index)),
+            op => self.plain(raw, op)?,
+        }
+        Ok(())
+    }
+
+    fn plain(&mut self, raw: &[u8], op: &Operator<'a>) -> Result<()> {
+        self.space.plain(raw, op, &mut self.out)
+    }
+
+    fn i(&mut self, i: &I<'_>) {
+        i.encode(&mut self.out);
+    }
+
+    fn helper(&mut self, h: Helper) {
+        let f = self.space.helper(h);
+        self.i(&I::Call(f));
+    }
+
+    fn open(&mut self, form: Form) {
+        self.level += 1;
+        self.labels.push(Label { level: self.level, form });
+    }
+
+    fn depth(&self, original: u32) -> u32 {
+        self.level - self.labels[self.labels.len() - 1 - original as usize].level
+    }
+
+    fn spill(&mut self, position: u32, ty: ValType) -> u32 {
+        let next = self.first_new_local + self.new_locals.len() as u32;
+        *self.spills.entry((position, ty)).or_insert_with(|| {
+            self.new_locals.push(ty);
+            next
+        })
+    }
+
+    fn new_local(&mut self, ty: ValType) -> u32 {
+        self.new_locals.push(ty);
+        self.first_new_local + self.new_locals.len() as u32 - 1
+    }
+
+    /// Puts the operands beneath a call's arguments into their locals, and leaves the stack as it was.
+    fn spill_beneath(&mut self, site: &Site, params: &[ValType], index: Option<ValType>) {
+        if site.operands.is_empty() {
+            return;
+        }
+        let base = site.operands.len() as u32;
+        let mut all: Vec<(u32, ValType)> =
+            site.operands.iter().enumerate().map(|(i, &t)| (i as u32, t)).collect();
+        all.extend(params.iter().chain(&index).enumerate().map(|(i, &t)| (base + i as u32, t)));
+        // `index` comes after all the parameters.
+        for &(p, t) in all.iter().rev() {
+            let l = self.spill(p, t);
+            self.i(&I::LocalSet(l));
+        }
+        for &(p, t) in &all {
+            let l = self.spill(p, t);
+            self.i(&I::LocalGet(l));
+        }
+    }
+
+    fn emit_poll(&mut self, site: &Site) {
+        // A loop's operands must be in locals before the poll.
+        self.spill_beneath(site, &[], None);
+        let control = self.space.own(Part::Control);
+        let request = MemArg { offset: crate::names::control::REQUEST, align: 2, memory_index: control };
+        match self.poll {
+            Poll::Atomic => {
+                self.i(&I::I32Const(0));
+                self.i(&I::I32AtomicLoad(request));
+            }
+            Poll::Store => {
+                let scratch = MemArg { offset: 8, ..request };
+                self.i(&I::I32Const(0));
+                self.i(&I::I32Const(0));
+                self.i(&I::I32Store(scratch));
+                self.i(&I::I32Const(0));
+                self.i(&I::I32Load(request));
+            }
+            Poll::Counted => self.helper(Helper::CountedPoll),
+        }
+        self.unwind_if(site);
+    }
+
+    /// After a call: leave if it unwound.
+    fn check(&mut self, site: &Site) {
+        let unwinding = self.space.own(Part::Unwinding);
+        self.i(&I::GlobalGet(unwinding));
+        self.unwind_if(site);
+    }
+
+    fn unwind_if(&mut self, site: &Site) {
+        self.unlikely.push(self.out.len() as u32);
+        self.i(&I::If(BlockType::Empty));
+        self.save_frame(site);
+        self.helper(Helper::SaveSite);
+        self.dummies();
+        self.i(&I::Return);
+        self.i(&I::End);
+    }
+
+    /// Stores the frame's values and leaves its slot number on the stack.
+    fn save_frame(&mut self, site: &Site) {
+        let (mut n, total) = (0, site.layout.values.len());
+        while n < total {
+            let ty = site.layout.values[n].1;
+            let class = CLASSES.iter().position(|c| c.0 == ty);
+            let most = if class.is_some() { 8 } else { 1 };
+            let chunk = site.layout.values[n..].iter().take(most).take_while(|v| v.1 == ty).count();
+            for v in n..n + chunk {
+                let l = self.local_of(site.layout.values[v]);
+                self.i(&I::LocalGet(l));
+            }
+            let h = match class {
+                Some(c) => Helper::Save(c as u8, chunk as u8),
+                None if is_funcref(ty) => Helper::SaveFuncref,
+                None => Helper::SaveExternref,
+            };
+            self.helper(h);
+            n += chunk;
+        }
+        self.i(&I::I32Const(site.slot as i32));
+    }
+
+    fn local_of(&mut self, (source, ty): (Source, ValType)) -> u32 {
+        match source {
+            Source::Local(l) => l,
+            Source::Operand(p) => self.spill(p, ty),
+        }
+    }
+
+    /// Values of the function's result types; nobody looks at them.
+    fn dummies(&mut self) {
+        let m = self.m;
+        for &t in m.func_type(self.body.func).results() {
+            self.i(&match t {
+                ValType::I32 => I::I32Const(0),
+                ValType::I64 => I::I64Const(0),
+                ValType::F32 => I::F32Const(0.0f32.into()),
+                ValType::F64 => I::F64Const(0.0f64.into()),
+                ValType::V128 => I::V128Const(0),
+                t if is_funcref(t) => I::RefNull(HeapType::FUNC),
+                t if is_externref(t) => I::RefNull(HeapType::EXTERN),
+                _ => I::RefNull(EXN),
+            });
+        }
+    }
+
+    /// Pops the frame: its values go to their locals.
+    fn load_frame(&mut self, site: &Site) {
+        let (sp, frames) = (self.space.own(Part::Sp), self.space.own(Part::Frames));
+        let base = self.new_local(ValType::I32);
+        self.i(&I::GlobalGet(sp));
+        self.i(&I::I32Const(site.layout.size as i32));
+        self.i(&I::I32Sub);
+        self.i(&I::LocalTee(base));
+        self.i(&I::GlobalSet(sp));
+        let mut offset = 0u64;
+        let refs = |n: u32, part, me: &mut Self| {
+            if n > 0 {
+                let g = me.space.own(part);
+                me.i(&I::GlobalGet(g));
+                me.i(&I::I32Const(n as i32));
+                me.i(&I::I32Sub);
+                me.i(&I::GlobalSet(g));
+            }
+        };
+        refs(site.layout.funcrefs, Part::FuncrefSp, self);
+        refs(site.layout.externrefs, Part::ExternrefSp, self);
+        let (mut funcrefs, mut externrefs) = (0, 0);
+        for &value in &site.layout.values {
+            let arg = MemArg { offset, align: 0, memory_index: frames };
+            let ty = value.1;
+            if is_funcref(ty) || is_externref(ty) {
+                let (g, t, n) = if is_funcref(ty) {
+                    (Part::FuncrefSp, Part::Funcrefs, &mut funcrefs)
+                } else {
+                    (Part::ExternrefSp, Part::Externrefs, &mut externrefs)
+                };
+                let (g, t) = (self.space.own(g), self.space.own(t));
+                self.i(&I::GlobalGet(g));
+                self.i(&I::I32Const(*n));
+                self.i(&I::I32Add);
+                self.i(&I::TableGet(t));
+                *n += 1;
+            } else {
+                self.i(&I::LocalGet(base));
+                let (load, bytes) = match ty {
+                    ValType::I32 => (I::I32Load(arg), 4),
+                    ValType::I64 => (I::I64Load(arg), 8),
+                    ValType::F32 => (I::F32Load(arg), 4),
+                    ValType::F64 => (I::F64Load(arg), 8),
+                    _ => (I::V128Load(arg), 16),
+                };
+                self.i(&load);
+                offset += bytes;
+            }
+            let l = self.local_of(value);
+            self.i(&I::LocalSet(l));
+        }
+    }
+
+    /// The constructs round a site, outermost first: instruction and operand height beneath.
+    fn enclosing(&self, site: &Site) -> Result<Vec<(usize, u32)>> {
+        let mut v = self.m.validator(self.body.func).ok_or(Error::Frames("no code section"))?;
+        let mut reader = self.m.body(self.body.func).get_binary_reader();
+        v.read_locals(&mut reader).map_err(Error::invalid)?;
+        let mut open = vec![];
+        for (i, op) in self.body.ops[..site.op].iter().enumerate() {
+            match op {
+                Operator::Block { .. }
+                | Operator::Loop { .. }
+                | Operator::If { .. }
+                | Operator::TryTable { .. } => open.push(i),
+                Operator::End => {
+                    open.pop();
+                }
+                _ => {}
+            }
+            v.op(self.body.offsets[i] as usize, op).map_err(Error::invalid)?;
+        }
+        let n = open.len();
+        open.into_iter()
+            .enumerate()
+            .map(|(k, op)| {
+                let frame = v.get_control_frame(n - 1 - k).ok_or(Error::Frames("nesting"))?;
+                Ok((op, frame.height as u32))
+            })
+            .collect()
+    }
+
+    fn push_operands(&mut self, site: &Site, pushed: &mut u32, up_to: u32) {
+        while *pushed < up_to {
+            let l = self.spill(*pushed, site.operands[*pushed as usize]);
+            self.i(&I::LocalGet(l));
+            *pushed += 1;
+        }
+    }
+
+    /// Opens what is left of a construct round the site. Its parameters have been consumed.
+    fn reopen(&mut self, op: usize, height: u32) -> Result<()> {
+        let ty = match &self.body.ops[op] {
+            Operator::Block { blockty } | Operator::If { blockty } | Operator::Loop { blockty } => {
+                *blockty
+            }
+            Operator::TryTable { try_table } => try_table.ty,
+            _ => return Err(Error::Frames("not a construct")),
+        };
+        let results = block_results(self.m, ty);
+        match &self.body.ops[op] {
+            Operator::TryTable { try_table } => {
+                self.try_table(&[], &results, &try_table.catches);
+                self.open(Form::Rest);
+            }
+            Operator::Loop { .. } => {
+                let params = block_params(self.m, ty).to_vec();
+                let exit = self.block_type(&[], &results);
+                self.i(&I::Block(exit));
+                self.level += 1;
+                let header = self.block_type(&[], &params);
+                self.i(&I::Block(header));
+                self.open(Form::RestOfLoop { height, op });
+            }
+            _ => {
+                let t = self.block_type(&[], &results);
+                self.i(&I::Block(t));
+                self.open(Form::Rest);
+            }
+        }
+        Ok(())
+    }
+
+    /// A branch to the loop's header ends here: its frame is saved as if the header's poll had
+    /// fired, and the header's own continuation, shared by all, goes on.
+    fn end_rest_of_loop(&mut self, height: u32, op: usize) -> Result<()> {
+        self.i(&I::Br(1));
+        self.i(&I::End);
+        self.level -= 1;
+        let Operator::Loop { blockty } = &self.body.ops[op] else {
+            return Err(Error::Frames("not a loop"));
+        };
+        let m = self.m;
+        for (n, &t) in block_params(m, *blockty).iter().enumerate().rev() {
+            let l = self.spill(height + n as u32, t);
+            self.i(&I::LocalSet(l));
+        }
+        let sites = self.sites;
+        let site = sites
+            .iter()
+            .flatten()
+            .find(|s| s.kind == Kind::Loop && s.op == op)
+            .ok_or(Error::Frames("a loop without a safepoint"))?;
+        self.save_frame(site);
+        self.helper(Helper::SaveGoto);
+        let continuations = self.space.own(Part::Continuations);
+        self.i(&I::I32Const(site.slot as i32));
+        self.i(&I::TableGet(continuations));
+        self.i(&I::RefIsNull);
+        self.unlikely.push(self.out.len() as u32);
+        self.i(&I::If(BlockType::Empty));
+        // Not compiled yet: unwind to the host, which compiles it and resumes.
+        let unwinding = self.space.own(Part::Unwinding);
+        self.i(&I::I32Const(1));
+        self.i(&I::GlobalSet(unwinding));
+        self.dummies();
+        self.i(&I::Return);
+        self.i(&I::End);
+        self.i(&I::I32Const(site.slot as i32));
+        let type_index = self.space.signature(&[], m.func_type(self.body.func).results());
+        self.i(&I::ReturnCallIndirect { type_index, table_index: continuations });
+        self.i(&I::End);
+        self.level -= 1;
+        Ok(())
+    }
+
+    fn try_table(&mut self, params: &[ValType], results: &[ValType], catches: &[Catch]) {
+        use wasm_encoder::Catch as C;
+        let ty = self.block_type(params, results);
+        let catches: Vec<C> = catches
+            .iter()
+            .map(|c| match *c {
+                Catch::One { tag, label } => {
+                    C::One { tag: self.space.tag(tag), label: self.depth(label) }
+                }
+                Catch::OneRef { tag, label } => {
+                    C::OneRef { tag: self.space.tag(tag), label: self.depth(label) }
+                }
+                Catch::All { label } => C::All { label: self.depth(label) },
+                Catch::AllRef { label } => C::AllRef { label: self.depth(label) },
+            })
+            .collect();
+        self.i(&I::TryTable(ty, catches.into()));
+    }
+
+    fn block_type(&mut self, params: &[ValType], results: &[ValType]) -> BlockType {
+        match (params, results) {
+            ([], []) => BlockType::Empty,
+            ([], [t]) => BlockType::Result(val_type(*t)),
+            _ => BlockType::FunctionType(self.space.signature(params, results)),
+        }
+    }
+
+    /// Puts the local declarations before the code; the first `params` locals are parameters.
+    fn finish(self, params: usize) -> Code {
+        let all = self.body.locals[params..].iter().chain(&self.new_locals);
+        let mut groups: Vec<(u32, ValType)> = vec![];
+        for &t in all {
+            match groups.last_mut() {
+                Some((n, last)) if *last == t => *n += 1,
+                _ => groups.push((1, t)),
+            }
+        }
+        let mut bytes = Vec::with_capacity(self.out.len() + 16);
+        (groups.len() as u32).encode(&mut bytes);
+        for (n, t) in groups {
+            n.encode(&mut bytes);
+            val_type(t).encode(&mut bytes);
+        }
+        let shift = bytes.len() as u32;
+        bytes.extend(&self.out);
+        Code { bytes, unlikely: self.unlikely.iter().map(|o| o + shift).collect() }
+    }
+}
+
+const EXN: HeapType =
+    HeapType::Abstract { shared: false, ty: wasm_encoder::AbstractHeapType::Exn };
+
+/// The encoder's name for a value type.
+pub(crate) fn val_type(t: ValType) -> wasm_encoder::ValType {
+    use wasm_encoder::{RefType as R, ValType as V};
+    match t {
+        ValType::I32 => V::I32,
+        ValType::I64 => V::I64,
+        ValType::F32 => V::F32,
+        ValType::F64 => V::F64,
+        ValType::V128 => V::V128,
+        ValType::Ref(RefType::FUNCREF) => V::Ref(R::FUNCREF),
+        ValType::Ref(RefType::EXTERNREF) => V::Ref(R::EXTERNREF),
+        ValType::Ref(r) if r.is_nullable() => V::Ref(R { nullable: true, heap_type: EXN }),
+        ValType::Ref(_) => V::Ref(R { nullable: false, heap_type: EXN }),
+    }
+}

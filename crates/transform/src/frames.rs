@@ -1,0 +1,162 @@
+//! Saved frames as bytes: what polls and checks leave in the frames memory, read back as values,
+//! and written again for a resume.
+//!
+//! ```text
+//!   0                                                          sp
+//!   | innermost values | slot | next values | slot | ... | outermost values | slot |
+//! ```
+//!
+//! Read from the top down, so the outermost frame comes first; each slot tells the size of its frame.
+
+use crate::layout::{Layout, Source};
+use crate::module::is_funcref;
+use crate::{Error, Program, Result};
+use wasmparser::ValType;
+
+/// One saved value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// A number or vector, as its bits in the low bytes.
+    Bits(u128),
+    /// Entry of the funcref table.
+    Funcref(u32),
+    /// Entry of the externref table.
+    Externref(u32),
+}
+
+/// One frame, decoded.
+#[derive(Clone, Debug)]
+pub struct SavedFrame {
+    /// Function index in the original module.
+    pub func: u32,
+    /// Safepoint number.
+    pub slot: u32,
+    /// Byte offset of the safepoint in the original module.
+    pub offset: u32,
+    /// Source, type and value of everything saved.
+    pub values: Vec<(Source, ValType, Cell)>,
+}
+
+/// Frames being written for a resume, innermost first.
+#[derive(Default)]
+pub struct FramesMemory {
+    /// The bytes of the frames memory up to its `sp`.
+    pub bytes: Vec<u8>,
+    /// Slots used, to know which continuations are needed.
+    pub slots: Vec<u32>,
+}
+
+impl Program {
+    /// The slots in `bytes` (the frames memory up to `sp`), outermost first.
+    pub fn slots_of(&self, bytes: &[u8]) -> Result<Vec<u32>> {
+        let mut slots = vec![];
+        let mut end = bytes.len();
+        while end > 0 {
+            let slot = slot_at(bytes, end)?;
+            let (_, size) = self.with_layout(slot, |_, l| Ok(l.size as usize))?;
+            end = end.checked_sub(size).ok_or(Error::Frames("a frame is cut off"))?;
+            slots.push(slot);
+        }
+        Ok(slots)
+    }
+
+    /// All frames in `bytes` (the frames memory up to `sp`), outermost first. `funcrefs` and
+    /// `externrefs` are the fill of the two reference tables.
+    pub fn read_frames(&self, bytes: &[u8], mut funcrefs: u32, mut externrefs: u32) -> Result<Vec<SavedFrame>> {
+        let mut frames = vec![];
+        let mut end = bytes.len();
+        while end > 0 {
+            let slot = slot_at(bytes, end)?;
+            let ((func, offset), (start, values)) = self.with_layout(slot, |_, l| {
+                let cut = Error::Frames("a frame is cut off");
+                let start = end.checked_sub(l.size as usize).ok_or(cut)?;
+                let under = || Error::Frames("too few references");
+                funcrefs = funcrefs.checked_sub(l.funcrefs).ok_or_else(under)?;
+                externrefs = externrefs.checked_sub(l.externrefs).ok_or_else(under)?;
+                Ok((start, decode(&bytes[start..end - 4], l, funcrefs, externrefs)))
+            })?;
+            frames.push(SavedFrame { func, slot, offset, values });
+            end = start;
+        }
+        Ok(frames)
+    }
+
+    /// Writes one more frame (innermost first) for the safepoint of `func` at `offset`. `value`
+    /// gives each saved value; reference cells are only counted there, in order.
+    pub fn push_frame(
+        &self,
+        out: &mut FramesMemory,
+        func: u32,
+        offset: u32,
+        mut value: impl FnMut(Source, ValType) -> Option<u128>,
+    ) -> Result<u32> {
+        let sites = self.sites(func)?;
+        let site = sites
+            .iter()
+            .flatten()
+            .find(|s| s.offset == offset)
+            .ok_or(Error::NoSuchSite { func, offset })?;
+        for &(source, ty) in &site.layout.values {
+            let why = "a value is missing or has another type";
+            let bits = value(source, ty).ok_or(Error::Frame { func, offset, why })?;
+            let n = width(ty);
+            out.bytes.extend_from_slice(&bits.to_le_bytes()[..n]);
+        }
+        out.bytes.extend_from_slice(&site.slot.to_le_bytes());
+        out.slots.push(site.slot);
+        Ok(site.operands.len() as u32)
+    }
+
+    fn with_layout<T>(&self, slot: u32, f: impl FnOnce(u32, &Layout) -> Result<T>) -> Result<((u32, u32), T)> {
+        let func = self.function_of(slot)?;
+        let sites = self.sites(func)?;
+        let ordinal = (slot - self.first_slot[func as usize]) as usize;
+        let site = sites
+            .get(ordinal)
+            .and_then(|s| s.as_ref())
+            .ok_or(Error::Frames("a safepoint in dead code"))?;
+        Ok(((func, site.offset), f(func, &site.layout)?))
+    }
+}
+
+fn slot_at(bytes: &[u8], end: usize) -> Result<u32> {
+    let at = end.checked_sub(4).ok_or(Error::Frames("a frame is cut off"))?;
+    let b: [u8; 4] = bytes[at..end].try_into().map_err(|_| Error::Frames("a frame is cut off"))?;
+    Ok(u32::from_le_bytes(b))
+}
+
+fn width(ty: ValType) -> usize {
+    match ty {
+        ValType::I32 | ValType::F32 => 4,
+        ValType::I64 | ValType::F64 => 8,
+        ValType::V128 => 16,
+        ValType::Ref(_) => 0,
+    }
+}
+
+fn decode(bytes: &[u8], l: &Layout, funcrefs: u32, externrefs: u32) -> Vec<(Source, ValType, Cell)> {
+    let (mut at, mut f, mut x) = (0, funcrefs, externrefs);
+    l.values
+        .iter()
+        .map(|&(source, ty)| {
+            let n = width(ty);
+            let cell = match ty {
+                ValType::Ref(_) if is_funcref(ty) => {
+                    f += 1;
+                    Cell::Funcref(f - 1)
+                }
+                ValType::Ref(_) => {
+                    x += 1;
+                    Cell::Externref(x - 1)
+                }
+                _ => {
+                    let mut b = [0; 16];
+                    b[..n].copy_from_slice(&bytes[at..at + n]);
+                    at += n;
+                    Cell::Bits(u128::from_le_bytes(b))
+                }
+            };
+            (source, ty, cell)
+        })
+        .collect()
+}

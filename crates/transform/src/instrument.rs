@@ -1,0 +1,483 @@
+//! The main module: the original with safepoints.
+//!
+//! ```text
+//!   types      original | ours
+//!   imports    original                          index spaces keep their order, so original
+//!   functions  original | stubs | helpers        indices, names and offsets stay meaningful
+//!   tables     original | funcrefs externrefs continuations
+//!   memories   original | control frames
+//!   globals    original | unwinding sp funcref_sp externref_sp
+//!   exports    original | everything a continuation or the engine needs, as "dormouse.*"
+//!   start      taken out: the engine calls `dormouse.init`, then `dormouse.start`
+//!   segments   active ones become passive: `dormouse.init` applies them once in a program's life
+//! ```
+
+use crate::body::Body;
+use crate::emit::{Code, Emitter, Part, Space, val_type};
+use crate::helpers::{self, Helper};
+use crate::names;
+use crate::{Error, Program, Result};
+use std::collections::HashMap;
+use wasm_encoder::reencode::{Reencode, RoundtripReencoder, utils};
+use wasm_encoder::{
+    BranchHint, BranchHints, CodeSection, ConstExpr, DataCountSection, ElementSection, Elements,
+    ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType, Instruction as I,
+    MemorySection, MemoryType, Module as Out, RefType, TableSection, TableType, TypeSection,
+};
+use wasmparser::{DataKind, ElementItems, ElementKind, ExternalKind, Operator, Parser, Payload, ValType};
+
+/// Index spaces of the main module: the original's, with ours after it.
+struct Main<'p> {
+    p: &'p Program,
+    helpers: HashMap<Helper, u32>,
+    /// Stub of each restartable import.
+    stubs: Vec<Option<u32>>,
+    types: HashMap<(Vec<ValType>, Vec<ValType>), u32>,
+    new_types: Vec<(Vec<ValType>, Vec<ValType>)>,
+}
+
+impl Space for Main<'_> {
+    fn helper(&mut self, h: Helper) -> u32 {
+        self.helpers[&h]
+    }
+    fn function(&mut self, f: u32) -> u32 {
+        self.stubs.get(f as usize).copied().flatten().unwrap_or(f)
+    }
+    fn own(&mut self, part: Part) -> u32 {
+        let m = &self.p.module;
+        let (t, g, mem) =
+            (m.tables.len() as u32, m.globals.len() as u32, m.memories.len() as u32);
+        match part {
+            Part::Funcrefs => t,
+            Part::Externrefs => t + 1,
+            Part::Continuations => t + 2,
+            Part::Control => mem,
+            Part::Frames => mem + 1,
+            Part::Unwinding => g,
+            Part::Sp => g + 1,
+            Part::FuncrefSp => g + 2,
+            Part::ExternrefSp => g + 3,
+        }
+    }
+    fn signature(&mut self, params: &[ValType], results: &[ValType]) -> u32 {
+        let next = (self.p.module.types.len() + self.new_types.len()) as u32;
+        let key = (params.to_vec(), results.to_vec());
+        let new_types = &mut self.new_types;
+        *self.types.entry(key.clone()).or_insert_with(|| {
+            new_types.push(key);
+            next
+        })
+    }
+    fn tag(&mut self, tag: u32) -> u32 {
+        tag
+    }
+    fn plain(&mut self, raw: &[u8], _: &Operator<'_>, out: &mut Vec<u8>) -> Result<()> {
+        out.extend_from_slice(raw);
+        Ok(())
+    }
+}
+
+/// References to restartable imports go to their stubs.
+struct Stubbed<'s>(&'s [Option<u32>]);
+
+impl Reencode for Stubbed<'_> {
+    type Error = std::convert::Infallible;
+    fn function_index(
+        &mut self,
+        f: u32,
+    ) -> std::result::Result<u32, wasm_encoder::reencode::Error<Self::Error>> {
+        Ok(self.0.get(f as usize).copied().flatten().unwrap_or(f))
+    }
+}
+
+fn broken<E: std::fmt::Display>(e: wasm_encoder::reencode::Error<E>) -> Error {
+    Error::NotWasm(e.to_string())
+}
+
+pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
+    let m = &p.module;
+    let original_funcs = m.funcs.len() as u32;
+    let mut next = original_funcs;
+    let stubs: Vec<Option<u32>> = (0..m.imports.len())
+        .map(|i| {
+            p.restartable[i].then(|| {
+                next += 1;
+                next - 1
+            })
+        })
+        .collect();
+    let helper_list = helpers::all(&p.reach.uses);
+    let first_helper = next;
+    let mut s = Main {
+        p,
+        helpers: helper_list.iter().zip(first_helper..).map(|(&h, i)| (h, i)).collect(),
+        stubs,
+        types: HashMap::new(),
+        new_types: vec![],
+    };
+
+    // Bodies first: they tell which types are needed and how large a frame can be.
+    let mut codes: Vec<Code> = Vec::with_capacity(m.funcs.len());
+    let mut largest = 0;
+    for func in m.imports.len() as u32..original_funcs {
+        let body = Body::decode(m, func)?;
+        let sites = p.sites_of(&body)?;
+        largest = sites.iter().flatten().map(|x| x.layout.size).fold(largest, u32::max);
+        codes.push(Emitter::new(&mut s, m, &body, &sites, p.poll).whole()?);
+    }
+    let mut types_of_ours = vec![];
+    for import in 0..m.imports.len() as u32 {
+        if p.restartable[import as usize] {
+            let body = p.stub_body(import);
+            let sites = p.sites_of(&body)?;
+            let site = sites[0].as_ref().ok_or(Error::Frames("stub"))?;
+            largest = largest.max(site.layout.size);
+            codes.push(Emitter::new(&mut s, m, &body, &sites, p.poll).stub(site));
+            types_of_ours.push(m.funcs[import as usize]);
+        }
+    }
+    for &h in &helper_list {
+        let (params, results) = h.ty();
+        types_of_ours.push(s.signature(&params, &results));
+        codes.push(Code { bytes: helpers::body(h, &mut s, m, largest), unlikely: vec![] });
+    }
+    let first_init = first_helper + helper_list.len() as u32;
+    for code in [init(&mut s, true)?, init(&mut s, false)?, drop_segments(&mut s)] {
+        types_of_ours.push(s.signature(&[], &[]));
+        codes.push(Code { bytes: code, unlikely: vec![] });
+    }
+
+    let mut out = Out::new();
+    let mut re = RoundtripReencoder;
+    let mut types = TypeSection::new();
+    for t in &m.types {
+        let t = re.func_type(t.clone()).map_err(broken)?;
+        types.ty().func_type(&t);
+    }
+    for (params, results) in &s.new_types {
+        let f = |v: &[ValType]| v.iter().map(|&t| val_type(t)).collect::<Vec<_>>();
+        types.ty().function(f(params), f(results));
+    }
+    out.section(&types);
+
+    let stubs = s.stubs.clone();
+    let parts = Sections::read(m, &stubs)?;
+    if let Some(imports) = &parts.imports {
+        out.section(imports);
+    }
+    let mut functions = FunctionSection::new();
+    for &t in &m.funcs[m.imports.len()..] {
+        functions.function(t);
+    }
+    for &t in &types_of_ours {
+        functions.function(t);
+    }
+    out.section(&functions);
+    out.section(&tables(parts.tables, p.slots()));
+    out.section(&memories(m, p.control_pages(), &mut re)?);
+    if let Some(tags) = &parts.tags {
+        out.section(tags);
+    }
+    out.section(&globals(parts.globals));
+    out.section(&exports(&mut s, &helper_list, first_init));
+    if !m.elems.is_empty() {
+        out.section(&parts.elems);
+    }
+    if !m.datas.is_empty() {
+        out.section(&DataCountSection { count: m.datas.len() as u32 });
+    }
+    let mut hints = BranchHints::new();
+    let mut code = CodeSection::new();
+    for (i, c) in codes.iter().enumerate() {
+        code.raw(&c.bytes);
+        if !c.unlikely.is_empty() {
+            let list = c.unlikely.iter().map(|&o| BranchHint { branch_func_offset: o, branch_hint_value: 0 });
+            hints.function_hints((m.imports.len() + i) as u32, list);
+        }
+    }
+    out.section(&hints);
+    out.section(&code);
+    if !m.datas.is_empty() {
+        out.section(&parts.datas);
+    }
+    if let Some(name) = parts.names {
+        out.section(&wasm_encoder::CustomSection { name: "name".into(), data: name.into() });
+    }
+    Ok(out.finish())
+}
+
+/// Sections taken over from the original.
+struct Sections<'m> {
+    imports: Option<wasm_encoder::ImportSection>,
+    tables: TableSection,
+    tags: Option<wasm_encoder::TagSection>,
+    globals: GlobalSection,
+    elems: ElementSection,
+    datas: wasm_encoder::DataSection,
+    names: Option<&'m [u8]>,
+}
+
+impl<'m> Sections<'m> {
+    fn read(m: &'m crate::module::Module, stubs: &[Option<u32>]) -> Result<Sections<'m>> {
+        let mut re = Stubbed(stubs);
+        let mut s = Sections {
+            imports: None,
+            tables: TableSection::new(),
+            tags: None,
+            globals: GlobalSection::new(),
+            elems: ElementSection::new(),
+            datas: wasm_encoder::DataSection::new(),
+            names: None,
+        };
+        for payload in Parser::new(0).parse_all(&m.bytes) {
+            match payload.map_err(Error::invalid)? {
+                Payload::ImportSection(r) => {
+                    let mut x = wasm_encoder::ImportSection::new();
+                    utils::parse_import_section(&mut RoundtripReencoder, &mut x, r).map_err(broken)?;
+                    s.imports = Some(x);
+                }
+                Payload::TableSection(r) => {
+                    utils::parse_table_section(&mut re, &mut s.tables, r).map_err(broken)?;
+                }
+                Payload::TagSection(r) => {
+                    let mut x = wasm_encoder::TagSection::new();
+                    utils::parse_tag_section(&mut re, &mut x, r).map_err(broken)?;
+                    s.tags = Some(x);
+                }
+                Payload::GlobalSection(r) => {
+                    utils::parse_global_section(&mut re, &mut s.globals, r).map_err(broken)?;
+                }
+                Payload::ElementSection(r) => {
+                    for e in r {
+                        let e = e.map_err(Error::invalid)?;
+                        let items: Elements<'_> = match e.items {
+                            ElementItems::Functions(f) => Elements::Functions(
+                                f.into_iter()
+                                    .map(|f| re.function_index(f.map_err(Error::invalid)?).map_err(broken))
+                                    .collect::<Result<Vec<_>>>()?
+                                    .into(),
+                            ),
+                            ElementItems::Expressions(ty, x) => Elements::Expressions(
+                                re.ref_type(ty).map_err(broken)?,
+                                x.into_iter()
+                                    .map(|x| re.const_expr(x.map_err(Error::invalid)?).map_err(broken))
+                                    .collect::<Result<Vec<_>>>()?
+                                    .into(),
+                            ),
+                        };
+                        match e.kind {
+                            ElementKind::Declared => s.elems.declared(items),
+                            _ => s.elems.passive(items),
+                        };
+                    }
+                }
+                Payload::DataSection(r) => {
+                    for d in r {
+                        let d = d.map_err(Error::invalid)?;
+                        match d.kind {
+                            DataKind::Active { .. } | DataKind::Passive => {
+                                s.datas.passive(d.data.iter().copied());
+                            }
+                        }
+                    }
+                }
+                Payload::CustomSection(c) if c.name() == "name" => s.names = Some(c.data()),
+                _ => {}
+            }
+        }
+        Ok(s)
+    }
+}
+
+fn tables(mut t: TableSection, slots: u32) -> TableSection {
+    let ours = |element_type, minimum: u32| TableType {
+        element_type,
+        table64: false,
+        minimum: minimum.into(),
+        maximum: None,
+        shared: false,
+    };
+    t.table(ours(RefType::FUNCREF, 0));
+    t.table(ours(RefType::EXTERNREF, 0));
+    t.table(ours(RefType::FUNCREF, slots));
+    t
+}
+
+fn memories(
+    m: &crate::module::Module,
+    control: u64,
+    re: &mut RoundtripReencoder,
+) -> Result<MemorySection> {
+    let mut s = MemorySection::new();
+    for &t in &m.memories {
+        s.memory(re.memory_type(t).map_err(broken)?);
+    }
+    let ours = |minimum: u64, maximum| MemoryType {
+        minimum,
+        maximum,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    };
+    s.memory(ours(control, Some(control)));
+    s.memory(ours(16, None));
+    Ok(s)
+}
+
+fn globals(mut s: GlobalSection) -> GlobalSection {
+    for _ in 0..4 {
+        let ty = GlobalType { val_type: wasm_encoder::ValType::I32, mutable: true, shared: false };
+        s.global(ty, &ConstExpr::i32_const(0));
+    }
+    s
+}
+
+fn exports(s: &mut Main<'_>, helper_list: &[Helper], first_init: u32) -> ExportSection {
+    let p = s.p;
+    let m = &p.module;
+    let mut x = ExportSection::new();
+    for (name, kind, index) in &m.exports {
+        let (kind, index) = match kind {
+            ExternalKind::Func | ExternalKind::FuncExact => (ExportKind::Func, s.function(*index)),
+            ExternalKind::Table => (ExportKind::Table, *index),
+            ExternalKind::Memory => (ExportKind::Memory, *index),
+            ExternalKind::Global => (ExportKind::Global, *index),
+            ExternalKind::Tag => (ExportKind::Tag, *index),
+        };
+        x.export(name, kind, index);
+    }
+    for f in 0..m.funcs.len() as u32 {
+        if p.reach.exported[f as usize] || s.function(f) != f {
+            let i = s.function(f);
+            x.export(&names::function(f), ExportKind::Func, i);
+        }
+    }
+    for &h in helper_list {
+        x.export(&h.export_name(), ExportKind::Func, s.helpers[&h]);
+    }
+    for (n, name) in [names::INIT_TABLES, names::INIT, names::DROP_SEGMENTS].iter().enumerate() {
+        x.export(name, ExportKind::Func, first_init + n as u32);
+    }
+    if let Some(start) = m.start {
+        let i = s.function(start);
+        x.export(names::START, ExportKind::Func, i);
+    }
+    for i in 0..m.memories.len() as u32 {
+        x.export(&names::memory(i), ExportKind::Memory, i);
+    }
+    for i in 0..m.tables.len() as u32 {
+        x.export(&names::table(i), ExportKind::Table, i);
+    }
+    for i in 0..m.globals.len() as u32 {
+        x.export(&names::global(i), ExportKind::Global, i);
+    }
+    for i in 0..m.tags.len() as u32 {
+        x.export(&names::tag(i), ExportKind::Tag, i);
+    }
+    for (part, name) in PARTS {
+        let kind = part_kind(part);
+        x.export(name, kind, s.own(part));
+    }
+    x
+}
+
+pub(crate) const PARTS: [(Part, &str); 9] = [
+    (Part::Control, names::CONTROL),
+    (Part::Frames, names::FRAMES),
+    (Part::Funcrefs, names::FUNCREFS),
+    (Part::Externrefs, names::EXTERNREFS),
+    (Part::Continuations, names::CONTINUATIONS),
+    (Part::Unwinding, names::UNWINDING),
+    (Part::Sp, names::SP),
+    (Part::FuncrefSp, names::FUNCREF_SP),
+    (Part::ExternrefSp, names::EXTERNREF_SP),
+];
+
+pub(crate) fn part_kind(part: Part) -> ExportKind {
+    match part {
+        Part::Control | Part::Frames => ExportKind::Memory,
+        Part::Funcrefs | Part::Externrefs | Part::Continuations => ExportKind::Table,
+        _ => ExportKind::Global,
+    }
+}
+
+/// Applies active segments, in the order instantiation would: for tables that the program never
+/// writes (`fixed`), or for all others and the memories.
+fn init(s: &mut Main<'_>, fixed: bool) -> Result<Vec<u8>> {
+    let p = s.p;
+    let m = &p.module;
+    let mut code = vec![];
+    for (e, seg) in m.elems.iter().enumerate() {
+        if let Some((table, offset)) = &seg.active
+            && p.table_is_fixed(*table) == fixed
+        {
+            code.extend(constant(m, offset)?);
+            code.extend([I::I32Const(0), I::I32Const(seg.len as i32)]);
+            code.push(I::TableInit { elem_index: e as u32, table: *table });
+            code.push(I::ElemDrop(e as u32));
+        } else if seg.declared && fixed {
+            code.push(I::ElemDrop(e as u32));
+        }
+    }
+    if !fixed {
+        for (d, seg) in m.datas.iter().enumerate() {
+            if let Some((mem, offset)) = &seg.active {
+                code.extend(constant(m, offset)?);
+                code.extend([I::I32Const(0), I::I32Const(seg.len as i32)]);
+                code.push(I::MemoryInit { mem: *mem, data_index: d as u32 });
+                code.push(I::DataDrop(d as u32));
+            }
+        }
+    }
+    Ok(helpers::encode(&[], &code))
+}
+
+/// A constant expression as code.
+fn constant(m: &crate::module::Module, range: &std::ops::Range<usize>) -> Result<Vec<I<'static>>> {
+    let mut code = vec![];
+    for op in m.const_expr(range).get_operators_reader() {
+        code.push(match op.map_err(Error::invalid)? {
+            Operator::I32Const { value } => I::I32Const(value),
+            Operator::I64Const { value } => I::I64Const(value),
+            Operator::GlobalGet { global_index } => I::GlobalGet(global_index),
+            Operator::I32Add => I::I32Add,
+            Operator::I32Sub => I::I32Sub,
+            Operator::I32Mul => I::I32Mul,
+            Operator::End => break,
+            other => {
+                return Err(Error::unsupported(format!("{other:?} in a segment's offset"), range.start));
+            }
+        });
+    }
+    Ok(code)
+}
+
+fn drop_segments(s: &mut Main<'_>) -> Vec<u8> {
+    let m = &s.p.module;
+    let control = s.own(Part::Control);
+    let mut code = vec![];
+    let mut guarded = |flag: usize, always: bool, drop: I<'static>| {
+        if always {
+            code.push(drop);
+            return;
+        }
+        let offset = names::control::DROPPED + flag as u64;
+        let arg = wasm_encoder::MemArg { offset, align: 0, memory_index: control };
+        code.extend([I::I32Const(0), I::I32Load8U(arg)]);
+        code.extend([I::If(wasm_encoder::BlockType::Empty), drop, I::End]);
+    };
+    // Only segments that an instruction can still name matter.
+    let uses = &s.p.reach.uses;
+    for d in 0..m.datas.len() {
+        if uses.memory_init.iter().any(|u| u.0 == d as u32) {
+            guarded(d, m.datas[d].active.is_some(), I::DataDrop(d as u32));
+        }
+    }
+    for e in 0..m.elems.len() {
+        if uses.table_init.iter().any(|u| u.0 == e as u32) {
+            let always = m.elems[e].active.is_some() || m.elems[e].declared;
+            guarded(m.datas.len() + e, always, I::ElemDrop(e as u32));
+        }
+    }
+    helpers::encode(&[], &code)
+}

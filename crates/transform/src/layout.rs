@@ -1,0 +1,196 @@
+//! What a frame holds, and where: the same in the main module and in every continuation.
+//!
+//! ```text
+//!   sp before ->  | i32 ... | i64 ... | f32 ... | f64 ... | v128 ... | slot: u32 |  <- sp after
+//! ```
+//!
+//! Each group holds operand-stack values by position, then live locals by index, raw and
+//! little-endian. References go, in the same order, to two tables beside the memory. `slot` numbers
+//! the safepoint; functions own consecutive slots: entry poll first, then loops and calls in code order.
+
+use crate::body::Body;
+use crate::liveness::live_at;
+use crate::module::{Module, is_externref, is_funcref};
+use crate::reach::Reach;
+use crate::{Error, Result};
+use wasmparser::{BlockType, Operator, ValType};
+
+/// Where a saved value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Operand stack position, 0 at the bottom.
+    Operand(u32),
+    /// Local index; parameters are the first.
+    Local(u32),
+}
+
+/// What kind of safepoint it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Before the first instruction (or an imported function, before it is called).
+    Entry,
+    /// At a loop's header.
+    Loop,
+    /// After a call that unwound.
+    Call,
+}
+
+/// A frame's values in saved order.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The values, grouped by type.
+    pub values: Vec<(Source, ValType)>,
+    /// Bytes in the frames memory, slot number included.
+    pub size: u32,
+    /// Entries in the funcref table.
+    pub funcrefs: u32,
+    /// Entries in the externref table.
+    pub externrefs: u32,
+}
+
+/// One safepoint of a function.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its number in this module.
+    pub slot: u32,
+    /// What kind it is.
+    pub kind: Kind,
+    /// Byte offset in the original module: the instruction, or the body for an entry.
+    pub offset: u32,
+    /// Index of the instruction in the body.
+    pub(crate) op: usize,
+    /// Types on the operand stack that are saved (beneath a call's arguments).
+    pub operands: Vec<ValType>,
+    /// Its frame.
+    pub layout: Layout,
+}
+
+/// Order and size of the groups.
+pub(crate) const CLASSES: [(ValType, &str, u32); 5] = [
+    (ValType::I32, "i32", 4),
+    (ValType::I64, "i64", 8),
+    (ValType::F32, "f32", 4),
+    (ValType::F64, "f64", 8),
+    (ValType::V128, "v128", 16),
+];
+
+impl Layout {
+    fn new(operands: &[ValType], locals: impl Iterator<Item = (u32, ValType)>) -> Option<Layout> {
+        let mut all: Vec<(Source, ValType)> =
+            operands.iter().enumerate().map(|(i, &t)| (Source::Operand(i as u32), t)).collect();
+        all.extend(locals.map(|(i, t)| (Source::Local(i), t)));
+        let mut values = Vec::with_capacity(all.len());
+        let mut size = 4;
+        for (ty, _, bytes) in CLASSES {
+            for v in all.iter().filter(|v| v.1 == ty) {
+                values.push(*v);
+                size += bytes;
+            }
+        }
+        let group = |is: fn(ValType) -> bool, values: &mut Vec<_>| {
+            let before = values.len();
+            values.extend(all.iter().filter(|v| is(v.1)).copied());
+            (values.len() - before) as u32
+        };
+        let funcrefs = group(is_funcref, &mut values);
+        let externrefs = group(is_externref, &mut values);
+        (values.len() == all.len()).then_some(Layout { values, size, funcrefs, externrefs })
+    }
+
+    /// The frame of a function that is to be called again: its parameters.
+    pub(crate) fn of_params(params: &[ValType]) -> Option<Layout> {
+        Layout::new(&[], params.iter().enumerate().map(|(i, &t)| (i as u32, t)))
+    }
+}
+
+/// Every safepoint of a function by ordinal; `None` for those in dead code, which are never reached.
+pub(crate) fn sites(
+    m: &Module,
+    reach: &Reach,
+    first_slot: u32,
+    body: &Body<'_>,
+) -> Result<Vec<Option<Site>>> {
+    let func = body.func;
+    let refuse = |offset: u32| {
+        Error::unsupported("an exception reference that lives across a safepoint", offset as usize)
+    };
+    let mut points = Vec::new();
+    for (i, op) in body.ops.iter().enumerate() {
+        match op {
+            Operator::Loop { .. } => points.push((i, Kind::Loop)),
+            op if reach.is_call_site(op) => points.push((i, Kind::Call)),
+            _ => {}
+        }
+    }
+    let mut slot = first_slot;
+    let mut sites = Vec::with_capacity(points.len() + 1);
+    if reach.entry_poll[func as usize] {
+        let offset = m.body(func).range().start as u32;
+        let layout =
+            Layout::of_params(m.func_type(func).params()).ok_or_else(|| refuse(offset))?;
+        sites.push(Some(Site { slot, kind: Kind::Entry, offset, op: 0, operands: vec![], layout }));
+        slot += 1;
+    }
+    if points.is_empty() {
+        return Ok(sites);
+    }
+    let live = live_at(body, &points.iter().map(|p| p.0).collect::<Vec<_>>());
+    let mut v = m.validator(func).ok_or(Error::Frames("no code section"))?;
+    let mut reader = m.body(func).get_binary_reader();
+    v.read_locals(&mut reader).map_err(Error::invalid)?;
+    let mut next = points.iter().peekable();
+    for (i, op) in body.ops.iter().enumerate() {
+        let here = next.next_if(|p| p.0 == i);
+        let mut operands = Vec::new();
+        if let Some(&(_, kind)) = here
+            && !body.dead[i]
+        {
+            let beneath = match (kind, op) {
+                (Kind::Call, Operator::Call { function_index }) => {
+                    m.func_type(*function_index).params().len()
+                }
+                (Kind::Call, Operator::CallIndirect { type_index, .. }) => {
+                    m.types[*type_index as usize].params().len() + 1
+                }
+                // A loop's parameters are part of the frame.
+                _ => 0,
+            };
+            let height = v.operand_stack_height() as usize;
+            operands.reserve(height);
+            for depth in (beneath..height).rev() {
+                let t = v.get_operand_type(depth).flatten();
+                operands.push(t.ok_or(Error::Frames("untyped operand"))?);
+            }
+        }
+        v.op(body.offsets[i] as usize, op).map_err(Error::invalid)?;
+        if let Some(&(_, kind)) = here {
+            sites.push(match live.get(&i) {
+                None => None,
+                Some(live) => {
+                    let locals = live.iter().map(|&l| (l, body.locals[l as usize]));
+                    let layout = Layout::new(&operands, locals)
+                        .ok_or_else(|| refuse(body.offsets[i]))?;
+                    let offset = body.offsets[i];
+                    Some(Site { slot, kind, offset, op: i, operands, layout })
+                }
+            });
+            slot += 1;
+        }
+    }
+    Ok(sites)
+}
+
+pub(crate) fn block_params<'m>(m: &'m Module, t: BlockType) -> &'m [ValType] {
+    match t {
+        BlockType::FuncType(i) => m.types[i as usize].params(),
+        _ => &[],
+    }
+}
+
+pub(crate) fn block_results(m: &Module, t: BlockType) -> Vec<ValType> {
+    match t {
+        BlockType::Empty => vec![],
+        BlockType::Type(t) => vec![t],
+        BlockType::FuncType(i) => m.types[i as usize].results().to_vec(),
+    }
+}

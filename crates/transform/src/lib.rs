@@ -1,0 +1,266 @@
+//! Wasm to Wasm: gives a module safepoints, and makes continuations that go on from saved frames.
+//!
+//! ```text
+//!   original ──Program::new──> Program ──instrument()──> main module (run it)
+//!                                 │
+//!                                 ├──frame()/push()────> frames memory <-> (function, offset), values
+//!                                 └──continuations()───> small module per set of safepoints
+//! ```
+//!
+//! Nothing here knows an engine, an operating system or a CPU. The files, in the order a module
+//! walks through them: `module` (parse), `features` (refusals), `reach` (who can be stopped),
+//! `body` and `liveness` (one function), `layout` (its frames), `emit` (code with safepoints),
+//! `helpers`, `instrument` (main module), `continuation` (the rest of a function), `frames` (saved bytes).
+//!
+//! ```
+//! use dormouse_transform::{Options, Program};
+//! let wasm = wat::parse_str("(module (func (export \"_start\") (loop (br 0))))").unwrap();
+//! let program = Program::new(wasm.into(), &Options::default()).unwrap();
+//! let main = program.instrument().unwrap();
+//! let continuation = program.continuations(&[0]).unwrap();
+//! assert!(main.starts_with(b"\0asm") && continuation.starts_with(b"\0asm"));
+//! ```
+#![deny(missing_docs)]
+
+mod body;
+mod continuation;
+mod emit;
+mod error;
+mod features;
+mod frames;
+mod helpers;
+mod instrument;
+mod layout;
+mod liveness;
+mod module;
+pub mod names;
+mod reach;
+
+pub use continuation::MAIN;
+pub use error::{Error, Result};
+pub use frames::{Cell, FramesMemory, SavedFrame};
+pub use layout::{Kind, Layout, Site, Source};
+pub use module::Import;
+pub use wasmparser::ValType;
+
+use body::Body;
+use module::Module;
+use reach::Reach;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// Changes whenever the same module would be instrumented differently: part of cache keys.
+pub const VERSION: u32 = 1;
+
+/// How a poll reads the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Poll {
+    /// An atomic load: never hoisted out of a loop, a plain load on x86-64.
+    Atomic,
+    /// A store before a plain load, for engines without atomics (Pulley).
+    Store,
+    /// Counts safepoints down in the control memory: for chaos testing.
+    Counted,
+}
+
+/// Options of the transform.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How polls look.
+    pub poll: Poll,
+    /// Which imported functions can be interrupted without effect and be called again:
+    /// module name, function name.
+    pub restartable: fn(&str, &str) -> bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { poll: Poll::Atomic, restartable: |_, _| true }
+    }
+}
+
+/// An analysed module.
+pub struct Program {
+    module: Module,
+    reach: Reach,
+    poll: Poll,
+    restartable: Vec<bool>,
+    /// First slot of each function, and the number of all slots.
+    first_slot: Vec<u32>,
+    /// Sites of functions that have been asked for.
+    known: Mutex<HashMap<u32, Arc<Vec<Option<Site>>>>>,
+}
+
+/// What the engine must save of a module besides its frames.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// Mutable globals: index and type.
+    pub globals: Vec<(u32, ValType)>,
+    /// Tables that the program can write.
+    pub tables: Vec<u32>,
+    /// Number of memories.
+    pub memories: u32,
+    /// Number of data segments, then of element segments: flags in the control memory.
+    pub segments: (u32, u32),
+    /// Functions whose references the program can hold.
+    pub references: Vec<u32>,
+}
+
+impl Program {
+    /// Parses, validates and analyses a module.
+    ///
+    /// # Errors
+    /// Anything that is not a valid module, or uses what cannot be carried, by name.
+    pub fn new(bytes: Arc<[u8]>, options: &Options) -> Result<Program> {
+        let module = Module::parse(bytes)?;
+        let restartable: Vec<bool> =
+            module.imports.iter().map(|i| (options.restartable)(&i.module, &i.name)).collect();
+        let reach = Reach::compute(&module, &restartable)?;
+        let mut first_slot = Vec::with_capacity(module.funcs.len() + 1);
+        let mut next = 0u32;
+        for f in 0..module.funcs.len() {
+            first_slot.push(next);
+            next += if f < module.imports.len() {
+                u32::from(restartable[f])
+            } else if reach.may_unwind[f] {
+                u32::from(reach.entry_poll[f]) + reach.site_counts[f]
+            } else {
+                0
+            };
+        }
+        first_slot.push(next);
+        let known = Mutex::new(HashMap::new());
+        Ok(Program { module, reach, poll: options.poll, restartable, first_slot, known })
+    }
+
+    /// The main module: the original with safepoints.
+    pub fn instrument(&self) -> Result<Vec<u8>> {
+        instrument::instrument(self)
+    }
+
+    /// A module with the continuations of these slots, exported as [`names::continuation`].
+    pub fn continuations(&self, slots: &[u32]) -> Result<Vec<u8>> {
+        continuation::continuations(self, slots)
+    }
+
+    /// Number of safepoints.
+    pub fn slots(&self) -> u32 {
+        self.first_slot[self.first_slot.len() - 1]
+    }
+
+    /// The imported functions.
+    pub fn imports(&self) -> &[Import] {
+        &self.module.imports
+    }
+
+    /// The original module.
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.module.bytes
+    }
+
+    /// Whether the module exports a function of this name.
+    pub fn exports_function(&self, name: &str) -> bool {
+        self.module.exports.iter().any(|e| e.0 == name && e.1 == wasmparser::ExternalKind::Func)
+    }
+
+    /// How many functions there are, imports included, and how many cannot be stopped inside.
+    pub fn function_counts(&self) -> (usize, usize) {
+        let all = self.module.funcs.len();
+        (all, self.reach.may_unwind.iter().filter(|u| !**u).count())
+    }
+
+    /// What has to be saved besides frames.
+    pub fn inventory(&self) -> Inventory {
+        let m = &self.module;
+        let globals = m
+            .globals
+            .iter()
+            .enumerate()
+            .filter(|(_, g)| g.mutable)
+            .map(|(i, g)| (i as u32, g.content_type))
+            .collect();
+        let tables = (0..m.tables.len() as u32).filter(|&t| !self.table_is_fixed(t)).collect();
+        let mut references = m.referenced.clone();
+        references.extend(&self.reach.uses.ref_func);
+        references.sort_unstable();
+        references.dedup();
+        Inventory {
+            globals,
+            tables,
+            memories: m.memories.len() as u32,
+            segments: (m.datas.len() as u32, m.elems.len() as u32),
+            references,
+        }
+    }
+
+    /// The function a slot belongs to.
+    pub(crate) fn function_of(&self, slot: u32) -> Result<u32> {
+        if slot >= self.slots() {
+            return Err(Error::Frames("slot number out of range"));
+        }
+        Ok(self.first_slot.partition_point(|&s| s <= slot) as u32 - 1)
+    }
+
+    /// The safepoint of a slot, and its function.
+    pub fn site(&self, slot: u32) -> Result<(u32, Site)> {
+        let func = self.function_of(slot)?;
+        let sites = self.sites(func)?;
+        let ordinal = (slot - self.first_slot[func as usize]) as usize;
+        let site = sites.get(ordinal).and_then(|s| s.clone());
+        Ok((func, site.ok_or(Error::Frames("a safepoint in dead code"))?))
+    }
+
+    /// All safepoints of a function.
+    pub(crate) fn sites(&self, func: u32) -> Result<Arc<Vec<Option<Site>>>> {
+        if func as usize >= self.module.funcs.len() {
+            return Err(Error::NoSuchSite { func, offset: 0 });
+        }
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(s) = known.get(&func) {
+            return Ok(s.clone());
+        }
+        let body = if self.module.imported(func) {
+            self.stub_body(func)
+        } else {
+            Body::decode(&self.module, func)?
+        };
+        let sites = Arc::new(self.sites_of(&body)?);
+        known.insert(func, sites.clone());
+        Ok(sites)
+    }
+
+    pub(crate) fn sites_of(&self, body: &Body<'_>) -> Result<Vec<Option<Site>>> {
+        let f = body.func as usize;
+        let first = self.first_slot[f];
+        if self.module.imported(body.func) {
+            if !self.restartable[f] {
+                return Ok(vec![]);
+            }
+            let layout = Layout::of_params(self.module.func_type(body.func).params())
+                .ok_or_else(|| Error::unsupported("an import that takes exception references", 0))?;
+            let site =
+                Site { slot: first, kind: Kind::Entry, offset: 0, op: 0, operands: vec![], layout };
+            return Ok(vec![Some(site)]);
+        }
+        if !self.reach.may_unwind[f] {
+            return Ok(vec![]);
+        }
+        layout::sites(&self.module, &self.reach, first, body)
+    }
+
+    /// An imported function seen as a body without instructions.
+    pub(crate) fn stub_body(&self, func: u32) -> Body<'_> {
+        Body::without_code(func, self.module.func_type(func).params())
+    }
+
+    /// The program never writes this table, so its contents follow from the module.
+    pub(crate) fn table_is_fixed(&self, table: u32) -> bool {
+        !self.reach.uses.written_tables.contains(&table)
+    }
+
+    /// Size of the control memory in pages.
+    pub(crate) fn control_pages(&self) -> u64 {
+        let flags = (self.module.datas.len() + self.module.elems.len()) as u64;
+        (names::control::DROPPED + flags).div_ceil(65536)
+    }
+}

@@ -1,0 +1,315 @@
+//! The original module, parsed and validated once: index spaces, segments, and where each body lies.
+
+use crate::{Error, Result, features};
+use std::sync::Arc;
+use wasmparser::{
+    BinaryReader, ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, FuncType,
+    FuncValidator, FuncValidatorAllocations, FunctionBody, GlobalType, MemoryType, Operator, Parser,
+    Payload, RefType, TableType, TypeRef, ValType, Validator, ValidatorResources, WasmFeatures,
+};
+
+/// One imported function.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// Module name.
+    pub module: String,
+    /// Field name.
+    pub name: String,
+}
+
+/// An element segment.
+#[derive(Debug)]
+pub(crate) struct Elem {
+    /// Table and offset expression of an active segment.
+    pub active: Option<(u32, std::ops::Range<usize>)>,
+    pub declared: bool,
+    pub len: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub active: Option<(u32, std::ops::Range<usize>)>,
+    pub len: u32,
+}
+
+pub(crate) struct Module {
+    pub bytes: Arc<[u8]>,
+    pub types: Vec<FuncType>,
+    pub imports: Vec<Import>,
+    /// Type index of every function, imports first.
+    pub funcs: Vec<u32>,
+    pub tables: Vec<TableType>,
+    pub memories: Vec<MemoryType>,
+    pub globals: Vec<GlobalType>,
+    pub tags: Vec<u32>,
+    pub elems: Vec<Elem>,
+    pub datas: Vec<Data>,
+    pub start: Option<u32>,
+    /// (name, kind, index)
+    pub exports: Vec<(String, ExternalKind, u32)>,
+    /// Functions whose reference the program can hold, in the order found.
+    pub referenced: Vec<u32>,
+    /// Body ranges of the defined functions.
+    pub bodies: Vec<std::ops::Range<usize>>,
+    resources: Option<ValidatorResources>,
+    features: WasmFeatures,
+}
+
+impl Module {
+    pub fn parse(bytes: Arc<[u8]>) -> Result<Module> {
+        features::check(&bytes)?;
+        match Module::parse_with(bytes.clone(), features::supported()) {
+            Err(Failure::Wasm(e)) => Err(features::explain(&bytes, e)),
+            Err(Failure::Own(e)) => Err(e),
+            Ok(m) => Ok(m),
+        }
+    }
+
+    fn parse_with(bytes: Arc<[u8]>, features: WasmFeatures) -> std::result::Result<Module, Failure> {
+        let mut m = Module {
+            bytes: bytes.clone(),
+            types: vec![],
+            imports: vec![],
+            funcs: vec![],
+            tables: vec![],
+            memories: vec![],
+            globals: vec![],
+            tags: vec![],
+            elems: vec![],
+            datas: vec![],
+            start: None,
+            exports: vec![],
+            referenced: vec![],
+            bodies: vec![],
+            resources: None,
+            features,
+        };
+        let mut validator = Validator::new_with_features(features);
+        let mut allocs = FuncValidatorAllocations::default();
+        for payload in Parser::new(0).parse_all(&bytes) {
+            let payload = payload?;
+            match &payload {
+                Payload::CodeSectionEntry(body) => {
+                    let f = validator.code_section_entry(body)?;
+                    if m.resources.is_none() {
+                        m.resources = Some(f.resources.clone());
+                    }
+                    let mut v = f.into_validator(allocs);
+                    v.validate(body)?;
+                    allocs = v.into_allocations();
+                    m.bodies.push(body.range());
+                    continue;
+                }
+                other => {
+                    validator.payload(other)?;
+                }
+            }
+            m.section(payload)?;
+        }
+        m.scan_referenced()?;
+        Ok(m)
+    }
+
+    fn section(&mut self, payload: Payload<'_>) -> std::result::Result<(), Failure> {
+        match payload {
+            Payload::TypeSection(s) => {
+                for group in s {
+                    for t in group?.into_types() {
+                        match t.composite_type.inner {
+                            wasmparser::CompositeInnerType::Func(f) => self.types.push(f),
+                            _ => return Err(Error::unsupported("a GC type", 0).into()),
+                        }
+                    }
+                }
+            }
+            Payload::ImportSection(s) => {
+                for i in s.into_imports() {
+                    let i = i?;
+                    let kind = match i.ty {
+                        TypeRef::Func(t) => {
+                            self.funcs.push(t);
+                            self.imports
+                                .push(Import { module: i.module.into(), name: i.name.into() });
+                            continue;
+                        }
+                        TypeRef::Table(_) => "table",
+                        TypeRef::Memory(_) => "memory",
+                        TypeRef::Global(_) => "global",
+                        _ => "tag",
+                    };
+                    let (module, name) = (i.module.into(), i.name.into());
+                    return Err(Error::Import { kind, module, name }.into());
+                }
+            }
+            Payload::FunctionSection(s) => {
+                for t in s {
+                    self.funcs.push(t?);
+                }
+            }
+            Payload::TableSection(s) => {
+                for t in s {
+                    self.tables.push(t?.ty);
+                }
+            }
+            Payload::MemorySection(s) => {
+                for t in s {
+                    self.memories.push(t?);
+                }
+            }
+            Payload::GlobalSection(s) => {
+                for g in s {
+                    let g = g?;
+                    self.globals.push(g.ty);
+                    self.refs_of(&g.init_expr)?;
+                }
+            }
+            Payload::TagSection(s) => {
+                for t in s {
+                    self.tags.push(t?.func_type_idx);
+                }
+            }
+            Payload::ExportSection(s) => {
+                for e in s {
+                    let e = e?;
+                    if e.name.starts_with(crate::names::PREFIX) {
+                        return Err(Error::unsupported(
+                            format!("the export name `{}`, which is reserved", e.name),
+                            s_offset(&e.name),
+                        )
+                        .into());
+                    }
+                    self.exports.push((e.name.into(), e.kind, e.index));
+                }
+            }
+            Payload::StartSection { func, .. } => self.start = Some(func),
+            Payload::ElementSection(s) => {
+                for e in s {
+                    let e = e?;
+                    let len = match &e.items {
+                        ElementItems::Functions(f) => {
+                            for f in f.clone() {
+                                self.referenced.push(f?);
+                            }
+                            f.count()
+                        }
+                        ElementItems::Expressions(_, x) => {
+                            for x in x.clone() {
+                                self.refs_of(&x?)?;
+                            }
+                            x.count()
+                        }
+                    };
+                    let (active, declared) = match e.kind {
+                        ElementKind::Active { table_index, offset_expr } => {
+                            (Some((table_index.unwrap_or(0), expr_range(&offset_expr))), false)
+                        }
+                        ElementKind::Passive => (None, false),
+                        ElementKind::Declared => (None, true),
+                    };
+                    self.elems.push(Elem { active, declared, len });
+                }
+            }
+            Payload::DataSection(s) => {
+                for d in s {
+                    let d = d?;
+                    let active = match d.kind {
+                        DataKind::Active { memory_index, offset_expr } => {
+                            Some((memory_index, expr_range(&offset_expr)))
+                        }
+                        DataKind::Passive => None,
+                    };
+                    self.datas.push(Data { active, len: d.data.len() as u32 });
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn refs_of(&mut self, e: &ConstExpr<'_>) -> std::result::Result<(), Failure> {
+        for op in e.get_operators_reader() {
+            if let Operator::RefFunc { function_index } = op? {
+                self.referenced.push(function_index);
+            }
+        }
+        Ok(())
+    }
+
+    fn scan_referenced(&mut self) -> std::result::Result<(), Failure> {
+        for e in &self.exports {
+            if e.1 == ExternalKind::Func {
+                self.referenced.push(e.2);
+            }
+        }
+        self.referenced.sort_unstable();
+        self.referenced.dedup();
+        Ok(())
+    }
+
+    pub fn func_type(&self, func: u32) -> &FuncType {
+        &self.types[self.funcs[func as usize] as usize]
+    }
+
+    pub fn imported(&self, func: u32) -> bool {
+        (func as usize) < self.imports.len()
+    }
+
+    pub fn body(&self, func: u32) -> FunctionBody<'_> {
+        let r = self.bodies[func as usize - self.imports.len()].clone();
+        FunctionBody::new(BinaryReader::new_features(&self.bytes[r.clone()], r.start, self.features))
+    }
+
+    /// A validator for `func`, to learn the operand types at each instruction.
+    pub fn validator(&self, func: u32) -> Option<FuncValidator<ValidatorResources>> {
+        let f = wasmparser::FuncToValidate {
+            resources: self.resources.clone()?,
+            index: func,
+            ty: self.funcs[func as usize],
+            features: self.features,
+        };
+        Some(f.into_validator(FuncValidatorAllocations::default()))
+    }
+
+    pub fn const_expr(&self, range: &std::ops::Range<usize>) -> ConstExpr<'_> {
+        ConstExpr::new(BinaryReader::new_features(
+            &self.bytes[range.clone()],
+            range.start,
+            self.features,
+        ))
+    }
+}
+
+/// The value types of a reference the transform knows how to keep.
+pub(crate) fn is_funcref(t: ValType) -> bool {
+    t == ValType::Ref(RefType::FUNCREF)
+}
+
+pub(crate) fn is_externref(t: ValType) -> bool {
+    t == ValType::Ref(RefType::EXTERNREF)
+}
+
+fn expr_range(e: &ConstExpr<'_>) -> std::ops::Range<usize> {
+    e.get_binary_reader().range()
+}
+
+// The name's place in the file is not kept by the parser.
+fn s_offset(_: &str) -> usize {
+    0
+}
+
+enum Failure {
+    Wasm(wasmparser::Error),
+    Own(Error),
+}
+
+impl From<wasmparser::Error> for Failure {
+    fn from(e: wasmparser::Error) -> Self {
+        Failure::Wasm(e)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        Failure::Own(e)
+    }
+}

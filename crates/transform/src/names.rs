@@ -1,0 +1,71 @@
+//! The names under which the instrumented module exports its parts, for the engine and for
+//! continuations. All begin with [`PREFIX`], which original exports may not.
+
+/// Every name of ours begins with this.
+pub const PREFIX: &str = "dormouse.";
+/// Memory: the control words, see [`control`].
+pub const CONTROL: &str = "dormouse.control";
+/// Memory: saved frames, a stack that grows upwards; the outermost frame is on top.
+pub const FRAMES: &str = "dormouse.frames";
+/// Table of `funcref`: references in saved frames.
+pub const FUNCREFS: &str = "dormouse.funcrefs";
+/// Table of `externref`: references in saved frames.
+pub const EXTERNREFS: &str = "dormouse.externrefs";
+/// Table of `funcref`: the continuation of each slot, null until it is compiled.
+pub const CONTINUATIONS: &str = "dormouse.continuations";
+/// Global `i32`: 1 while the stack is being left.
+pub const UNWINDING: &str = "dormouse.unwinding";
+/// Global `i32`: first free byte of the frames memory.
+pub const SP: &str = "dormouse.sp";
+/// Global `i32`: first free entry of the funcref table.
+pub const FUNCREF_SP: &str = "dormouse.funcref_sp";
+/// Global `i32`: first free entry of the externref table.
+pub const EXTERNREF_SP: &str = "dormouse.externref_sp";
+/// Function: applies active element segments of tables the program never writes. Always run once.
+pub const INIT_TABLES: &str = "dormouse.init_tables";
+/// Function: applies all other active segments. Run once in a program's life.
+pub const INIT: &str = "dormouse.init";
+/// Function: drops the segments that the flags in the control memory name. Run on resume.
+pub const DROP_SEGMENTS: &str = "dormouse.drop_segments";
+/// Function: the module's own start function, if any.
+pub const START: &str = "dormouse.start";
+
+/// An original function.
+pub fn function(index: u32) -> String {
+    format!("dormouse.f{index}")
+}
+/// An original mutable global.
+pub fn global(index: u32) -> String {
+    format!("dormouse.g{index}")
+}
+/// An original memory.
+pub fn memory(index: u32) -> String {
+    format!("dormouse.m{index}")
+}
+/// An original table.
+pub fn table(index: u32) -> String {
+    format!("dormouse.t{index}")
+}
+pub(crate) fn tag(index: u32) -> String {
+    format!("dormouse.e{index}")
+}
+/// The continuation of a slot, as exported by a continuation module.
+pub fn continuation(slot: u32) -> String {
+    format!("dormouse.c{slot}")
+}
+
+/// Byte offsets in the control memory.
+///
+/// ```text
+///   0     request: not 0 asks every poll to save and leave
+///   4     count: in counted mode, polls and restartable calls until the next capture
+///   4096  a byte for each data segment, then one for each element segment: 1 if dropped
+/// ```
+pub mod control {
+    /// `u32`, not 0: a capture is requested.
+    pub const REQUEST: u64 = 0;
+    /// `i32`, counted mode: safepoints until the next capture.
+    pub const COUNT: u64 = 4;
+    /// First of the segment flags.
+    pub const DROPPED: u64 = 4096;
+}
