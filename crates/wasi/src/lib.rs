@@ -1,0 +1,161 @@
+//! WASI preview 1 for programs that sleep: a host whose objects are state.
+//!
+//! Stock hosts keep a program's files, clocks and waits inside the operating system, where they end with the process.
+//! Here they are plain values: the table of file descriptors, for each open file where it is, its position and flags,
+//! the directories given to the program, arguments, environment, the monotonic clock, and the wait the program was in.
+//! [`Wasi::save`] writes them down, [`Wasi::restore`] finds the files again, checks them and goes on.
+//!
+//! ```text
+//!             one method a call, guest memory as &mut [u8]
+//!   engine ───────────────────────────────────────────────▶ Wasi
+//!             Ok(errno) | Err(Stop::Exit | Interrupted | Trap)
+//!
+//!   Interrupter ──▶ a call that waits answers Interrupted; nothing has happened;
+//!                   the engine makes the same call again after the resume
+//!
+//!   Wasi ── save ──▶ bytes (see `state.rs`) ── restore ──▶ Wasi
+//! ```
+//!
+//! To a program, everything is as under stock wasmtime 48: numbers of errors and descriptors, rights, how much one call
+//! transfers. What differs: a bad address is answered with `fault` and is not the end of the program.
+//!
+//! | resource | after a resume |
+//! |---|---|
+//! | arguments, environment | restored (environment can be added to) |
+//! | monotonic clock | goes on where it stood; sleeping does not count |
+//! | realtime clock | the host's |
+//! | relative and monotonic timeouts | only the rest is waited for |
+//! | realtime deadlines | as they were |
+//! | regular files | opened again by path; position restored |
+//! | … open for writing | cut back to the length at the checkpoint; refused if shorter |
+//! | … open for reading only | refused if size or modification time changed |
+//! | … deleted, or moved out of sight | refused when saving |
+//! | directories, and listings being read | opened again; the listing is restored |
+//! | inode numbers of open files | restored, as the program sees them |
+//! | character devices | opened again by path |
+//! | named pipes, sockets, block devices | refused when saving |
+//! | standard input that is a file | put back where it was, if it is the same file |
+//! | standard output and error that are files at their end | cut back, if they are the same files |
+//! | other standard streams | whatever the resumed process has |
+//! | random numbers | fresh |
+//!
+//! ```
+//! use dormouse_wasi::{Errno, RestoreOptions, Stdio, StdioConfig, Wasi, WasiConfig};
+//!
+//! let mut wasi = Wasi::new(WasiConfig { args: vec![b"prog".to_vec()], ..WasiConfig::default() })?;
+//! let mut memory = vec![0; 64];
+//! assert_eq!(wasi.args_sizes_get(&mut memory, 0, 4), Ok(Errno::Success));
+//! assert_eq!(memory[..8], [1, 0, 0, 0, 5, 0, 0, 0]);
+//!
+//! let bytes = wasi.save()?;
+//! let awake = Wasi::restore(&bytes, RestoreOptions::default())?;
+//! assert_eq!(awake.save()?, bytes);
+//! # Ok::<(), dormouse_wasi::WasiError>(())
+//! ```
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod calls;
+mod clocks;
+mod describe;
+mod dirs;
+mod errors;
+mod fds;
+mod files;
+mod memory;
+mod os;
+mod paths;
+mod poll;
+mod process;
+mod sleep;
+mod state;
+mod stdio;
+mod types;
+
+use std::path::PathBuf;
+
+pub use calls::{CALLS, Call, ValType};
+pub use describe::{Description, FdDescription, PreopenDescription, WaitDescription};
+pub use errors::WasiError;
+pub use os::HostFd;
+pub use poll::Interrupter;
+pub use stdio::{Stdio, StdioConfig};
+pub use types::{Advice, Clockid, Errno, Eventtype, Filetype, Stop, Whence};
+
+/// Name of the module programs import these calls from.
+pub const MODULE: &str = "wasi_snapshot_preview1";
+
+/// What a new program is given.
+#[derive(Debug, Default)]
+pub struct WasiConfig {
+    /// Arguments, the program's name first, without NULs.
+    pub args: Vec<Vec<u8>>,
+    /// Environment.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Directories: where they are on the host, and what the guest knows them by.
+    pub dirs: Vec<(PathBuf, String)>,
+    /// Standard streams; by default those of this process.
+    pub stdio: StdioConfig,
+}
+
+/// How a saved program is connected to this host.
+#[derive(Debug)]
+pub struct RestoreOptions {
+    /// Other host directories for guest names.
+    pub dirs: Vec<(PathBuf, String)>,
+    /// Whether directories that `dirs` does not name are those the saved objects name. That is right for a checkpoint
+    /// of one's own; for one from elsewhere say no, or it chooses which directories it is given.
+    pub recorded_dirs: bool,
+    /// Environment variables to add or replace. Most programs read theirs once, at the start.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Standard streams; by default those of this process.
+    pub stdio: StdioConfig,
+    /// Whether open files must be as they were, and are cut back to what they were. Without, they only must be there.
+    pub check_files: bool,
+}
+
+/// The WASI objects of one program.
+#[derive(Debug)]
+pub struct Wasi {
+    host: fds::Host,
+}
+
+impl Wasi {
+    /// Objects for a program that begins.
+    pub fn new(cfg: WasiConfig) -> Result<Wasi, WasiError> {
+        Ok(Wasi { host: fds::Host::new(cfg)? })
+    }
+
+    /// Writes the objects down. The same objects give the same bytes on every host.
+    ///
+    /// Changes nothing: if it fails, the program can go on. It fails if an open file could not be found again
+    /// ([`WasiError::Unlinked`], [`WasiError::Moved`]) or cannot be carried ([`WasiError::Unsupported`]).
+    pub fn save(&self) -> Result<Vec<u8>, WasiError> {
+        self.host.save()?.encode()
+    }
+
+    /// Flushes the files that are open for writing to the disk: call it between [`Wasi::save`] and reporting the
+    /// checkpoint, or a crash of the machine can leave a file shorter than the checkpoint says.
+    pub fn sync_files(&self) -> Result<(), WasiError> {
+        self.host.sync_files()
+    }
+
+    /// Objects as they were saved, connected to this host. The monotonic clock stands until the first call.
+    ///
+    /// On success, files open for writing are cut back to their length at the checkpoint (with
+    /// [`RestoreOptions::check_files`]), and standard output and error, if they are the same regular files as then. On
+    /// failure nothing was changed, unless it is the cutting back itself that failed.
+    pub fn restore(bytes: &[u8], opts: RestoreOptions) -> Result<Wasi, WasiError> {
+        Ok(Wasi { host: fds::Host::restore(state::Saved::decode(bytes)?, opts)? })
+    }
+
+    /// What saved objects are, in words.
+    pub fn describe(bytes: &[u8]) -> Result<Description, WasiError> {
+        describe::describe(bytes)
+    }
+
+    /// A handle that ends waiting, for other threads.
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter { signal: self.host.signal.clone() }
+    }
+}

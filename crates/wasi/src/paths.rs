@@ -1,0 +1,288 @@
+//! Calls that take paths. All of them go through cap-std, which refuses to leave the directory they are relative to
+//! (`perm`); nothing here walks paths to open them. What is done here is to remember where each open file is, so that
+//! it can be found again after a resume.
+
+use crate::errors::Fail;
+use crate::fds::{Descriptor, Host, OpenDir, OpenFile, Place};
+use crate::files::times;
+use crate::memory as mem;
+use crate::types::{Errno, fdflags, known, lookupflags, oflags, rights, size};
+use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
+use cap_std::fs::{Dir, Metadata, OpenOptions};
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+/// Joins two paths beneath a preopen by their names alone: `.` goes, `..` takes a part away.
+fn join(base: &str, path: &Path) -> String {
+    let mut parts: Vec<String> = base.split('/').filter(|p| !p.is_empty()).map(str::to_owned).collect();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
+            Component::ParentDir => drop(parts.pop()),
+            _ => {}
+        }
+    }
+    parts.join("/")
+}
+
+/// Whether `path` is `dir` or lies beneath it; if so, the rest.
+fn beneath<'a>(path: &'a str, dir: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(dir)?;
+    (rest.is_empty() || rest.starts_with('/') || dir.is_empty()).then_some(rest)
+}
+
+impl OpenDir {
+    /// The place that `path` names. With symlinks that are followed, that is where they lead.
+    pub fn place(&self, path: &str, follow: bool) -> Place {
+        let asked = Path::new(path);
+        let real = match (asked.file_name(), follow) {
+            // One name and no link to follow: it is what it says.
+            (Some(_), false) if asked.components().count() == 1 => Ok(asked.to_path_buf()),
+            (Some(name), false) => {
+                let parent = asked.parent().filter(|p| !p.as_os_str().is_empty());
+                self.dir.canonicalize(parent.unwrap_or(Path::new("."))).map(|p| p.join(name))
+            }
+            _ => self.dir.canonicalize(asked),
+        };
+        // If the path is gone already, its names are the best that is known; save() checks what is there.
+        let real = real.ok().filter(|p| p.to_str().is_some()).unwrap_or_else(|| asked.to_path_buf());
+        Place { preopen: self.place.preopen, path: join(&self.place.path, &real) }
+    }
+}
+
+fn metadata(dir: &Dir, path: &str, flags: u32) -> std::io::Result<Metadata> {
+    if flags & lookupflags::SYMLINK_FOLLOW != 0 { dir.metadata(path) } else { dir.symlink_metadata(path) }
+}
+
+impl Host {
+    pub fn path_create_directory(&mut self, memory: &mut [u8], dirfd: u32, path: u32, len: u32) -> Result<(), Fail> {
+        let dir = self.fds.dir(dirfd)?;
+        Ok(dir.dir.create_dir(mem::path(memory, path, len)?)?)
+    }
+
+    pub fn path_filestat_get(
+        &mut self,
+        memory: &mut [u8],
+        dirfd: u32,
+        flags: u32,
+        path: u32,
+        len: u32,
+        stat: u32,
+    ) -> Result<(), Fail> {
+        let flags = known(flags, lookupflags::ALL)?;
+        mem::check(memory, stat, size::FILESTAT)?;
+        let dir = self.fds.dir(dirfd)?;
+        let meta = metadata(&dir.dir, &mem::path(memory, path, len)?, flags)?;
+        self.put_filestat(memory, stat, &meta)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn path_filestat_set_times(
+        &mut self,
+        memory: &mut [u8],
+        dirfd: u32,
+        flags: u32,
+        path: u32,
+        len: u32,
+        atim: u64,
+        mtim: u64,
+        fst_flags: u32,
+    ) -> Result<(), Fail> {
+        let flags = known(flags, lookupflags::ALL)?;
+        let [atim, mtim] = times(atim, mtim, fst_flags)?;
+        let dir = self.fds.dir(dirfd)?;
+        let path = mem::path(memory, path, len)?;
+        if flags & lookupflags::SYMLINK_FOLLOW != 0 {
+            Ok(DirExt::set_times(&*dir.dir, path, atim, mtim)?)
+        } else {
+            Ok(dir.dir.set_symlink_times(path, atim, mtim)?)
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn path_link(
+        &mut self,
+        memory: &mut [u8],
+        old_fd: u32,
+        old_flags: u32,
+        old_path: u32,
+        old_path_len: u32,
+        new_fd: u32,
+        new_path: u32,
+        new_path_len: u32,
+    ) -> Result<(), Fail> {
+        let flags = known(old_flags, lookupflags::ALL)?;
+        let (old, new) = (self.fds.dir(old_fd)?, self.fds.dir(new_fd)?);
+        let old_path = mem::path(memory, old_path, old_path_len)?;
+        let new_path = mem::path(memory, new_path, new_path_len)?;
+        if flags & lookupflags::SYMLINK_FOLLOW != 0 {
+            return Err(Errno::Inval.into());
+        }
+        Ok(old.dir.hard_link(old_path, &new.dir, new_path)?)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn path_open(
+        &mut self,
+        memory: &mut [u8],
+        dirfd: u32,
+        dirflags: u32,
+        path: u32,
+        path_len: u32,
+        oflags: u32,
+        rights_base: u64,
+        rights_inheriting: u64,
+        fdflags: u32,
+        opened_fd: u32,
+    ) -> Result<(), Fail> {
+        use oflags::{CREAT, DIRECTORY, EXCL, TRUNC};
+        let dirflags = known(dirflags, lookupflags::ALL)?;
+        let oflags = known(oflags, oflags::ALL)?;
+        let fdflags = known(fdflags, fdflags::ALL)?;
+        if (rights_base | rights_inheriting) & !rights::ALL != 0 {
+            return Err(Errno::Inval.into());
+        }
+        mem::check(memory, opened_fd, 4)?;
+        let path = mem::path(memory, path, path_len)?;
+        let dir = match self.fds.get(dirfd)? {
+            Descriptor::Dir(dir) => dir,
+            Descriptor::File(_) => return Err(Errno::Notdir.into()),
+            Descriptor::Stdio(_) => return Err(Errno::Badf.into()),
+        };
+        // Stock wasmtime has no files that sync at each write.
+        if fdflags & (fdflags::SYNC | fdflags::DSYNC | fdflags::RSYNC) != 0 {
+            return Err(Errno::Notsup.into());
+        }
+        if oflags & DIRECTORY != 0 && oflags & (CREAT | EXCL | TRUNC) != 0 {
+            return Err(Errno::Inval.into());
+        }
+        let write = rights_base & rights::FD_WRITE != 0;
+        // What is not opened for writing is opened for reading, else the system would not open it at all.
+        let readable = rights_base & rights::FD_READ != 0 || !write;
+        let writable = write || oflags & (CREAT | TRUNC) != 0;
+        let follow = dirflags & lookupflags::SYMLINK_FOLLOW != 0;
+        let mut options = OpenOptions::new();
+        options.read(readable).write(writable).truncate(oflags & TRUNC != 0);
+        options.follow(if follow { FollowSymlinks::Yes } else { FollowSymlinks::No });
+        match (oflags & CREAT != 0, oflags & EXCL != 0) {
+            (true, true) => options.create_new(true),
+            (true, false) => options.create(true),
+            _ => &mut options,
+        };
+        // Files do not care; opening a named pipe would wait for its other end where nothing can interrupt it.
+        options.nonblock(true);
+
+        let file = dir.dir.open_with(&path, &options)?.into_std();
+        let is_dir = Metadata::from_file(&file)?.is_dir();
+        let place = dir.place(&path, follow);
+        let opened = if is_dir {
+            let dir = Arc::new(Dir::from_std_file(file));
+            Descriptor::Dir(OpenDir { dir, place, preopen: false, listing: None })
+        } else if oflags & DIRECTORY != 0 {
+            return Err(Errno::Notdir.into());
+        } else {
+            Descriptor::File(OpenFile {
+                file,
+                place,
+                readable,
+                writable,
+                append: fdflags & fdflags::APPEND != 0,
+                nonblock: fdflags & fdflags::NONBLOCK != 0,
+                offset: 0,
+            })
+        };
+        let fd = self.fds.push(opened)?;
+        Ok(mem::put_u32(memory, opened_fd, fd)?)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn path_readlink(
+        &mut self,
+        memory: &mut [u8],
+        dirfd: u32,
+        path: u32,
+        path_len: u32,
+        buf: u32,
+        buf_len: u32,
+        bufused: u32,
+    ) -> Result<(), Fail> {
+        let dir = self.fds.dir(dirfd)?;
+        let target = dir.dir.read_link(mem::path(memory, path, path_len)?)?;
+        let target = target.to_str().ok_or(Errno::Ilseq)?.as_bytes();
+        let n = target.len().min(buf_len as usize);
+        mem::check(memory, bufused, 4)?;
+        mem::put(memory, buf, &target[..n])?;
+        // Fits: it is at most `buf_len`.
+        Ok(mem::put_u32(memory, bufused, n as u32)?)
+    }
+
+    pub fn path_remove_directory(&mut self, memory: &mut [u8], dirfd: u32, path: u32, len: u32) -> Result<(), Fail> {
+        let dir = self.fds.dir(dirfd)?;
+        Ok(dir.dir.remove_dir(mem::path(memory, path, len)?)?)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn path_rename(
+        &mut self,
+        memory: &mut [u8],
+        old_fd: u32,
+        old_path: u32,
+        old_path_len: u32,
+        new_fd: u32,
+        new_path: u32,
+        new_path_len: u32,
+    ) -> Result<(), Fail> {
+        let (old, new) = (self.fds.dir(old_fd)?, self.fds.dir(new_fd)?);
+        let old_path = mem::path(memory, old_path, old_path_len)?;
+        let new_path = mem::path(memory, new_path, new_path_len)?;
+        let (from, to) = (old.place(&old_path, false), new.place(&new_path, false));
+        old.dir.rename(old_path, &new.dir, new_path)?;
+        if from != to {
+            for place in self.fds.places_mut().filter(|place| place.preopen == from.preopen) {
+                if let Some(rest) = beneath(&place.path, &from.path) {
+                    *place = Place { preopen: to.preopen, path: format!("{}{rest}", to.path) };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn path_symlink(
+        &mut self,
+        memory: &mut [u8],
+        old_path: u32,
+        old_path_len: u32,
+        dirfd: u32,
+        new_path: u32,
+        new_path_len: u32,
+    ) -> Result<(), Fail> {
+        let dir = self.fds.dir(dirfd)?;
+        let target = mem::path(memory, old_path, old_path_len)?;
+        Ok(DirExt::symlink(&*dir.dir, target, mem::path(memory, new_path, new_path_len)?)?)
+    }
+
+    pub fn path_unlink_file(&mut self, memory: &mut [u8], dirfd: u32, path: u32, len: u32) -> Result<(), Fail> {
+        let dir = self.fds.dir(dirfd)?;
+        Ok(dir.dir.remove_file(mem::path(memory, path, len)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_joined_by_name() {
+        assert_eq!(join("", Path::new("a/./b/")), "a/b");
+        assert_eq!(join("x/y", Path::new("../z")), "x/z");
+        assert_eq!(join("x", Path::new(".")), "x");
+        assert_eq!(join("", Path::new("..")), "");
+    }
+
+    #[test]
+    fn beneath_does_not_stop_inside_a_name() {
+        assert_eq!(beneath("a/b", "a"), Some("/b"));
+        assert_eq!(beneath("a", "a"), Some(""));
+        assert_eq!(beneath("ab", "a"), None);
+    }
+}

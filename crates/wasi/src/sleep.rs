@@ -1,0 +1,397 @@
+//! From live objects to saved ones and back: what a descriptor needs to be found again, and what must hold for the
+//! file that is found.
+//!
+//! Restoring has two parts. First everything is opened and checked, which changes nothing on the host; only when all
+//! of it holds is output cut back that was written after the checkpoint.
+
+use crate::clocks::{Monotonic, nanoseconds};
+use crate::describe::guest_path;
+use crate::dirs::Listing;
+use crate::errors::{WasiError, doing};
+use crate::fds::{Descriptor, FdTable, Host, Inodes, OpenDir, OpenFile, Place, Preopen, identity};
+use crate::os::{self, AsFd, BorrowedFd, Identity, Signal, StreamKind};
+use crate::state::{Contents, Saved, SavedFd, SavedFile, SavedPreopen, SavedStream};
+use crate::stdio::{Stream, StdioConfig};
+use crate::{RestoreOptions, WasiConfig};
+use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+fn open_preopen(guest: String, host: PathBuf) -> Result<Preopen, WasiError> {
+    // Absolute, so that a resume in another working directory finds it.
+    let host = std::path::absolute(&host).unwrap_or(host);
+    match Dir::open_ambient_dir(&host, ambient_authority()) {
+        Ok(dir) => Ok(Preopen { guest, host, dir: Arc::new(dir) }),
+        Err(source) => Err(WasiError::Dir { guest, host, source }),
+    }
+}
+
+fn mtime(meta: &Metadata) -> u64 {
+    meta.modified().ok().and_then(|time| nanoseconds(time.into_std())).unwrap_or(0)
+}
+
+fn save_stream(which: usize, stream: &Stream) -> SavedStream {
+    if let Some(position) = stream.bytes_read() {
+        return SavedStream::Bytes { position };
+    }
+    match (stream.kind(), stream.fd()) {
+        (StreamKind::Terminal, _) => SavedStream::Terminal,
+        (StreamKind::File(id), Some(fd)) => {
+            let here = os::output_position(fd).unwrap_or(0);
+            let end = os::length(fd).unwrap_or(0);
+            // Output that is not at its end is not a log that grows: what lies behind is not ours to cut.
+            match which {
+                0 => SavedStream::File { id, position: os::position(fd).unwrap_or(0) },
+                _ if here == end => SavedStream::File { id, position: here },
+                _ => SavedStream::Other,
+            }
+        }
+        _ => SavedStream::Other,
+    }
+}
+
+impl Host {
+    pub fn new(cfg: WasiConfig) -> Result<Host, WasiError> {
+        let signal = Signal::new().map_err(doing("making an event descriptor"))?;
+        let mut host = Host {
+            args: cfg.args,
+            env: cfg.env,
+            preopens: Vec::new(),
+            stdio: cfg.stdio.into_streams(),
+            fds: FdTable::default(),
+            clock: Monotonic::standing_at(0),
+            inodes: Inodes::default(),
+            pending: None,
+            signal: Arc::new(signal),
+        };
+        host.clock.start();
+        let too_many = |_| WasiError::TooMuch("more file descriptors than a program can have");
+        for which in 0..3 {
+            host.fds.push(Descriptor::Stdio(which)).map_err(too_many)?;
+        }
+        for (preopen, (path, guest)) in cfg.dirs.into_iter().enumerate() {
+            let opened = open_preopen(guest, path)?;
+            let place = Place { preopen, path: String::new() };
+            let dir = OpenDir { dir: opened.dir.clone(), place, preopen: true, listing: None };
+            host.preopens.push(opened);
+            host.fds.push(Descriptor::Dir(dir)).map_err(too_many)?;
+        }
+        Ok(host)
+    }
+
+    /// Flushes files that are open for writing to the disk.
+    pub fn sync_files(&self) -> Result<(), WasiError> {
+        for (fd, descriptor) in self.fds.iter() {
+            if let Descriptor::File(file) = descriptor
+                && file.writable
+            {
+                file.file.sync_all().map_err(doing(format!("flushing fd {fd}, {:?}", self.path_of(&file.place))))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path_of(&self, place: &Place) -> String {
+        let preopen = self.preopens.get(place.preopen).map_or("", |preopen| &preopen.guest[..]);
+        guest_path(preopen, &place.path)
+    }
+
+    fn is_at(&self, place: &Place, id: Identity) -> bool {
+        let Some(preopen) = self.preopens.get(place.preopen) else { return false };
+        let found = if place.path.is_empty() {
+            preopen.dir.dir_metadata()
+        } else {
+            preopen.dir.symlink_metadata(&place.path)
+        };
+        found.is_ok_and(|meta| identity(&meta) == id)
+    }
+
+    /// Where an open file is now: the place it was opened at, or the one it was moved to behind our back, if the system
+    /// can tell and it is beneath a preopened directory.
+    fn find(&self, fd: u32, place: &Place, open: BorrowedFd<'_>, meta: &Metadata) -> Result<Place, WasiError> {
+        let id = identity(meta);
+        if self.is_at(place, id) {
+            return Ok(place.clone());
+        }
+        let path = self.path_of(place);
+        if MetadataExt::nlink(meta) == 0 {
+            return Err(WasiError::Unlinked { fd, path });
+        }
+        let now = os::current_path(open);
+        let moved = self.preopens.iter().enumerate().find_map(|(preopen, root)| {
+            let rest = now.as_ref()?.strip_prefix(os::current_path(root.dir.as_fd())?).ok()?;
+            let place = Place { preopen, path: rest.to_str()?.to_owned() };
+            self.is_at(&place, id).then_some(place)
+        });
+        match moved {
+            Some(place) => Ok(place),
+            // A directory that was removed can still count a link: its own.
+            None if meta.is_dir() => Err(WasiError::Unlinked { fd, path }),
+            None => Err(WasiError::Moved { fd, path }),
+        }
+    }
+
+    fn save_fd(&self, fd: u32, descriptor: &Descriptor) -> Result<SavedFd, WasiError> {
+        let asking = |place: &Place| doing(format!("asking about fd {fd}, {:?}", self.path_of(place)));
+        match descriptor {
+            Descriptor::Stdio(which) => Ok(SavedFd::Stdio(*which)),
+            Descriptor::Dir(dir) => {
+                let meta = dir.dir.dir_metadata().map_err(asking(&dir.place))?;
+                let place = match dir.preopen {
+                    true => dir.place.clone(),
+                    false => self.find(fd, &dir.place, dir.dir.as_fd(), &meta)?,
+                };
+                let ino = self.inodes.seen(identity(&meta));
+                Ok(SavedFd::Dir { place, preopen: dir.preopen, ino, listing: dir.listing.clone() })
+            }
+            Descriptor::File(file) => {
+                let meta = file.metadata().map_err(asking(&file.place))?;
+                let contents = match crate::types::Filetype::from(meta.file_type()) {
+                    crate::types::Filetype::RegularFile => {
+                        let mtime = if file.writable { 0 } else { mtime(&meta) };
+                        Some(Contents { size: meta.len(), mtime })
+                    }
+                    crate::types::Filetype::CharacterDevice => None,
+                    _ => {
+                        let kind = os::kind_in_words(meta.file_type());
+                        return Err(WasiError::Unsupported { fd, path: self.path_of(&file.place), kind });
+                    }
+                };
+                Ok(SavedFd::File(SavedFile {
+                    place: self.find(fd, &file.place, file.file.as_fd(), &meta)?,
+                    readable: file.readable,
+                    writable: file.writable,
+                    append: file.append,
+                    nonblock: file.nonblock,
+                    offset: file.offset,
+                    ino: self.inodes.seen(identity(&meta)),
+                    contents,
+                }))
+            }
+        }
+    }
+
+    pub fn save(&self) -> Result<Saved, WasiError> {
+        let streams: [SavedStream; 3] = std::array::from_fn(|which| save_stream(which, &self.stdio[which]));
+        let fds = self.fds.iter().map(|(fd, descriptor)| Ok((fd, self.save_fd(fd, descriptor)?)));
+        let preopens = self.preopens.iter().map(|preopen| SavedPreopen {
+            guest: preopen.guest.clone(),
+            host: os::path_to_bytes(&preopen.host),
+        });
+        Ok(Saved {
+            monotonic: self.clock.now(),
+            args: self.args.clone(),
+            env: self.env.clone(),
+            preopens: preopens.collect(),
+            streams,
+            pending: self.pending,
+            end: self.fds.end(),
+            fds: fds.collect::<Result<_, WasiError>>()?,
+        })
+    }
+
+    pub fn restore(saved: Saved, opts: RestoreOptions) -> Result<Host, WasiError> {
+        let mut env = saved.env;
+        for (key, value) in opts.env {
+            match env.iter_mut().find(|(old, _)| *old == key) {
+                Some((_, old)) => *old = value,
+                None => env.push((key, value)),
+            }
+        }
+        let signal = Signal::new().map_err(doing("making an event descriptor"))?;
+        let mut host = Host {
+            args: saved.args,
+            env,
+            preopens: preopens(saved.preopens, opts.dirs, opts.recorded_dirs)?,
+            stdio: opts.stdio.into_streams(),
+            fds: FdTable::default(),
+            clock: Monotonic::standing_at(saved.monotonic),
+            inodes: Inodes::default(),
+            pending: saved.pending,
+            signal: Arc::new(signal),
+        };
+        let written: Vec<Place> = saved
+            .fds
+            .iter()
+            .filter_map(|(_, saved)| match saved {
+                SavedFd::File(file) if file.writable => Some(file.place.clone()),
+                _ => None,
+            })
+            .collect();
+        let mut fds = BTreeMap::new();
+        let mut cuts = Vec::new();
+        for (fd, saved) in saved.fds {
+            let descriptor = match saved {
+                SavedFd::Stdio(which) => Descriptor::Stdio(which),
+                SavedFd::Dir { place, preopen, ino, listing } => {
+                    Descriptor::Dir(host.open_dir(fd, place, preopen, ino, listing)?)
+                }
+                SavedFd::File(file) => {
+                    let (open, now) = host.open_file(fd, &file)?;
+                    if let (true, Some(then)) = (opts.check_files, file.contents) {
+                        let also_written = written.contains(&file.place);
+                        if host.check(fd, &file, then, &now, also_written)? {
+                            cuts.push((fd, then.size));
+                        }
+                    }
+                    Descriptor::File(open)
+                }
+            };
+            fds.insert(fd, descriptor);
+        }
+        host.fds = FdTable::restored(fds, saved.end);
+
+        for (fd, size) in cuts {
+            if let Ok(file) = host.fds.file(fd) {
+                let what = doing(format!("cutting fd {fd}, {:?}, back to {size} bytes", host.path_of(&file.place)));
+                file.file.set_len(size).map_err(what)?;
+            }
+        }
+        restore_streams(&mut host.stdio, &saved.streams);
+        Ok(host)
+    }
+
+    fn open_again(&self, fd: u32, place: &Place, readable: bool, writable: bool) -> Result<(std::fs::File, Metadata), WasiError> {
+        let missing = |source| WasiError::Missing { fd, path: self.path_of(place), source };
+        let mut options = OpenOptions::new();
+        options.read(readable).write(writable).nonblock(true).follow(FollowSymlinks::No);
+        let path = if place.path.is_empty() { "." } else { &place.path };
+        let preopen = self.preopens.get(place.preopen).ok_or_else(|| missing(io::ErrorKind::NotFound.into()))?;
+        let file = preopen.dir.open_with(path, &options).map_err(missing)?.into_std();
+        let meta = Metadata::from_file(&file).map_err(missing)?;
+        Ok((file, meta))
+    }
+
+    fn open_dir(
+        &mut self,
+        fd: u32,
+        place: Place,
+        preopen: bool,
+        ino: u64,
+        listing: Option<Listing>,
+    ) -> Result<OpenDir, WasiError> {
+        let (dir, meta) = match self.preopens.get(place.preopen) {
+            Some(root) if preopen => {
+                let meta = root.dir.dir_metadata();
+                (root.dir.clone(), meta.map_err(doing(format!("asking about directory {:?}", root.guest)))?)
+            }
+            _ => {
+                let (file, meta) = self.open_again(fd, &place, true, false)?;
+                if !meta.is_dir() {
+                    let source = io::ErrorKind::NotADirectory.into();
+                    return Err(WasiError::Missing { fd, path: self.path_of(&place), source });
+                }
+                (Arc::new(Dir::from_std_file(file)), meta)
+            }
+        };
+        self.inodes.keep(identity(&meta), ino);
+        Ok(OpenDir { dir, place, preopen, listing })
+    }
+
+    fn open_file(&mut self, fd: u32, saved: &SavedFile) -> Result<(OpenFile, Metadata), WasiError> {
+        let (file, now) = self.open_again(fd, &saved.place, saved.readable, saved.writable)?;
+        let regular = now.is_file();
+        if now.is_dir() || regular != saved.contents.is_some() {
+            let what = if regular { "a file now" } else { "no regular file now" };
+            return Err(WasiError::Changed { fd, path: self.path_of(&saved.place), what: what.to_owned() });
+        }
+        self.inodes.keep(identity(&now), saved.ino);
+        let open = OpenFile {
+            file,
+            place: saved.place.clone(),
+            readable: saved.readable,
+            writable: saved.writable,
+            append: saved.append,
+            nonblock: saved.nonblock,
+            offset: saved.offset,
+        };
+        Ok((open, now))
+    }
+
+    /// Checks a file against what it was; says whether it has to be cut back.
+    fn check(&self, fd: u32, file: &SavedFile, then: Contents, now: &Metadata, also_written: bool) -> Result<bool, WasiError> {
+        let path = || self.path_of(&file.place);
+        if file.writable {
+            return match now.len() {
+                len if len < then.size => Err(WasiError::Shorter { fd, path: path(), then: then.size, now: len }),
+                len => Ok(len > then.size),
+            };
+        }
+        if also_written {
+            // The program itself changed it after the checkpoint, through its other descriptor, which is checked.
+            return Ok(false);
+        }
+        let what = if now.len() != then.size {
+            format!("{} bytes long, was {}", now.len(), then.size)
+        } else if mtime(now) != then.mtime {
+            "it has another modification time".to_owned()
+        } else {
+            return Ok(false);
+        };
+        Err(WasiError::Changed { fd, path: path(), what })
+    }
+}
+
+fn preopens(
+    saved: Vec<SavedPreopen>,
+    given: Vec<(PathBuf, String)>,
+    recorded: bool,
+) -> Result<Vec<Preopen>, WasiError> {
+    if let Some((_, guest)) = given.iter().find(|(_, guest)| !saved.iter().any(|s| s.guest == *guest)) {
+        let have: Vec<_> = saved.iter().map(|s| format!("{:?}", s.guest)).collect();
+        return Err(WasiError::DirUnknown { guest: guest.clone(), have: have.join(", ") });
+    }
+    let open = |saved: SavedPreopen| {
+        let given = given.iter().rev().find(|(_, guest)| *guest == saved.guest);
+        let was = os::path_from_bytes(saved.host);
+        match given {
+            Some((host, guest)) => open_preopen(guest.clone(), host.clone()),
+            None if recorded => open_preopen(saved.guest, was),
+            None => Err(WasiError::DirNotGiven { guest: saved.guest, recorded: was }),
+        }
+    };
+    saved.into_iter().map(open).collect()
+}
+
+/// Puts standard streams that are the same files as at the checkpoint where they were then.
+fn restore_streams(streams: &mut [Stream; 3], saved: &[SavedStream; 3]) {
+    for (which, saved_stream) in saved.iter().enumerate() {
+        match *saved_stream {
+            SavedStream::Bytes { position } => streams[which].skip_bytes(position),
+            SavedStream::File { id, position } if streams[which].kind() == StreamKind::File(id) => {
+                let Some(fd) = streams[which].fd() else { continue };
+                // Output and errors may go to the same file; nothing that either had written may go.
+                let same = saved[1..].iter().filter_map(|other| match *other {
+                    SavedStream::File { id: other, position } if other == id => Some(position),
+                    _ => None,
+                });
+                let keep = same.max().unwrap_or(position);
+                // A stream that cannot be put back goes on where it is: it was given like this by the caller.
+                let _ = match which {
+                    0 => os::seek(fd, position),
+                    _ if os::length(fd).is_ok_and(|len| len >= keep) => {
+                        os::cut(fd, keep).and_then(|()| os::seek(fd, keep))
+                    }
+                    _ => Ok(()),
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Default for RestoreOptions {
+    fn default() -> RestoreOptions {
+        RestoreOptions {
+            dirs: Vec::new(),
+            recorded_dirs: true,
+            env: Vec::new(),
+            stdio: StdioConfig::default(),
+            check_files: true,
+        }
+    }
+}
