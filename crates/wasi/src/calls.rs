@@ -113,13 +113,21 @@ impl Call {
 }
 
 macro_rules! valtype {
-    (u32) => { ValType::I32 };
-    (u64) => { ValType::I64 };
+    (u32) => {
+        ValType::I32
+    };
+    (u64) => {
+        ValType::I64
+    };
 }
 
 macro_rules! results {
-    (i32) => { &[ValType::I32] };
-    (()) => { &[] };
+    (i32) => {
+        &[ValType::I32]
+    };
+    (()) => {
+        &[]
+    };
 }
 
 macro_rules! table {

@@ -33,7 +33,8 @@ impl Monotonic {
     /// What it shows, in nanoseconds.
     pub fn now(&self) -> u64 {
         let awake = self.since.map_or(0, |since| since.elapsed().as_nanos());
-        self.base.saturating_add(u64::try_from(awake).unwrap_or(u64::MAX))
+        self.base
+            .saturating_add(u64::try_from(awake).unwrap_or(u64::MAX))
     }
 }
 
@@ -48,7 +49,12 @@ pub(crate) fn nanoseconds(time: SystemTime) -> Option<u64> {
 }
 
 impl Host {
-    pub fn clock_res_get(&mut self, memory: &mut [u8], id: u32, resolution: u32) -> Result<(), Fail> {
+    pub fn clock_res_get(
+        &mut self,
+        memory: &mut [u8],
+        id: u32,
+        resolution: u32,
+    ) -> Result<(), Fail> {
         let res = match Clockid::from_raw(id).ok_or(Errno::Inval)? {
             Clockid::Realtime => os::clock_resolution(true),
             Clockid::Monotonic => os::clock_resolution(false),
@@ -57,7 +63,13 @@ impl Host {
         Ok(mem::put_u64(memory, resolution, res)?)
     }
 
-    pub fn clock_time_get(&mut self, memory: &mut [u8], id: u32, _precision: u64, time: u32) -> Result<(), Fail> {
+    pub fn clock_time_get(
+        &mut self,
+        memory: &mut [u8],
+        id: u32,
+        _precision: u64,
+        time: u32,
+    ) -> Result<(), Fail> {
         let now = match Clockid::from_raw(id).ok_or(Errno::Inval)? {
             Clockid::Realtime => realtime(),
             Clockid::Monotonic => self.clock.now(),

@@ -29,7 +29,11 @@ impl Listing {
         let this = inodes.seen(identity(&dir.dir_metadata()?));
         // Stock wasmtime gives `..` the number of the directory itself, too.
         let mut entries = [".", ".."]
-            .map(|name| Entry { name: name.to_owned(), filetype: Filetype::Directory, ino: this })
+            .map(|name| Entry {
+                name: name.to_owned(),
+                filetype: Filetype::Directory,
+                ino: this,
+            })
             .to_vec();
         let mut bytes = 0;
         for entry in dir.entries()? {
@@ -46,7 +50,11 @@ impl Listing {
                 return Err(Errno::Overflow.into());
             }
             let ino = inodes.seen(identity(&meta));
-            entries.push(Entry { name, filetype: meta.file_type().into(), ino });
+            entries.push(Entry {
+                name,
+                filetype: meta.file_type().into(),
+                ino,
+            });
         }
         Ok(Listing { entries })
     }
@@ -72,7 +80,10 @@ impl Host {
             self.fds.dir_mut(fd)?.listing = Some(listing);
         }
         let dir = self.fds.dir(fd)?;
-        let entries = dir.listing.as_ref().map_or(&[][..], |listing| &listing.entries[..]);
+        let entries = dir
+            .listing
+            .as_ref()
+            .map_or(&[][..], |listing| &listing.entries[..]);
         let skip = usize::try_from(cookie).map_err(|_| Errno::Overflow)?;
         let out = mem::bytes_mut(memory, buf, buf_len)?;
         let mut used = 0;
@@ -97,9 +108,14 @@ impl Host {
 
     fn preopen_name(&self, fd: u32) -> Result<Option<&str>, Errno> {
         match self.fds.get(fd)? {
-            Descriptor::Dir(OpenDir { preopen: true, place, .. }) => {
-                Ok(self.preopens.get(place.preopen).map(|preopen| &preopen.guest[..]))
-            }
+            Descriptor::Dir(OpenDir {
+                preopen: true,
+                place,
+                ..
+            }) => Ok(self
+                .preopens
+                .get(place.preopen)
+                .map(|preopen| &preopen.guest[..])),
             _ => Ok(None),
         }
     }
@@ -112,7 +128,13 @@ impl Host {
         Ok(mem::put(memory, prestat, &raw)?)
     }
 
-    pub fn fd_prestat_dir_name(&mut self, memory: &mut [u8], fd: u32, path: u32, path_len: u32) -> Result<(), Fail> {
+    pub fn fd_prestat_dir_name(
+        &mut self,
+        memory: &mut [u8],
+        fd: u32,
+        path: u32,
+        path_len: u32,
+    ) -> Result<(), Fail> {
         let name = self.preopen_name(fd)?.ok_or(Errno::Notdir)?;
         if name.len() > path_len as usize {
             return Err(Errno::Nametoolong.into());

@@ -36,7 +36,9 @@ pub enum WasiError {
         have: String,
     },
     /// An open file has no name any more, so it could not be found again.
-    #[error("fd {fd} is open on {path:?}, which was deleted; it cannot be saved until the program closes it")]
+    #[error(
+        "fd {fd} is open on {path:?}, which was deleted; it cannot be saved until the program closes it"
+    )]
     Unlinked {
         /// Guest file descriptor.
         fd: u32,
@@ -45,7 +47,9 @@ pub enum WasiError {
     },
     /// An open file is no longer where the program opened it, and where it is now is outside the preopened directories
     /// or not known.
-    #[error("fd {fd} is open on {path:?}, but another file has that name now; move it back or let the program close it")]
+    #[error(
+        "fd {fd} is open on {path:?}, but another file has that name now; move it back or let the program close it"
+    )]
     Moved {
         /// Guest file descriptor.
         fd: u32,
@@ -63,7 +67,9 @@ pub enum WasiError {
         kind: &'static str,
     },
     /// A file that was open at the checkpoint cannot be opened.
-    #[error("fd {fd}: cannot open {path:?}: {source}; put the file back as it was at the checkpoint")]
+    #[error(
+        "fd {fd}: cannot open {path:?}: {source}; put the file back as it was at the checkpoint"
+    )]
     Missing {
         /// Guest file descriptor.
         fd: u32,
@@ -73,7 +79,9 @@ pub enum WasiError {
         source: io::Error,
     },
     /// A file that was open for reading is not the file that was read.
-    #[error("fd {fd}: {path:?} was changed after the checkpoint ({what}); put the old file back, or resume with --files none to read the new one")]
+    #[error(
+        "fd {fd}: {path:?} was changed after the checkpoint ({what}); put the old file back, or resume with --files none to read the new one"
+    )]
     Changed {
         /// Guest file descriptor.
         fd: u32,
@@ -83,7 +91,9 @@ pub enum WasiError {
         what: String,
     },
     /// A file that was open for writing has lost bytes that it had at the checkpoint.
-    #[error("fd {fd}: {path:?} is {now} bytes long, shorter than at the checkpoint ({then}); put the old file back, or resume with --files none to go on with this one")]
+    #[error(
+        "fd {fd}: {path:?} is {now} bytes long, shorter than at the checkpoint ({then}); put the old file back, or resume with --files none to go on with this one"
+    )]
     Shorter {
         /// Guest file descriptor.
         fd: u32,
@@ -103,7 +113,9 @@ pub enum WasiError {
         source: io::Error,
     },
     /// The saved bytes are of a version this build does not know.
-    #[error("WASI objects are saved in version {0}, which this dormouse does not know; resume with a newer one")]
+    #[error(
+        "WASI objects are saved in version {0}, which this dormouse does not know; resume with a newer one"
+    )]
     Version(u16),
     /// The saved bytes are not what [`crate::Wasi::save`] writes.
     #[error("WASI objects are damaged at byte {at}: {what}")]
@@ -121,7 +133,10 @@ pub enum WasiError {
 /// Attaches what was being done to an error of the operating system.
 pub(crate) fn doing<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> WasiError {
     let what = what.into();
-    move |e| WasiError::Io { what, source: e.into() }
+    move |e| WasiError::Io {
+        what,
+        source: e.into(),
+    }
 }
 
 /// How a call inside this crate ends early.

@@ -19,17 +19,25 @@ enum At {
 }
 
 /// The two times of a `set_times` call: `None` leaves one as it is.
-pub(crate) fn times(atim: u64, mtim: u64, flags: u32) -> Result<[Option<SystemTimeSpec>; 2], Errno> {
+pub(crate) fn times(
+    atim: u64,
+    mtim: u64,
+    flags: u32,
+) -> Result<[Option<SystemTimeSpec>; 2], Errno> {
     use fstflags::{ALL, ATIM, ATIM_NOW, MTIM, MTIM_NOW};
     let flags = known(flags, ALL)?;
     let one = |given: bool, now: bool, time: u64| match (given, now) {
         (true, true) => Err(Errno::Inval),
         (true, false) => {
-            let time = UNIX_EPOCH.checked_add(Duration::from_nanos(time)).ok_or(Errno::Overflow)?;
+            let time = UNIX_EPOCH
+                .checked_add(Duration::from_nanos(time))
+                .ok_or(Errno::Overflow)?;
             Ok(Some(SystemTimeSpec::Absolute(SystemTime::from_std(time))))
         }
         // The time is read here, not by the kernel, so that both are the same instant.
-        (false, true) => Ok(Some(SystemTimeSpec::Absolute(SystemTime::from_std(std::time::SystemTime::now())))),
+        (false, true) => Ok(Some(SystemTimeSpec::Absolute(SystemTime::from_std(
+            std::time::SystemTime::now(),
+        )))),
         (false, false) => Ok(None),
     };
     Ok([
@@ -46,7 +54,14 @@ fn std_time(spec: SystemTimeSpec) -> std::time::SystemTime {
 }
 
 impl Host {
-    fn read(&mut self, memory: &mut [u8], fd: u32, iovs: (u32, u32), at: At, nread: u32) -> Result<(), Fail> {
+    fn read(
+        &mut self,
+        memory: &mut [u8],
+        fd: u32,
+        iovs: (u32, u32),
+        at: At,
+        nread: u32,
+    ) -> Result<(), Fail> {
         mem::check(memory, nread, 4)?;
         let (ptr, len) = mem::first_buffer(memory, iovs.0, iovs.1)?;
         let n = match (self.fds.get(fd)?, at) {
@@ -68,10 +83,21 @@ impl Host {
             (Descriptor::Stdio(0), At::Offset(_)) => return Err(Errno::Spipe.into()),
             _ => return Err(Errno::Badf.into()),
         };
-        Ok(mem::put_u32(memory, nread, u32::try_from(n).map_err(|_| Errno::Overflow)?)?)
+        Ok(mem::put_u32(
+            memory,
+            nread,
+            u32::try_from(n).map_err(|_| Errno::Overflow)?,
+        )?)
     }
 
-    fn write(&mut self, memory: &mut [u8], fd: u32, iovs: (u32, u32), at: At, nwritten: u32) -> Result<(), Fail> {
+    fn write(
+        &mut self,
+        memory: &mut [u8],
+        fd: u32,
+        iovs: (u32, u32),
+        at: At,
+        nwritten: u32,
+    ) -> Result<(), Fail> {
         mem::check(memory, nwritten, 4)?;
         let (ptr, len) = mem::first_buffer(memory, iovs.0, iovs.1)?;
         let data = mem::bytes(memory, ptr, len)?;
@@ -93,14 +119,27 @@ impl Host {
                 }
                 n
             }
-            (Descriptor::Stdio(which @ (1 | 2)), At::Cursor) => self.stdio[*which].write(data, &self.signal)?,
+            (Descriptor::Stdio(which @ (1 | 2)), At::Cursor) => {
+                self.stdio[*which].write(data, &self.signal)?
+            }
             (Descriptor::Stdio(1 | 2), At::Offset(_)) => return Err(Errno::Spipe.into()),
             _ => return Err(Errno::Badf.into()),
         };
-        Ok(mem::put_u32(memory, nwritten, u32::try_from(n).map_err(|_| Errno::Overflow)?)?)
+        Ok(mem::put_u32(
+            memory,
+            nwritten,
+            u32::try_from(n).map_err(|_| Errno::Overflow)?,
+        )?)
     }
 
-    pub fn fd_read(&mut self, memory: &mut [u8], fd: u32, iovs: u32, iovs_len: u32, nread: u32) -> Result<(), Fail> {
+    pub fn fd_read(
+        &mut self,
+        memory: &mut [u8],
+        fd: u32,
+        iovs: u32,
+        iovs_len: u32,
+        nread: u32,
+    ) -> Result<(), Fail> {
         self.read(memory, fd, (iovs, iovs_len), At::Cursor, nread)
     }
 
@@ -139,7 +178,14 @@ impl Host {
         self.write(memory, fd, (iovs, iovs_len), At::Offset(offset), nwritten)
     }
 
-    pub fn fd_seek(&mut self, memory: &mut [u8], fd: u32, offset: u64, whence: u32, new: u32) -> Result<(), Fail> {
+    pub fn fd_seek(
+        &mut self,
+        memory: &mut [u8],
+        fd: u32,
+        offset: u64,
+        whence: u32,
+        new: u32,
+    ) -> Result<(), Fail> {
         mem::check(memory, new, 8)?;
         let whence = Whence::from_raw(whence).ok_or(Errno::Inval)?;
         let file = self.fds.seekable(fd)?;
@@ -172,7 +218,13 @@ impl Host {
         Ok(os::advise(&self.fds.file(fd)?.file, offset, len, advice)?)
     }
 
-    pub fn fd_allocate(&mut self, _memory: &mut [u8], fd: u32, _offset: u64, _len: u64) -> Result<(), Fail> {
+    pub fn fd_allocate(
+        &mut self,
+        _memory: &mut [u8],
+        fd: u32,
+        _offset: u64,
+        _len: u64,
+    ) -> Result<(), Fail> {
         self.fds.file(fd)?;
         Err(Errno::Notsup.into())
     }
@@ -186,7 +238,12 @@ impl Host {
         Ok(self.fds.file(fd)?.file.sync_data()?)
     }
 
-    pub fn fd_filestat_set_size(&mut self, _memory: &mut [u8], fd: u32, size: u64) -> Result<(), Fail> {
+    pub fn fd_filestat_set_size(
+        &mut self,
+        _memory: &mut [u8],
+        fd: u32,
+        size: u64,
+    ) -> Result<(), Fail> {
         Ok(self.fds.file(fd)?.file.set_len(size)?)
     }
 

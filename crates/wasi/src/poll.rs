@@ -64,11 +64,20 @@ impl Deadline {
 /// What a subscription waits for.
 #[derive(Clone, Copy, Debug)]
 enum Wants {
-    Clock { deadline: Deadline, nbytes: u64 },
+    Clock {
+        deadline: Deadline,
+        nbytes: u64,
+    },
     /// A standard stream that may have to wait.
-    Stream { which: usize, write: bool },
+    Stream {
+        which: usize,
+        write: bool,
+    },
     /// A regular file or a stream that never waits.
-    Ready { write: bool, at_end: bool },
+    Ready {
+        write: bool,
+        at_end: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +87,13 @@ struct Subscription {
 }
 
 impl Host {
-    fn subscription(&self, memory: &[u8], at: u32, begin: u64, alone: bool) -> Result<Subscription, Fail> {
+    fn subscription(
+        &self,
+        memory: &[u8],
+        at: u32,
+        begin: u64,
+        alone: bool,
+    ) -> Result<Subscription, Fail> {
         let userdata = mem::get_u64(memory, at)?;
         let tag = mem::get_u8(memory, mem::offset(at, 8)?)?;
         let body = mem::offset(at, 16)?;
@@ -100,7 +115,10 @@ impl Host {
                     _ => return Err(Errno::Inval.into()),
                 };
                 // The same special case of stock wasmtime reports one byte.
-                Wants::Clock { deadline, nbytes: u64::from(alone && !absolute) }
+                Wants::Clock {
+                    deadline,
+                    nbytes: u64::from(alone && !absolute),
+                }
             }
             kind @ (Eventtype::FdRead | Eventtype::FdWrite) => {
                 let write = kind == Eventtype::FdWrite;
@@ -109,10 +127,18 @@ impl Host {
                         let at_end = !write && file.offset >= file.file.metadata()?.len();
                         Wants::Ready { write, at_end }
                     }
-                    Descriptor::Stdio(which) if (*which != 0) == write => match self.stdio[*which].may_block() {
-                        Some(_) => Wants::Stream { which: *which, write },
-                        None => Wants::Ready { write, at_end: false },
-                    },
+                    Descriptor::Stdio(which) if (*which != 0) == write => {
+                        match self.stdio[*which].may_block() {
+                            Some(_) => Wants::Stream {
+                                which: *which,
+                                write,
+                            },
+                            None => Wants::Ready {
+                                write,
+                                at_end: false,
+                            },
+                        }
+                    }
                     _ => return Err(Errno::Badf.into()),
                 }
             }
@@ -133,8 +159,20 @@ impl Host {
         }
         mem::check(memory, nevents, 4)?;
         // This also bounds the subscriptions that are copied by the size of the guest's memory.
-        mem::check(memory, subscriptions, nsubscriptions.checked_mul(size::SUBSCRIPTION).ok_or(Errno::Fault)?)?;
-        mem::check(memory, events, nsubscriptions.checked_mul(size::EVENT).ok_or(Errno::Fault)?)?;
+        mem::check(
+            memory,
+            subscriptions,
+            nsubscriptions
+                .checked_mul(size::SUBSCRIPTION)
+                .ok_or(Errno::Fault)?,
+        )?;
+        mem::check(
+            memory,
+            events,
+            nsubscriptions
+                .checked_mul(size::EVENT)
+                .ok_or(Errno::Fault)?,
+        )?;
 
         let args = [subscriptions, events, nsubscriptions, nevents];
         let begin = match self.pending.take() {
@@ -150,10 +188,17 @@ impl Host {
 
         let Some(streams) = self.wait_for_any(&subs)? else {
             let deadline = subs.iter().filter_map(|sub| match sub.wants {
-                Wants::Clock { deadline: Deadline::Monotonic(at), .. } => Some(at),
+                Wants::Clock {
+                    deadline: Deadline::Monotonic(at),
+                    ..
+                } => Some(at),
                 _ => None,
             });
-            self.pending = Some(Pending { begin, deadline: deadline.min().unwrap_or(u64::MAX), args });
+            self.pending = Some(Pending {
+                begin,
+                deadline: deadline.min().unwrap_or(u64::MAX),
+                args,
+            });
             return Err(Fail::Stop(Stop::Interrupted));
         };
 
@@ -161,11 +206,15 @@ impl Host {
         let mut count = 0;
         for sub in &subs {
             let (kind, nbytes, flags) = match sub.wants {
-                Wants::Clock { deadline, nbytes } if deadline.rest(now) == 0 => (Eventtype::Clock, nbytes, 0),
-                Wants::Stream { which, write } if streams[which] => (fd_event(write), 1, 0),
-                Wants::Ready { write, at_end } => {
-                    (fd_event(write), 1, if at_end { eventrwflags::HANGUP } else { 0 })
+                Wants::Clock { deadline, nbytes } if deadline.rest(now) == 0 => {
+                    (Eventtype::Clock, nbytes, 0)
                 }
+                Wants::Stream { which, write } if streams[which] => (fd_event(write), 1, 0),
+                Wants::Ready { write, at_end } => (
+                    fd_event(write),
+                    1,
+                    if at_end { eventrwflags::HANGUP } else { 0 },
+                ),
                 _ => continue,
             };
             let mut event = [0; size::EVENT as usize];
@@ -190,8 +239,10 @@ impl Host {
             }
         }
         let which: Vec<usize> = (0..3).filter(|which| asked[*which]).collect();
-        let fds: Vec<_> =
-            which.iter().filter_map(|which| Some((self.stdio[*which].may_block()?, *which != 0))).collect();
+        let fds: Vec<_> = which
+            .iter()
+            .filter_map(|which| Some((self.stdio[*which].may_block()?, *which != 0)))
+            .collect();
         let mut ready = vec![false; fds.len()];
         loop {
             let now = self.clock.now();
@@ -201,7 +252,12 @@ impl Host {
                 Wants::Stream { .. } => None,
             });
             let rest = rest.min();
-            let interrupted = os::poll(&fds, &mut ready, &self.signal, rest.map(Duration::from_nanos))?;
+            let interrupted = os::poll(
+                &fds,
+                &mut ready,
+                &self.signal,
+                rest.map(Duration::from_nanos),
+            )?;
             if ready.contains(&true) || rest == Some(0) {
                 let mut streams = [false; 3];
                 for (which, ready) in which.iter().zip(&ready) {
@@ -212,9 +268,7 @@ impl Host {
             if interrupted {
                 // The deadline may have come in the meantime; then the call has its answer.
                 let now = self.clock.now();
-                let over = |sub: &Subscription| {
-                    matches!(sub.wants, Wants::Clock { deadline, .. } if deadline.rest(now) == 0)
-                };
+                let over = |sub: &Subscription| matches!(sub.wants, Wants::Clock { deadline, .. } if deadline.rest(now) == 0);
                 if subs.iter().any(over) {
                     return Ok(Some([false; 3]));
                 }
@@ -225,5 +279,9 @@ impl Host {
 }
 
 fn fd_event(write: bool) -> Eventtype {
-    if write { Eventtype::FdWrite } else { Eventtype::FdRead }
+    if write {
+        Eventtype::FdWrite
+    } else {
+        Eventtype::FdRead
+    }
 }

@@ -38,19 +38,46 @@ impl Host {
         Ok(put_strings(memory, argv, argv_buf, args)?)
     }
 
-    pub fn args_sizes_get(&mut self, memory: &mut [u8], argc: u32, argv_buf_size: u32) -> Result<(), Fail> {
+    pub fn args_sizes_get(
+        &mut self,
+        memory: &mut [u8],
+        argc: u32,
+        argv_buf_size: u32,
+    ) -> Result<(), Fail> {
         let size = self.args.iter().map(|arg| arg.len() + 1).sum();
-        Ok(put_sizes(memory, (argc, self.args.len()), (argv_buf_size, size))?)
+        Ok(put_sizes(
+            memory,
+            (argc, self.args.len()),
+            (argv_buf_size, size),
+        )?)
     }
 
-    pub fn environ_get(&mut self, memory: &mut [u8], environ: u32, environ_buf: u32) -> Result<(), Fail> {
+    pub fn environ_get(
+        &mut self,
+        memory: &mut [u8],
+        environ: u32,
+        environ_buf: u32,
+    ) -> Result<(), Fail> {
         let env = self.env.iter().map(|(k, v)| [&k[..], b"=", &v[..], b"\0"]);
         Ok(put_strings(memory, environ, environ_buf, env)?)
     }
 
-    pub fn environ_sizes_get(&mut self, memory: &mut [u8], environc: u32, environ_buf_size: u32) -> Result<(), Fail> {
-        let size = self.env.iter().map(|(k, v)| k.len() + 1 + v.len() + 1).sum();
-        Ok(put_sizes(memory, (environc, self.env.len()), (environ_buf_size, size))?)
+    pub fn environ_sizes_get(
+        &mut self,
+        memory: &mut [u8],
+        environc: u32,
+        environ_buf_size: u32,
+    ) -> Result<(), Fail> {
+        let size = self
+            .env
+            .iter()
+            .map(|(k, v)| k.len() + 1 + v.len() + 1)
+            .sum();
+        Ok(put_sizes(
+            memory,
+            (environc, self.env.len()),
+            (environ_buf_size, size),
+        )?)
     }
 
     pub fn proc_exit(&mut self, _memory: &mut [u8], code: u32) -> Result<(), Fail> {
@@ -77,7 +104,13 @@ impl Host {
         Ok(())
     }
 
-    pub fn sock_accept(&mut self, _memory: &mut [u8], fd: u32, _flags: u32, _accepted: u32) -> Result<(), Fail> {
+    pub fn sock_accept(
+        &mut self,
+        _memory: &mut [u8],
+        fd: u32,
+        _flags: u32,
+        _accepted: u32,
+    ) -> Result<(), Fail> {
         self.no_socket(fd)
     }
 

@@ -11,7 +11,7 @@ use crate::errors::{WasiError, doing};
 use crate::fds::{Descriptor, FdTable, Host, Inodes, OpenDir, OpenFile, Place, Preopen, identity};
 use crate::os::{self, AsFd, BorrowedFd, Identity, Signal, StreamKind};
 use crate::state::{Contents, Saved, SavedFd, SavedFile, SavedPreopen, SavedStream};
-use crate::stdio::{Stream, StdioConfig};
+use crate::stdio::{StdioConfig, Stream};
 use crate::{RestoreOptions, WasiConfig};
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
@@ -25,13 +25,24 @@ fn open_preopen(guest: String, host: PathBuf) -> Result<Preopen, WasiError> {
     // Absolute, so that a resume in another working directory finds it.
     let host = std::path::absolute(&host).unwrap_or(host);
     match Dir::open_ambient_dir(&host, ambient_authority()) {
-        Ok(dir) => Ok(Preopen { guest, host, dir: Arc::new(dir) }),
-        Err(source) => Err(WasiError::Dir { guest, host, source }),
+        Ok(dir) => Ok(Preopen {
+            guest,
+            host,
+            dir: Arc::new(dir),
+        }),
+        Err(source) => Err(WasiError::Dir {
+            guest,
+            host,
+            source,
+        }),
     }
 }
 
 fn mtime(meta: &Metadata) -> u64 {
-    meta.modified().ok().and_then(|time| nanoseconds(time.into_std())).unwrap_or(0)
+    meta.modified()
+        .ok()
+        .and_then(|time| nanoseconds(time.into_std()))
+        .unwrap_or(0)
 }
 
 fn save_stream(which: usize, stream: &Stream) -> SavedStream {
@@ -45,7 +56,10 @@ fn save_stream(which: usize, stream: &Stream) -> SavedStream {
             let end = os::length(fd).unwrap_or(0);
             // Output that is not at its end is not a log that grows: what lies behind is not ours to cut.
             match which {
-                0 => SavedStream::File { id, position: os::position(fd).unwrap_or(0) },
+                0 => SavedStream::File {
+                    id,
+                    position: os::position(fd).unwrap_or(0),
+                },
                 _ if here == end => SavedStream::File { id, position: here },
                 _ => SavedStream::Other,
             }
@@ -75,8 +89,16 @@ impl Host {
         }
         for (preopen, (path, guest)) in cfg.dirs.into_iter().enumerate() {
             let opened = open_preopen(guest, path)?;
-            let place = Place { preopen, path: String::new() };
-            let dir = OpenDir { dir: opened.dir.clone(), place, preopen: true, listing: None };
+            let place = Place {
+                preopen,
+                path: String::new(),
+            };
+            let dir = OpenDir {
+                dir: opened.dir.clone(),
+                place,
+                preopen: true,
+                listing: None,
+            };
             host.preopens.push(opened);
             host.fds.push(Descriptor::Dir(dir)).map_err(too_many)?;
         }
@@ -89,19 +111,27 @@ impl Host {
             if let Descriptor::File(file) = descriptor
                 && file.writable
             {
-                file.file.sync_all().map_err(doing(format!("flushing fd {fd}, {:?}", self.path_of(&file.place))))?;
+                file.file.sync_all().map_err(doing(format!(
+                    "flushing fd {fd}, {:?}",
+                    self.path_of(&file.place)
+                )))?;
             }
         }
         Ok(())
     }
 
     fn path_of(&self, place: &Place) -> String {
-        let preopen = self.preopens.get(place.preopen).map_or("", |preopen| &preopen.guest[..]);
+        let preopen = self
+            .preopens
+            .get(place.preopen)
+            .map_or("", |preopen| &preopen.guest[..]);
         guest_path(preopen, &place.path)
     }
 
     fn is_at(&self, place: &Place, id: Identity) -> bool {
-        let Some(preopen) = self.preopens.get(place.preopen) else { return false };
+        let Some(preopen) = self.preopens.get(place.preopen) else {
+            return false;
+        };
         let found = if place.path.is_empty() {
             preopen.dir.dir_metadata()
         } else {
@@ -112,7 +142,13 @@ impl Host {
 
     /// Where an open file is now: the place it was opened at, or the one it was moved to behind our back, if the system
     /// can tell and it is beneath a preopened directory.
-    fn find(&self, fd: u32, place: &Place, open: BorrowedFd<'_>, meta: &Metadata) -> Result<Place, WasiError> {
+    fn find(
+        &self,
+        fd: u32,
+        place: &Place,
+        open: BorrowedFd<'_>,
+        meta: &Metadata,
+    ) -> Result<Place, WasiError> {
         let id = identity(meta);
         if self.is_at(place, id) {
             return Ok(place.clone());
@@ -122,11 +158,21 @@ impl Host {
             return Err(WasiError::Unlinked { fd, path });
         }
         let now = os::current_path(open);
-        let moved = self.preopens.iter().enumerate().find_map(|(preopen, root)| {
-            let rest = now.as_ref()?.strip_prefix(os::current_path(root.dir.as_fd())?).ok()?;
-            let place = Place { preopen, path: rest.to_str()?.to_owned() };
-            self.is_at(&place, id).then_some(place)
-        });
+        let moved = self
+            .preopens
+            .iter()
+            .enumerate()
+            .find_map(|(preopen, root)| {
+                let rest = now
+                    .as_ref()?
+                    .strip_prefix(os::current_path(root.dir.as_fd())?)
+                    .ok()?;
+                let place = Place {
+                    preopen,
+                    path: rest.to_str()?.to_owned(),
+                };
+                self.is_at(&place, id).then_some(place)
+            });
         match moved {
             Some(place) => Ok(place),
             // A directory that was removed can still count a link: its own.
@@ -136,7 +182,8 @@ impl Host {
     }
 
     fn save_fd(&self, fd: u32, descriptor: &Descriptor) -> Result<SavedFd, WasiError> {
-        let asking = |place: &Place| doing(format!("asking about fd {fd}, {:?}", self.path_of(place)));
+        let asking =
+            |place: &Place| doing(format!("asking about fd {fd}, {:?}", self.path_of(place)));
         match descriptor {
             Descriptor::Stdio(which) => Ok(SavedFd::Stdio(*which)),
             Descriptor::Dir(dir) => {
@@ -146,19 +193,31 @@ impl Host {
                     false => self.find(fd, &dir.place, dir.dir.as_fd(), &meta)?,
                 };
                 let ino = self.inodes.seen(identity(&meta));
-                Ok(SavedFd::Dir { place, preopen: dir.preopen, ino, listing: dir.listing.clone() })
+                Ok(SavedFd::Dir {
+                    place,
+                    preopen: dir.preopen,
+                    ino,
+                    listing: dir.listing.clone(),
+                })
             }
             Descriptor::File(file) => {
                 let meta = file.metadata().map_err(asking(&file.place))?;
                 let contents = match crate::types::Filetype::from(meta.file_type()) {
                     crate::types::Filetype::RegularFile => {
                         let mtime = if file.writable { 0 } else { mtime(&meta) };
-                        Some(Contents { size: meta.len(), mtime })
+                        Some(Contents {
+                            size: meta.len(),
+                            mtime,
+                        })
                     }
                     crate::types::Filetype::CharacterDevice => None,
                     _ => {
                         let kind = os::kind_in_words(meta.file_type());
-                        return Err(WasiError::Unsupported { fd, path: self.path_of(&file.place), kind });
+                        return Err(WasiError::Unsupported {
+                            fd,
+                            path: self.path_of(&file.place),
+                            kind,
+                        });
                     }
                 };
                 Ok(SavedFd::File(SavedFile {
@@ -176,8 +235,12 @@ impl Host {
     }
 
     pub fn save(&self) -> Result<Saved, WasiError> {
-        let streams: [SavedStream; 3] = std::array::from_fn(|which| save_stream(which, &self.stdio[which]));
-        let fds = self.fds.iter().map(|(fd, descriptor)| Ok((fd, self.save_fd(fd, descriptor)?)));
+        let streams: [SavedStream; 3] =
+            std::array::from_fn(|which| save_stream(which, &self.stdio[which]));
+        let fds = self
+            .fds
+            .iter()
+            .map(|(fd, descriptor)| Ok((fd, self.save_fd(fd, descriptor)?)));
         let preopens = self.preopens.iter().map(|preopen| SavedPreopen {
             guest: preopen.guest.clone(),
             host: os::path_to_bytes(&preopen.host),
@@ -227,9 +290,12 @@ impl Host {
         for (fd, saved) in saved.fds {
             let descriptor = match saved {
                 SavedFd::Stdio(which) => Descriptor::Stdio(which),
-                SavedFd::Dir { place, preopen, ino, listing } => {
-                    Descriptor::Dir(host.open_dir(fd, place, preopen, ino, listing)?)
-                }
+                SavedFd::Dir {
+                    place,
+                    preopen,
+                    ino,
+                    listing,
+                } => Descriptor::Dir(host.open_dir(fd, place, preopen, ino, listing)?),
                 SavedFd::File(file) => {
                     let (open, now) = host.open_file(fd, &file)?;
                     if let (true, Some(then)) = (opts.check_files, file.contents) {
@@ -247,7 +313,10 @@ impl Host {
 
         for (fd, size) in cuts {
             if let Ok(file) = host.fds.file(fd) {
-                let what = doing(format!("cutting fd {fd}, {:?}, back to {size} bytes", host.path_of(&file.place)));
+                let what = doing(format!(
+                    "cutting fd {fd}, {:?}, back to {size} bytes",
+                    host.path_of(&file.place)
+                ));
                 file.file.set_len(size).map_err(what)?;
             }
         }
@@ -255,13 +324,38 @@ impl Host {
         Ok(host)
     }
 
-    fn open_again(&self, fd: u32, place: &Place, readable: bool, writable: bool) -> Result<(std::fs::File, Metadata), WasiError> {
-        let missing = |source| WasiError::Missing { fd, path: self.path_of(place), source };
+    fn open_again(
+        &self,
+        fd: u32,
+        place: &Place,
+        readable: bool,
+        writable: bool,
+    ) -> Result<(std::fs::File, Metadata), WasiError> {
+        let missing = |source| WasiError::Missing {
+            fd,
+            path: self.path_of(place),
+            source,
+        };
         let mut options = OpenOptions::new();
-        options.read(readable).write(writable).nonblock(true).follow(FollowSymlinks::No);
-        let path = if place.path.is_empty() { "." } else { &place.path };
-        let preopen = self.preopens.get(place.preopen).ok_or_else(|| missing(io::ErrorKind::NotFound.into()))?;
-        let file = preopen.dir.open_with(path, &options).map_err(missing)?.into_std();
+        options
+            .read(readable)
+            .write(writable)
+            .nonblock(true)
+            .follow(FollowSymlinks::No);
+        let path = if place.path.is_empty() {
+            "."
+        } else {
+            &place.path
+        };
+        let preopen = self
+            .preopens
+            .get(place.preopen)
+            .ok_or_else(|| missing(io::ErrorKind::NotFound.into()))?;
+        let file = preopen
+            .dir
+            .open_with(path, &options)
+            .map_err(missing)?
+            .into_std();
         let meta = Metadata::from_file(&file).map_err(missing)?;
         Ok((file, meta))
     }
@@ -277,27 +371,47 @@ impl Host {
         let (dir, meta) = match self.preopens.get(place.preopen) {
             Some(root) if preopen => {
                 let meta = root.dir.dir_metadata();
-                (root.dir.clone(), meta.map_err(doing(format!("asking about directory {:?}", root.guest)))?)
+                (
+                    root.dir.clone(),
+                    meta.map_err(doing(format!("asking about directory {:?}", root.guest)))?,
+                )
             }
             _ => {
                 let (file, meta) = self.open_again(fd, &place, true, false)?;
                 if !meta.is_dir() {
                     let source = io::ErrorKind::NotADirectory.into();
-                    return Err(WasiError::Missing { fd, path: self.path_of(&place), source });
+                    return Err(WasiError::Missing {
+                        fd,
+                        path: self.path_of(&place),
+                        source,
+                    });
                 }
                 (Arc::new(Dir::from_std_file(file)), meta)
             }
         };
         self.inodes.keep(identity(&meta), ino);
-        Ok(OpenDir { dir, place, preopen, listing })
+        Ok(OpenDir {
+            dir,
+            place,
+            preopen,
+            listing,
+        })
     }
 
     fn open_file(&mut self, fd: u32, saved: &SavedFile) -> Result<(OpenFile, Metadata), WasiError> {
         let (file, now) = self.open_again(fd, &saved.place, saved.readable, saved.writable)?;
         let regular = now.is_file();
         if now.is_dir() || regular != saved.contents.is_some() {
-            let what = if regular { "a file now" } else { "no regular file now" };
-            return Err(WasiError::Changed { fd, path: self.path_of(&saved.place), what: what.to_owned() });
+            let what = if regular {
+                "a file now"
+            } else {
+                "no regular file now"
+            };
+            return Err(WasiError::Changed {
+                fd,
+                path: self.path_of(&saved.place),
+                what: what.to_owned(),
+            });
         }
         self.inodes.keep(identity(&now), saved.ino);
         let open = OpenFile {
@@ -313,11 +427,23 @@ impl Host {
     }
 
     /// Checks a file against what it was; says whether it has to be cut back.
-    fn check(&self, fd: u32, file: &SavedFile, then: Contents, now: &Metadata, also_written: bool) -> Result<bool, WasiError> {
+    fn check(
+        &self,
+        fd: u32,
+        file: &SavedFile,
+        then: Contents,
+        now: &Metadata,
+        also_written: bool,
+    ) -> Result<bool, WasiError> {
         let path = || self.path_of(&file.place);
         if file.writable {
             return match now.len() {
-                len if len < then.size => Err(WasiError::Shorter { fd, path: path(), then: then.size, now: len }),
+                len if len < then.size => Err(WasiError::Shorter {
+                    fd,
+                    path: path(),
+                    then: then.size,
+                    now: len,
+                }),
                 len => Ok(len > then.size),
             };
         }
@@ -332,7 +458,11 @@ impl Host {
         } else {
             return Ok(false);
         };
-        Err(WasiError::Changed { fd, path: path(), what })
+        Err(WasiError::Changed {
+            fd,
+            path: path(),
+            what,
+        })
     }
 }
 
@@ -341,9 +471,15 @@ fn preopens(
     given: Vec<(PathBuf, String)>,
     recorded: bool,
 ) -> Result<Vec<Preopen>, WasiError> {
-    if let Some((_, guest)) = given.iter().find(|(_, guest)| !saved.iter().any(|s| s.guest == *guest)) {
+    if let Some((_, guest)) = given
+        .iter()
+        .find(|(_, guest)| !saved.iter().any(|s| s.guest == *guest))
+    {
         let have: Vec<_> = saved.iter().map(|s| format!("{:?}", s.guest)).collect();
-        return Err(WasiError::DirUnknown { guest: guest.clone(), have: have.join(", ") });
+        return Err(WasiError::DirUnknown {
+            guest: guest.clone(),
+            have: have.join(", "),
+        });
     }
     let open = |saved: SavedPreopen| {
         let given = given.iter().rev().find(|(_, guest)| *guest == saved.guest);
@@ -351,7 +487,10 @@ fn preopens(
         match given {
             Some((host, guest)) => open_preopen(guest.clone(), host.clone()),
             None if recorded => open_preopen(saved.guest, was),
-            None => Err(WasiError::DirNotGiven { guest: saved.guest, recorded: was }),
+            None => Err(WasiError::DirNotGiven {
+                guest: saved.guest,
+                recorded: was,
+            }),
         }
     };
     saved.into_iter().map(open).collect()
@@ -363,10 +502,15 @@ fn restore_streams(streams: &mut [Stream; 3], saved: &[SavedStream; 3]) {
         match *saved_stream {
             SavedStream::Bytes { position } => streams[which].skip_bytes(position),
             SavedStream::File { id, position } if streams[which].kind() == StreamKind::File(id) => {
-                let Some(fd) = streams[which].fd() else { continue };
+                let Some(fd) = streams[which].fd() else {
+                    continue;
+                };
                 // Output and errors may go to the same file; nothing that either had written may go.
                 let same = saved[1..].iter().filter_map(|other| match *other {
-                    SavedStream::File { id: other, position } if other == id => Some(position),
+                    SavedStream::File {
+                        id: other,
+                        position,
+                    } if other == id => Some(position),
                     _ => None,
                 });
                 let keep = same.max().unwrap_or(position);
