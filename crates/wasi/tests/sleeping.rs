@@ -1,0 +1,648 @@
+//! Save and restore: what is found again, what is cut back, what is refused and in which words.
+
+mod guest;
+
+use dormouse_wasi::{Errno, RestoreOptions, Stdio, StdioConfig, Wasi, WasiConfig, WasiError};
+use guest::*;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::time::{Duration, SystemTime};
+use tempfile::tempdir;
+
+fn message<T>(result: Result<T, WasiError>) -> String {
+    match result {
+        Ok(_) => panic!("this should have failed"),
+        Err(e) => e.to_string(),
+    }
+}
+
+#[test]
+fn everything_is_as_it_was() {
+    let dir = tempdir().unwrap();
+    fs::write(dir.path().join("in"), "some input").unwrap();
+    let mut g = Guest::with(dir.path(), quiet(b"standard input"));
+    g.mkdir("sub").unwrap();
+    let input = g.open("in", 0, READ, 0).unwrap();
+    let sub = g.open("sub", DIRECTORY, READ, 0).unwrap();
+    let out = g.open_at(sub, 1, "out", CREAT, READ | WRITE, 0).unwrap();
+    let log = g.open("log", CREAT, WRITE, APPEND | NONBLOCK).unwrap();
+    g.read(input, 5).unwrap();
+    g.write(out, b"0123456789").unwrap();
+    g.seek(out, 3, 0).unwrap();
+    g.write(log, b"line 1\n").unwrap();
+    g.read(0, 9).unwrap();
+    let numbers = [input, sub, out, log].map(|fd| g.fstat(fd).unwrap().0);
+    let flags = [input, sub, out, log].map(|fd| g.fdstat(fd).unwrap());
+    let bytes = g.wasi.save().unwrap();
+    drop(g);
+
+    let opts = RestoreOptions {
+        stdio: quiet(b"standard input"),
+        ..options()
+    };
+    let wasi = Wasi::restore(&bytes, opts).unwrap();
+    assert_eq!(
+        wasi.save().unwrap(),
+        bytes,
+        "saving right after resuming gives the same state"
+    );
+    let mut g = Guest::of(wasi);
+    assert_eq!(
+        [input, sub, out, log].map(|fd| g.fstat(fd).unwrap().0),
+        numbers
+    );
+    assert_eq!(
+        [input, sub, out, log].map(|fd| g.fdstat(fd).unwrap()),
+        flags
+    );
+    assert_eq!(g.read(input, 100).unwrap(), b"input");
+    assert_eq!(g.tell(out), Ok(3));
+    assert_eq!(g.write(out, b"x"), Ok(1));
+    assert_eq!(g.write(log, b"line 2\n"), Ok(7));
+    assert_eq!(g.read(0, 100).unwrap(), b"input");
+    assert_eq!(fs::read(dir.path().join("sub/out")).unwrap(), b"012x456789");
+    assert_eq!(
+        fs::read(dir.path().join("log")).unwrap(),
+        b"line 1\nline 2\n"
+    );
+    assert_eq!(g.wasi.args_get(&mut g.mem, 0, 100), Ok(Errno::Success));
+    assert_eq!(&g.mem[100..109], b"prog\0arg\0");
+    g.open_at(sub, 1, "new", CREAT, WRITE, 0).unwrap();
+    assert!(dir.path().join("sub/new").exists());
+}
+
+#[test]
+fn free_numbers_are_remembered() {
+    let dir = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    for _ in 0..5 {
+        g.open("f", CREAT, READ, 0).unwrap();
+    }
+    for fd in [5, 8] {
+        g.close(fd).unwrap();
+    }
+    g.close(DIR).unwrap();
+    let mut g = g.sleep().unwrap();
+    assert_eq!(
+        g.open("f", 0, READ, 0),
+        Err(Errno::Badf),
+        "the preopen stays closed"
+    );
+    assert_eq!(
+        g.fstat(7).unwrap().1,
+        4,
+        "and what was opened beneath it is found"
+    );
+    assert_eq!(g.wasi.fd_renumber(&mut g.mem, 4, 6), Ok(Errno::Success));
+}
+
+#[test]
+fn next_number_after_a_resume_is_the_same() {
+    let dir = tempdir().unwrap();
+    let run = |sleep: bool| {
+        let mut g = Guest::new(dir.path());
+        for _ in 0..5 {
+            g.open("f", CREAT, READ, 0).unwrap();
+        }
+        for fd in [5, 8] {
+            g.close(fd).unwrap();
+        }
+        if sleep {
+            g = g.sleep().unwrap();
+        }
+        [0; 4].map(|_| g.open("f", 0, READ, 0).unwrap())
+    };
+    assert_eq!(run(true), run(false));
+    assert_eq!(run(true), [8, 5, 9, 10]);
+}
+
+#[test]
+fn output_after_the_checkpoint_is_cut_back() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("out");
+    let mut g = Guest::new(dir.path());
+    let fd = g.open("out", CREAT, WRITE, 0).unwrap();
+    g.write(fd, b"before").unwrap();
+    let bytes = g.wasi.save().unwrap();
+    g.write(fd, b" after").unwrap();
+    drop(g);
+    assert_eq!(fs::read(&path).unwrap(), b"before after");
+    let mut g = Guest::of(Wasi::restore(&bytes, options()).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), b"before");
+    g.write(fd, b" again").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"before again");
+    drop(g);
+
+    let kept = RestoreOptions {
+        check_files: false,
+        ..options()
+    };
+    fs::write(&path, "before and someone else").unwrap();
+    Wasi::restore(&bytes, kept).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"before and someone else");
+
+    fs::write(&path, "bef").unwrap();
+    let said = message(Wasi::restore(&bytes, options()));
+    assert!(
+        said.contains("fd 4") && said.contains("/work/out") && said.contains("--files none"),
+        "{said}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"bef");
+}
+
+#[test]
+fn a_failed_restore_cuts_nothing() {
+    let dir = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    fs::write(dir.path().join("in"), "x").unwrap();
+    let out = g.open("out", CREAT, WRITE, 0).unwrap();
+    g.open("in", 0, READ, 0).unwrap();
+    let bytes = g.wasi.save().unwrap();
+    g.write(out, b"after").unwrap();
+    fs::remove_file(dir.path().join("in")).unwrap();
+    let said = message(Wasi::restore(&bytes, options()));
+    assert!(said.contains("fd 5") && said.contains("/work/in"), "{said}");
+    assert_eq!(fs::read(dir.path().join("out")).unwrap(), b"after");
+}
+
+#[test]
+fn changed_input_is_refused() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("in");
+    fs::write(&path, "12345").unwrap();
+    let then = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut g = Guest::new(dir.path());
+    g.open("in", 0, READ, 0).unwrap();
+    let bytes = g.wasi.save().unwrap();
+    drop(g);
+
+    fs::write(&path, "123456").unwrap();
+    assert!(message(Wasi::restore(&bytes, options())).contains("6 bytes long, was 5"));
+    fs::write(&path, "12345").unwrap();
+    let set = |time| {
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(time)
+            .unwrap()
+    };
+    set(then + Duration::from_secs(1));
+    assert!(message(Wasi::restore(&bytes, options())).contains("modification time"));
+    Wasi::restore(
+        &bytes,
+        RestoreOptions {
+            check_files: false,
+            ..options()
+        },
+    )
+    .unwrap();
+    set(then);
+    Wasi::restore(&bytes, options()).unwrap();
+
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(matches!(
+        Wasi::restore(&bytes, options()),
+        Err(WasiError::Changed { fd: 4, .. })
+    ));
+}
+
+#[test]
+fn a_file_read_and_written_by_the_program_itself_is_no_changed_input() {
+    let dir = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    let write = g.open("f", CREAT, WRITE, 0).unwrap();
+    g.open("f", 0, READ, 0).unwrap();
+    let bytes = g.wasi.save().unwrap();
+    g.write(write, b"after").unwrap();
+    Wasi::restore(&bytes, options()).unwrap();
+}
+
+#[test]
+fn deleted_files_are_refused_by_name_and_the_program_goes_on() {
+    let dir = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    let fd = g.open("temp", CREAT, READ | WRITE, 0).unwrap();
+    g.unlink("temp").unwrap();
+    match g.wasi.save() {
+        Err(WasiError::Unlinked { fd: 4, path }) => assert_eq!(path, "/work/temp"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(g.write(fd, b"still there"), Ok(11));
+    // Another file of that name is not the same file.
+    fs::write(dir.path().join("temp"), "other").unwrap();
+    assert!(matches!(
+        g.wasi.save(),
+        Err(WasiError::Unlinked { fd: 4, .. })
+    ));
+    g.close(fd).unwrap();
+    g.wasi.save().unwrap();
+
+    g.mkdir("d").unwrap();
+    g.open("d", DIRECTORY, READ, 0).unwrap();
+    g.rmdir("d").unwrap();
+    assert!(matches!(
+        g.wasi.save(),
+        Err(WasiError::Unlinked { fd: 4, .. })
+    ));
+}
+
+#[test]
+fn renamed_files_are_found() {
+    let dir = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    g.mkdir("a").unwrap();
+    let fd = g.open("a/f", CREAT, READ | WRITE, 0).unwrap();
+    let sub = g.open("a", DIRECTORY, READ, 0).unwrap();
+    g.write(fd, b"x").unwrap();
+    g.rename("a/f", "a/g").unwrap();
+    g.rename("a", "b").unwrap();
+    let bytes = g.wasi.save().unwrap();
+    let paths: Vec<_> = Wasi::describe(&bytes)
+        .unwrap()
+        .fds
+        .into_iter()
+        .map(|fd| fd.path)
+        .collect();
+    assert_eq!(paths[4..], ["/work/b/g", "/work/b"]);
+    let mut g = g.sleep().unwrap();
+    g.write(fd, b"y").unwrap();
+    assert_eq!(fs::read(dir.path().join("b/g")).unwrap(), b"xy");
+    g.open_at(sub, 1, "g", 0, READ, 0).unwrap();
+
+    // Renamed over: the open file is gone, whatever has its name now.
+    g.open("new", CREAT, WRITE, 0).unwrap();
+    g.rename("new", "b/g").unwrap();
+    assert!(matches!(g.wasi.save(), Err(WasiError::Unlinked { .. })));
+}
+
+#[test]
+fn files_moved_by_others_are_found_or_refused() {
+    let dir = tempdir().unwrap();
+    let elsewhere = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    g.open("f", CREAT, READ | WRITE, 0).unwrap();
+    fs::rename(dir.path().join("f"), dir.path().join("g")).unwrap();
+    if cfg!(target_os = "linux") {
+        let bytes = g.wasi.save().unwrap();
+        assert_eq!(Wasi::describe(&bytes).unwrap().fds[4].path, "/work/g");
+    }
+    fs::hard_link(dir.path().join("g"), elsewhere.path().join("g")).unwrap();
+    fs::remove_file(dir.path().join("g")).unwrap();
+    assert!(matches!(g.wasi.save(), Err(WasiError::Moved { fd: 4, .. })));
+}
+
+#[test]
+fn symlinks_are_followed_once() {
+    let dir = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    g.mkdir("real").unwrap();
+    fs::write(dir.path().join("real/one"), "one").unwrap();
+    fs::write(dir.path().join("two"), "two").unwrap();
+    g.symlink("real", "way").unwrap();
+    g.symlink("real/one", "link").unwrap();
+    g.open("link", 0, READ, 0).unwrap();
+    g.open("way/../way/one", 0, READ, 0).unwrap();
+    let bytes = g.wasi.save().unwrap();
+    g.unlink("link").unwrap();
+    g.symlink("two", "link").unwrap();
+    g.unlink("way").unwrap();
+    let mut g = Guest::of(Wasi::restore(&bytes, options()).unwrap());
+    assert_eq!(g.read(4, 10).unwrap(), b"one");
+    assert_eq!(g.read(5, 10).unwrap(), b"one");
+}
+
+#[test]
+fn a_place_that_became_a_symlink_is_not_followed() {
+    let dir = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    g.open("f", CREAT, WRITE, 0).unwrap();
+    fs::write(dir.path().join("other"), "other").unwrap();
+    let bytes = g.wasi.save().unwrap();
+    g.unlink("f").unwrap();
+    g.symlink("other", "f").unwrap();
+    assert!(matches!(
+        Wasi::restore(&bytes, options()),
+        Err(WasiError::Missing { fd: 4, .. })
+    ));
+    assert_eq!(fs::read(dir.path().join("other")).unwrap(), b"other");
+}
+
+#[test]
+fn a_listing_goes_on_after_a_resume() {
+    let dir = tempdir().unwrap();
+    for i in 0..20 {
+        fs::write(dir.path().join(format!("f{i}")), "").unwrap();
+    }
+    let mut g = Guest::new(dir.path());
+    let all = g.names(DIR, 4096).unwrap();
+    let some = g.readdir(DIR, 200, 0).unwrap().0;
+    let mut g = g.sleep().unwrap();
+    fs::remove_file(dir.path().join("f3")).unwrap();
+    fs::write(dir.path().join("more"), "").unwrap();
+    let mut names: Vec<_> = some.iter().map(|e| e.1.clone()).collect();
+    let cookie = some.last().unwrap().0;
+    names.extend(
+        g.readdir(DIR, 4096, cookie)
+            .unwrap()
+            .0
+            .into_iter()
+            .map(|e| e.1),
+    );
+    assert_eq!(names, all);
+}
+
+#[test]
+fn directories_can_be_elsewhere() {
+    let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
+    let mut g = Guest::new(here.path());
+    let fd = g.open("f", CREAT, READ | WRITE, 0).unwrap();
+    g.write(fd, b"abc").unwrap();
+    let bytes = g.wasi.save().unwrap();
+    let number = g.fstat(fd).unwrap().0;
+    drop(g);
+    fs::copy(here.path().join("f"), there.path().join("f")).unwrap();
+    fs::remove_dir_all(here.path()).unwrap();
+
+    let said = message(Wasi::restore(&bytes, options()));
+    assert!(said.contains("--dir HOST::/work"), "{said}");
+    let to = |guest: &str| RestoreOptions {
+        dirs: vec![(there.path().into(), guest.to_owned())],
+        ..options()
+    };
+    let said = message(Wasi::restore(&bytes, to("/wrong")));
+    assert!(said.contains("/wrong") && said.contains("/work"), "{said}");
+    let mut g = Guest::of(Wasi::restore(&bytes, to("/work")).unwrap());
+    g.write(fd, b"def").unwrap();
+    assert_eq!(fs::read(there.path().join("f")).unwrap(), b"abcdef");
+    assert_eq!(
+        g.fstat(fd).unwrap().0,
+        number,
+        "the guest sees the same inode number"
+    );
+    assert_eq!(g.stat("f", 0).unwrap().0, number);
+
+    let strict = RestoreOptions {
+        recorded_dirs: false,
+        ..options()
+    };
+    assert!(matches!(
+        Wasi::restore(&bytes, strict),
+        Err(WasiError::DirNotGiven { .. })
+    ));
+}
+
+#[test]
+fn named_pipes_are_refused_and_devices_are_not() {
+    let dir = tempdir().unwrap();
+    let status = std::process::Command::new("mkfifo")
+        .arg(dir.path().join("pipe"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let mut g = Guest::new(dir.path());
+    let fd = g.open("pipe", 0, READ, 0).unwrap();
+    let said = message(g.wasi.save());
+    assert!(
+        said.contains("/work/pipe") && said.contains("named pipe"),
+        "{said}"
+    );
+    g.close(fd).unwrap();
+
+    let cfg = WasiConfig {
+        dirs: vec![("/dev".into(), "/dev".into())],
+        stdio: quiet(b""),
+        ..WasiConfig::default()
+    };
+    let mut g = Guest::of(Wasi::new(cfg).unwrap());
+    let fd = g.open("zero", 0, READ, 0).unwrap();
+    let mut g = g.sleep().unwrap();
+    assert_eq!(g.read(fd, 3).unwrap(), [0; 3]);
+}
+
+#[test]
+fn environment_can_be_changed() {
+    let dir = tempdir().unwrap();
+    let bytes = Guest::new(dir.path()).wasi.save().unwrap();
+    let env = vec![
+        (b"KEY".to_vec(), b"new".to_vec()),
+        (b"MORE".to_vec(), b"1".to_vec()),
+    ];
+    let wasi = Wasi::restore(&bytes, RestoreOptions { env, ..options() }).unwrap();
+    assert_eq!(
+        Wasi::describe(&wasi.save().unwrap()).unwrap().env,
+        ["KEY=new", "MORE=1"]
+    );
+}
+
+/// Standard output that is a file: what the next guest, resumed from before the last write, leaves in it.
+fn stdout_file(open: impl Fn() -> File, before: &str, after: &str) -> Vec<u8> {
+    let dir = tempdir().unwrap();
+    let stdio = || StdioConfig {
+        stdout: Stdio::Fd(open().into()),
+        ..StdioConfig::null()
+    };
+    let mut g = Guest::with(dir.path(), stdio());
+    g.write(1, before.as_bytes()).unwrap();
+    let bytes = g.wasi.save().unwrap();
+    g.write(1, after.as_bytes()).unwrap();
+    drop(g);
+    let mut g = Guest::of(
+        Wasi::restore(
+            &bytes,
+            RestoreOptions {
+                stdio: stdio(),
+                ..options()
+            },
+        )
+        .unwrap(),
+    );
+    g.write(1, after.as_bytes()).unwrap();
+    let mut content = Vec::new();
+    std::io::Read::read_to_end(
+        &mut {
+            let mut f = open();
+            f.rewind().unwrap();
+            f
+        },
+        &mut content,
+    )
+    .unwrap();
+    content
+}
+
+#[test]
+fn output_to_a_file_is_not_there_twice() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("log");
+    fs::write(&path, "older\n").unwrap();
+    let append = || {
+        OpenOptions::new()
+            .read(true)
+            .append(true)
+            .open(&path)
+            .unwrap()
+    };
+    assert_eq!(stdout_file(append, "one\n", "two\n"), b"older\none\ntwo\n");
+    // Appending, with nothing written yet: the position says 0, but nothing older may go.
+    fs::write(&path, "older\n").unwrap();
+    assert_eq!(stdout_file(append, "", "two\n"), b"older\ntwo\n");
+    // Opened at its end without the append flag.
+    fs::write(&path, "older\n").unwrap();
+    let at_end = || {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        file
+    };
+    assert_eq!(stdout_file(at_end, "one\n", "two\n"), b"older\none\ntwo\n");
+}
+
+#[test]
+fn output_in_the_middle_of_a_file_cuts_nothing() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("f");
+    fs::write(&path, "0123456789").unwrap();
+    let open = || {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap()
+    };
+    assert_eq!(stdout_file(open, "ab", "cd"), b"cdcd456789");
+}
+
+#[test]
+fn another_or_a_shorter_output_file_is_left_alone() {
+    let dir = tempdir().unwrap();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    let open = |path| {
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap()
+    };
+    let stdio = |path| StdioConfig {
+        stdout: Stdio::Fd(open(path).into()),
+        ..StdioConfig::null()
+    };
+    let mut g = Guest::with(dir.path(), stdio(&first));
+    g.write(1, b"12345").unwrap();
+    let bytes = g.wasi.save().unwrap();
+    fs::write(&second, "something longer").unwrap();
+    Wasi::restore(
+        &bytes,
+        RestoreOptions {
+            stdio: stdio(&second),
+            ..options()
+        },
+    )
+    .unwrap();
+    assert_eq!(fs::read(&second).unwrap(), b"something longer");
+    File::options()
+        .write(true)
+        .open(&first)
+        .unwrap()
+        .set_len(2)
+        .unwrap();
+    Wasi::restore(
+        &bytes,
+        RestoreOptions {
+            stdio: stdio(&first),
+            ..options()
+        },
+    )
+    .unwrap();
+    assert_eq!(fs::read(&first).unwrap(), b"12");
+}
+
+#[test]
+fn input_from_a_file_goes_on_where_it_was() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("in");
+    fs::write(&path, "one two three").unwrap();
+    let stdio = |path| StdioConfig {
+        stdin: Stdio::Fd(File::open(path).unwrap().into()),
+        ..StdioConfig::null()
+    };
+    let mut g = Guest::with(dir.path(), stdio(&path));
+    assert_eq!(g.read(0, 4).unwrap(), b"one ");
+    let bytes = g.wasi.save().unwrap();
+    drop(g);
+    let mut g = Guest::of(
+        Wasi::restore(
+            &bytes,
+            RestoreOptions {
+                stdio: stdio(&path),
+                ..options()
+            },
+        )
+        .unwrap(),
+    );
+    assert_eq!(g.read(0, 4).unwrap(), b"two ");
+    let other = dir.path().join("other");
+    fs::write(&other, "abc").unwrap();
+    let mut g = Guest::of(
+        Wasi::restore(
+            &bytes,
+            RestoreOptions {
+                stdio: stdio(&other),
+                ..options()
+            },
+        )
+        .unwrap(),
+    );
+    assert_eq!(g.read(0, 4).unwrap(), b"abc");
+}
+
+#[test]
+fn a_description_names_what_is_open() {
+    let dir = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    let fd = g.open("f", CREAT, READ | WRITE, APPEND).unwrap();
+    g.write(fd, b"abc").unwrap();
+    g.wasi.interrupter().interrupt();
+    g.subscribe_clock(DATA, 1, 1, 1 << 40, false);
+    g.poll(1).unwrap_err();
+    let described = Wasi::describe(&g.wasi.save().unwrap()).unwrap();
+    let json = serde_json::to_value(&described).unwrap();
+    assert_eq!(json["args"], serde_json::json!(["prog", "arg"]));
+    assert_eq!(json["preopens"][0]["guest"], "/work");
+    assert_eq!(json["fds"][0]["kind"], "stdin");
+    let expected = serde_json::json!({
+        "fd": 4, "kind": "file", "path": "/work/f", "offset": 3, "size": 3, "flags": ["read", "write", "append"],
+    });
+    assert_eq!(json["fds"][4], expected);
+    assert!(json["waiting"]["left_ns"].as_u64().unwrap() <= 1 << 40);
+}
+
+#[test]
+fn saving_does_not_depend_on_when_files_were_written() {
+    let dir = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    g.open("f", CREAT, READ | WRITE, 0).unwrap();
+    let bytes = g.wasi.save().unwrap();
+    let touched = File::options()
+        .write(true)
+        .open(dir.path().join("f"))
+        .unwrap();
+    touched.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let wasi = Wasi::restore(&bytes, options()).unwrap();
+    assert_eq!(wasi.save().unwrap(), bytes);
+}
+
+#[test]
+fn written_files_are_flushed() {
+    let dir = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    g.open("f", CREAT, WRITE, 0).unwrap();
+    g.wasi.sync_files().unwrap();
+    let mut unused = File::create(dir.path().join("g")).unwrap();
+    unused.write_all(b"").unwrap();
+}
