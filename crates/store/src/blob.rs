@@ -1,0 +1,261 @@
+//! Blobs: staged under a temporary name, hashed while written, and read back with their digest.
+//!
+//! ```text
+//!   Stager --write*--> .tmp-<pid>-<n> --finish: sync--> Staged --publish: rename--> blobs/sha256/5f0c..
+//!      └──── dropped before that: the temporary file is removed ────┘
+//! ```
+
+use crate::error::{Bad, DamageKind, StoreError, Subject};
+use crate::fs;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How the names of temporary files begin.
+pub(crate) const TEMP_PREFIX: &str = ".tmp-";
+const BUFFER_LEN: usize = 256 << 10;
+
+/// The SHA-256 of `bytes`: what [`State::module_digest`](dormouse_state::State::module_digest) is
+/// for the bytes of a module.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+pub(crate) fn hex(digest: &[u8; 32]) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::with_capacity(64);
+    for byte in digest {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// `sha256:...`
+pub(crate) fn name(digest: &[u8; 32]) -> String {
+    format!("sha256:{}", hex(digest))
+}
+
+/// The bytes of 64 lower-case hexadecimal digits.
+pub(crate) fn from_hex(hex: &str) -> Option<[u8; 32]> {
+    let digits = hex.as_bytes();
+    if digits.len() != 64
+        || !digits
+            .iter()
+            .all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f'))
+    {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+/// Where a blob lies, relative to the store.
+pub(crate) fn relative_path(digest: &[u8; 32]) -> PathBuf {
+    Path::new("blobs").join("sha256").join(hex(digest))
+}
+
+/// A file being written under a temporary name.
+pub(crate) struct Stager {
+    temp: Temp,
+    file: File,
+    buffer: Vec<u8>,
+    hash: Sha256,
+    size: u64,
+}
+
+/// A file that is complete and on the disk, but still has its temporary name.
+pub(crate) struct Staged {
+    temp: Temp,
+    pub(crate) digest: [u8; 32],
+    pub(crate) size: u64,
+}
+
+struct Temp {
+    path: PathBuf,
+    renamed: bool,
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if !self.renamed {
+            // What cannot be removed is swept by a later save.
+            let _ = fs::remove(&self.path);
+        }
+    }
+}
+
+impl Stager {
+    /// Begins a file in `dir`.
+    pub(crate) fn new(dir: &Path) -> Result<Stager, StoreError> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let n = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let path = dir.join(format!("{TEMP_PREFIX}{}-{n}", std::process::id()));
+            match fs::create_new(&path) {
+                Ok(file) => {
+                    return Ok(Stager {
+                        temp: Temp {
+                            path,
+                            renamed: false,
+                        },
+                        file,
+                        buffer: Vec::new(),
+                        hash: Sha256::new(),
+                        size: 0,
+                    });
+                }
+                // Left by a dead process with our number: take the next name.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(StoreError::io("create", &path)(error)),
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.temp.path
+    }
+
+    /// Writes what is buffered and waits until everything is on the disk.
+    pub(crate) fn finish(mut self) -> Result<Staged, StoreError> {
+        self.flush()
+            .map_err(StoreError::io("write", &self.temp.path))?;
+        fs::sync_file(&self.file, &self.temp.path)
+            .map_err(StoreError::io("sync", &self.temp.path))?;
+        Ok(Staged {
+            temp: self.temp,
+            digest: self.hash.finalize().into(),
+            size: self.size,
+        })
+    }
+
+    /// Stages `bytes` as a whole.
+    pub(crate) fn whole(dir: &Path, bytes: &[u8]) -> Result<Staged, StoreError> {
+        let mut stager = Stager::new(dir)?;
+        for chunk in bytes.chunks(4 << 20) {
+            stager
+                .write_all(chunk)
+                .map_err(StoreError::io("write", &stager.temp.path))?;
+        }
+        stager.finish()
+    }
+
+    fn pass_on(&mut self, bytes: &[u8]) -> io::Result<()> {
+        fs::write(&mut self.file, &self.temp.path, bytes)?;
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Write for Stager {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.buffer.len() + bytes.len() > BUFFER_LEN {
+            self.flush()?;
+        }
+        if bytes.len() >= BUFFER_LEN {
+            self.pass_on(bytes)?;
+        } else {
+            self.buffer.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            let buffer = std::mem::take(&mut self.buffer);
+            self.pass_on(&buffer)?;
+            self.buffer = buffer;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Staged {
+    /// Gives the file its name.
+    pub(crate) fn publish(mut self, path: &Path) -> Result<(), StoreError> {
+        fs::rename(&self.temp.path, path).map_err(StoreError::io("rename to", path))?;
+        self.temp.renamed = true;
+        Ok(())
+    }
+}
+
+/// Opens a blob and checks size and digest of all of its bytes.
+pub(crate) fn open_verified(
+    store: &Path,
+    subject: &Subject,
+    digest: &[u8; 32],
+    size: u64,
+) -> Result<File, Bad> {
+    let mut file = open_sized(store, subject, size)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; BUFFER_LEN];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => hash.update(&buffer[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(subject.io(error)),
+        }
+    }
+    check_digest(subject, hash.finalize().into(), digest)?;
+    Ok(file)
+}
+
+/// Reads a blob of at most `limit` bytes, checked like [`open_verified`]. The buffer is no larger
+/// than the file.
+pub(crate) fn read_verified(
+    store: &Path,
+    subject: &Subject,
+    digest: &[u8; 32],
+    size: u64,
+    limit: u64,
+) -> Result<Vec<u8>, Bad> {
+    if size > limit {
+        return Err(subject.malformed(format!("{size} bytes; at most {limit} can be read")));
+    }
+    let file = open_sized(store, subject, size)?;
+    let mut bytes = Vec::with_capacity(size as usize);
+    file.take(size + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| subject.io(e))?;
+    if bytes.len() as u64 != size {
+        let found = bytes.len() as u64;
+        return Err(Bad::Damage(subject.damage(DamageKind::Size {
+            expected: size,
+            found,
+        })));
+    }
+    check_digest(subject, sha256(&bytes), digest)?;
+    Ok(bytes)
+}
+
+fn open_sized(store: &Path, subject: &Subject, size: u64) -> Result<File, Bad> {
+    let path = store.join(&subject.path);
+    // Before opening: to open a FIFO would wait for ever.
+    let metadata = std::fs::metadata(&path).map_err(|e| subject.io(e))?;
+    if !metadata.is_file() {
+        return Err(subject.malformed("it is not a file"));
+    }
+    if metadata.len() != size {
+        let found = metadata.len();
+        return Err(Bad::Damage(subject.damage(DamageKind::Size {
+            expected: size,
+            found,
+        })));
+    }
+    File::open(&path).map_err(|e| subject.io(e))
+}
+
+fn check_digest(subject: &Subject, found: [u8; 32], expected: &[u8; 32]) -> Result<(), Bad> {
+    if found != *expected {
+        let found = name(&found);
+        return Err(Bad::Damage(subject.damage(DamageKind::Digest { found })));
+    }
+    Ok(())
+}

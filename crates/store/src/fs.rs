@@ -1,0 +1,178 @@
+//! Every step that changes the file system, numbered, so that tests can fail or die at each.
+//!
+//! ```text
+//!   1 create .tmp-1   2 write .tmp-1   3 sync .tmp-1   4 rename 5f0c..   5 syncdir sha256   ...
+//!                            ^
+//!        DORMOUSE_FAULT=kill@2 dies here, with half of the bytes written
+//!        DORMOUSE_FAULT=enospc@2 fails here, with half of the bytes written
+//! ```
+//!
+//! The variables `DORMOUSE_FAULT` and `DORMOUSE_FAULT_TRACE` (a file that gets a line for every
+//! step) are read in this crate's tests and with the feature `fault` only.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Creates a directory only its owner can enter, and its parents.
+pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
+    fault::step("mkdir", path)?;
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Creates a file that must not exist yet, readable by its owner only.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    fault::step("create", path)?;
+    private(OpenOptions::new().write(true).create_new(true)).open(path)
+}
+
+/// Opens a lock file, created where it is missing.
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    if let Ok(file) = OpenOptions::new().read(true).write(true).open(path) {
+        return Ok(file);
+    }
+    fault::step("create", path)?;
+    private(
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false),
+    )
+    .open(path)
+}
+
+/// Writes all of `bytes`.
+pub(crate) fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fault::write_step(file, path, bytes)?;
+    file.write_all(bytes)
+}
+
+/// Waits until the file's bytes are on the disk.
+pub(crate) fn sync_file(file: &File, path: &Path) -> io::Result<()> {
+    fault::step("sync", path)?;
+    file.sync_all()
+}
+
+/// Renames, replacing what is there.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fault::step("rename", to)?;
+    std::fs::rename(from, to)
+}
+
+/// Waits until the directory's names are on the disk.
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    fault::step("syncdir", path)?;
+    // Elsewhere a directory cannot be opened; renames are as durable as that system makes them.
+    #[cfg(unix)]
+    File::open(path)?.sync_all()?;
+    Ok(())
+}
+
+/// Removes a file.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    fault::step("remove", path)?;
+    std::fs::remove_file(path)
+}
+
+/// How many bytes a user may still write to the file system of `path`, where that can be asked.
+pub(crate) fn free_space(path: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let stat = rustix::fs::statvfs(path).ok()?;
+        stat.f_bavail.checked_mul(stat.f_frsize)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+#[cfg(not(all(unix, any(test, feature = "fault"))))]
+mod fault {
+    use super::*;
+
+    pub(super) fn step(_op: &str, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn write_step(_file: &mut File, _path: &Path, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(all(unix, any(test, feature = "fault")))]
+mod fault {
+    use super::*;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    #[derive(Clone, Copy)]
+    enum Fault {
+        Kill,
+        NoSpace,
+    }
+
+    static STEPS: AtomicU64 = AtomicU64::new(0);
+
+    /// `kill@17` or `enospc@17`.
+    fn plan() -> Option<(Fault, u64)> {
+        static PLAN: OnceLock<Option<(Fault, u64)>> = OnceLock::new();
+        *PLAN.get_or_init(|| {
+            let plan = std::env::var("DORMOUSE_FAULT").ok()?;
+            let (kind, step) = plan.split_once('@')?;
+            let fault = match kind {
+                "kill" => Fault::Kill,
+                "enospc" => Fault::NoSpace,
+                _ => return None,
+            };
+            Some((fault, step.parse().ok()?))
+        })
+    }
+
+    fn next(op: &str, path: &Path) -> Option<Fault> {
+        let step = STEPS.fetch_add(1, SeqCst) + 1;
+        if let Some(trace) = std::env::var_os("DORMOUSE_FAULT_TRACE")
+            && let Ok(mut file) = OpenOptions::new().append(true).create(true).open(trace)
+        {
+            let _ = writeln!(file, "{step} {op} {}", path.display());
+        }
+        plan().filter(|(_, at)| *at == step).map(|(fault, _)| fault)
+    }
+
+    fn strike(fault: Fault) -> io::Result<()> {
+        if let Fault::Kill = fault {
+            let _ = rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::KILL,
+            );
+            std::process::abort();
+        }
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    pub(super) fn step(op: &str, path: &Path) -> io::Result<()> {
+        next(op, path).map_or(Ok(()), strike)
+    }
+
+    pub(super) fn write_step(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        match next("write", path) {
+            None => Ok(()),
+            Some(fault) => {
+                file.write_all(&bytes[..bytes.len() / 2])?;
+                strike(fault)
+            }
+        }
+    }
+}

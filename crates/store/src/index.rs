@@ -1,0 +1,243 @@
+//! `index.json`: the list of checkpoints, replaced as a whole.
+//!
+//! ```text
+//!   {"annotations":{"io.dormouse.index":"sha256:...","io.dormouse.last.sim":"3"},"manifests":[..],..}
+//!                    digest of this file with 64        highest number job sim
+//!                    zeros in this place                has ever had
+//! ```
+//!
+//! The digest tells a damaged list from a good one. A damaged or missing list is put together
+//! again from the manifests in `blobs/`, which name their job and number themselves.
+
+use crate::blob::{self, Stager, sha256};
+use crate::error::{Bad, Damage, DamageKind, StoreError, Subject};
+use crate::fs;
+use crate::job::CheckpointInfo;
+use crate::manifest::{self, BlobRef, MAX_MANIFEST_LEN, Manifest};
+use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::path::Path;
+
+pub(crate) const FILE: &str = "index.json";
+/// Some hundred thousand checkpoints.
+const MAX_INDEX_LEN: u64 = 256 << 20;
+pub(crate) const DIGEST: &str = "io.dormouse.index";
+/// How the annotation's value begins in the file. Within a JSON string its quotes would be escaped.
+const DIGEST_IN_FILE: &str = "\"io.dormouse.index\":\"sha256:";
+const LAST: &str = "io.dormouse.last.";
+const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The list of a store.
+pub(crate) struct Index {
+    manifests: Vec<Descriptor>,
+    annotations: HashMap<String, String>,
+}
+
+impl Index {
+    pub(crate) fn empty() -> Index {
+        Index {
+            manifests: Vec::new(),
+            annotations: HashMap::new(),
+        }
+    }
+
+    /// Reads the list, and puts it together again if it is damaged.
+    pub(crate) fn read(store: &Path) -> Result<(Index, Option<Damage>), StoreError> {
+        let subject = Subject {
+            checkpoint: None,
+            what: "index".to_owned(),
+            path: FILE.into(),
+        };
+        match read_file(store, &subject) {
+            Ok((index, true)) => Ok((index, None)),
+            Ok((mut index, false)) => {
+                index.recover(store)?;
+                let why = "its digest does not match; the checkpoints in blobs/ were searched";
+                Ok((
+                    index,
+                    Some(subject.damage(DamageKind::Malformed(why.to_owned()))),
+                ))
+            }
+            Err(Bad::Damage(damage)) => {
+                let mut index = Index::empty();
+                index.recover(store)?;
+                Ok((index, Some(damage)))
+            }
+            Err(Bad::Fatal(error)) => Err(error),
+        }
+    }
+
+    /// All checkpoints, by job and number.
+    pub(crate) fn checkpoints(&self) -> Vec<(CheckpointInfo, BlobRef)> {
+        let mut all: Vec<_> = self
+            .manifests
+            .iter()
+            .filter_map(manifest::entry_info)
+            .collect();
+        all.sort_by(|(a, _), (b, _)| {
+            (&a.job, a.number, &a.created).cmp(&(&b.job, b.number, &b.created))
+        });
+        all
+    }
+
+    /// The number that comes after every one that `job` has ever had.
+    pub(crate) fn next_number(&self, job: &str) -> u64 {
+        let used = self
+            .checkpoints()
+            .into_iter()
+            .filter(|(info, _)| info.job == job);
+        let used = used.map(|(info, _)| info.number).max().unwrap_or(0);
+        let key = format!("{LAST}{job}");
+        let last = self
+            .annotations
+            .get(&key)
+            .and_then(|last| last.parse().ok());
+        used.max(last.unwrap_or(0)).saturating_add(1)
+    }
+
+    /// Adds a checkpoint.
+    pub(crate) fn add(&mut self, manifest: &Manifest, blob: BlobRef) -> Result<(), String> {
+        self.manifests.push(manifest.entry(blob)?);
+        self.annotations.insert(
+            format!("{LAST}{}", manifest.job),
+            manifest.number.to_string(),
+        );
+        Ok(())
+    }
+
+    /// Replaces the file. On success the list is what readers see, now and after a power cut.
+    pub(crate) fn write(&self, store: &Path) -> Result<(), StoreError> {
+        let path = store.join(FILE);
+        let bytes = self
+            .encode()
+            .map_err(|why| StoreError::io("encode", &path)(std::io::Error::other(why)))?;
+        Stager::whole(store, &bytes)?.publish(&path)
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, String> {
+        let mut annotations = self.annotations.clone();
+        annotations.insert(DIGEST.to_owned(), format!("sha256:{ZEROS}"));
+        let image = ImageIndexBuilder::default()
+            .schema_version(2u32)
+            .media_type(MediaType::ImageIndex)
+            .manifests(self.manifests.clone())
+            .annotations(annotations)
+            .build()
+            .map_err(|e| e.to_string())?;
+        let json = String::from_utf8(manifest::to_json(&image)?).map_err(|e| e.to_string())?;
+        let at = json.find(DIGEST_IN_FILE).ok_or("no place for the digest")?;
+        let (before, after) = json.split_at(at + DIGEST_IN_FILE.len());
+        let digest = blob::hex(&sha256(json.as_bytes()));
+        Ok([before, &digest, &after[ZEROS.len()..]]
+            .concat()
+            .into_bytes())
+    }
+
+    /// Adds the checkpoints whose manifests are in `blobs/`; what they say goes before what the
+    /// list says.
+    fn recover(&mut self, store: &Path) -> Result<(), StoreError> {
+        let dir = store.join("blobs").join("sha256");
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(StoreError::io("list", &dir)(error)),
+        };
+        let mut found: HashMap<(String, u64), (Manifest, BlobRef)> = HashMap::new();
+        for entry in entries {
+            let entry = entry.map_err(StoreError::io("list", &dir))?;
+            let Some(digest) = entry.file_name().to_str().and_then(blob::from_hex) else {
+                continue;
+            };
+            let size = entry.metadata().map_or(u64::MAX, |m| m.len());
+            let path = blob::relative_path(&digest);
+            let subject = Subject {
+                checkpoint: None,
+                what: "manifest".to_owned(),
+                path,
+            };
+            if size > MAX_MANIFEST_LEN || !looks_like_a_manifest(&entry.path()) {
+                continue;
+            }
+            let Ok(bytes) = blob::read_verified(store, &subject, &digest, size, MAX_MANIFEST_LEN)
+            else {
+                continue;
+            };
+            let Ok(manifest) = Manifest::decode(&bytes, &subject) else {
+                continue;
+            };
+            let key = (manifest.job.clone(), manifest.number);
+            // A save that died before it wrote the list may have left one with the same number.
+            let newer = found
+                .get(&key)
+                .is_none_or(|(other, _)| other.created < manifest.created);
+            if newer {
+                found.insert(key, (manifest, BlobRef { digest, size }));
+            }
+        }
+        // Also what is listed under a wrong name.
+        let known: HashSet<[u8; 32]> = found.values().map(|(_, blob)| blob.digest).collect();
+        self.manifests.retain(|entry| {
+            manifest::entry_info(entry).is_none_or(|(info, blob)| {
+                !found.contains_key(&(info.job, info.number)) && !known.contains(&blob.digest)
+            })
+        });
+        let mut found: Vec<_> = found.into_values().collect();
+        found.sort_by(|(a, _), (b, _)| (&a.job, a.number).cmp(&(&b.job, b.number)));
+        self.manifests
+            .extend(found.iter().filter_map(|(m, blob)| m.entry(*blob).ok()));
+        Ok(())
+    }
+}
+
+/// A cheap look, so that recovery need not hash every blob.
+fn looks_like_a_manifest(path: &Path) -> bool {
+    let mut first = [0];
+    std::fs::File::open(path).is_ok_and(|mut f| f.read_exact(&mut first).is_ok()) && first == *b"{"
+}
+
+/// The list, and whether its digest holds. A list without one was written by another tool.
+fn read_file(store: &Path, subject: &Subject) -> Result<(Index, bool), Bad> {
+    let path = store.join(FILE);
+    let metadata = std::fs::metadata(&path).map_err(|e| subject.io(e))?;
+    if !metadata.is_file() || metadata.len() > MAX_INDEX_LEN {
+        return Err(subject.malformed("it is not a file, or too large"));
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&path).map_err(|e| subject.io(e))?;
+    file.take(MAX_INDEX_LEN)
+        .read_to_end(&mut bytes)
+        .map_err(|e| subject.io(e))?;
+    let image: ImageIndex = serde_json::from_slice(&bytes).map_err(|e| subject.malformed(e))?;
+    if image.schema_version() != 2 {
+        return Err(subject.malformed("its schemaVersion is not 2"));
+    }
+    let good = digest_holds(bytes);
+    let index = Index {
+        manifests: image.manifests().clone(),
+        annotations: image.annotations().clone().unwrap_or_default(),
+    };
+    Ok((index, good))
+}
+
+fn digest_holds(bytes: Vec<u8>) -> bool {
+    let Ok(mut json) = String::from_utf8(bytes) else {
+        return false;
+    };
+    let Some(at) = json.find(DIGEST_IN_FILE) else {
+        // Ours always has one. In a list of another tool nothing else of ours is to be found.
+        return !json.contains("io.dormouse.");
+    };
+    let digits = at + DIGEST_IN_FILE.len()..at + DIGEST_IN_FILE.len() + ZEROS.len();
+    let Some(digest) = json.get(digits.clone()).and_then(blob::from_hex) else {
+        return false;
+    };
+    json.replace_range(digits, ZEROS);
+    sha256(json.as_bytes()) == digest
+}
+
+/// Writes an empty list where there is none yet.
+pub(crate) fn create(store: &Path) -> Result<(), StoreError> {
+    Index::empty().write(store)?;
+    fs::sync_dir(store).map_err(StoreError::io("sync", store))
+}

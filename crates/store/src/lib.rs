@@ -1,0 +1,80 @@
+//! The store: checkpoints made durable in an OCI image layout directory.
+//!
+//! ```text
+//!   store/
+//!    ├─ oci-layout            says that this is an OCI image layout
+//!    ├─ index.json            one entry a checkpoint: "job@N" -> manifest
+//!    ├─ .dormouse.lock        held (shared) while a checkpoint is being saved
+//!    ├─ .dormouse-index.lock  held while index.json is being replaced
+//!    └─ blobs/sha256/
+//!        ├─ 5f0c..            manifest: config = the state, layers = module, memories
+//!        ├─ 9a31..            state     application/vnd.dormouse.state.v1
+//!        ├─ e220..            module    application/wasm (shared by all checkpoints)
+//!        ├─ 7b6d..            memory    application/vnd.dormouse.memory.v1+zstd
+//!        └─ .tmp-..           of a save that is going on, or died
+//! ```
+//!
+//! A save writes its blobs to temporary names and syncs them, renames them, syncs the directory, and
+//! replaces `index.json` last, in the same way; only then does [`Store::save`] return. Whatever
+//! happens before, every older checkpoint stays as it was. A load checks every digest, and
+//! falls back to the newest good checkpoint. `docs/format.md` describes the files byte for byte.
+//!
+//! ```
+//! use dormouse_state::{Frame, Memory, Site, State};
+//! use dormouse_store::{MemoryPages, NewCheckpoint, Store, sha256};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let store = Store::create_or_open(&dir.path().join("store"))?;
+//!
+//! let module = b"\0asm\x01\0\0\0";
+//! let state = State {
+//!     module_digest: sha256(module),
+//!     frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
+//!     globals: vec![],
+//!     tables: vec![],
+//!     memories: vec![Memory { index: 0, pages: 1 }],
+//!     dropped_data: vec![],
+//!     dropped_elems: vec![],
+//!     wasi: vec![],
+//! };
+//! let mut memory = vec![0; 65536];
+//! memory[70] = 1;
+//! let memories = [MemoryPages { index: 0, bytes: &memory }];
+//! let saved = store.save("sim", NewCheckpoint::new(module, &state, &memories))?;
+//! assert_eq!(saved.name(), "sim@1");
+//!
+//! let checkpoint = store.load("sim", None)?;
+//! let mut again = vec![0; 65536];
+//! checkpoint.read_memory(0, &mut again)?;
+//! assert_eq!((checkpoint.state, again), (state, memory));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![deny(missing_docs)]
+
+mod blob;
+mod error;
+#[cfg(all(test, unix))]
+mod fault_tests;
+mod fs;
+mod index;
+mod job;
+mod load;
+mod manifest;
+mod memory_layer;
+mod open;
+mod save;
+mod verify;
+
+pub use blob::sha256;
+pub use error::{Damage, DamageKind, StoreError};
+pub use job::{CheckpointInfo, JobSummary};
+pub use load::Checkpoint;
+pub use manifest::{
+    ARTIFACT_TYPE, MAX_MODULE_LEN, MEMORY_MEDIA_TYPE, MODULE_MEDIA_TYPE, STATE_MEDIA_TYPE,
+};
+pub use memory_layer::{
+    FRAME_PAGES, LayerError, MemoryLayer, PAGE_SIZE, ReadAt, WASM_PAGE_SIZE, write_memory_layer,
+};
+pub use open::Store;
+pub use save::{MemoryPages, NewCheckpoint};
+pub use verify::VerifyReport;

@@ -1,0 +1,206 @@
+//! Getting a checkpoint back.
+//!
+//! ```text
+//!   index.json -> manifest -> state, module, memories      every digest is checked
+//!        sim@3     damaged -> a warning that names the blob
+//!        sim@2     good    -> this one
+//! ```
+
+use crate::blob;
+use crate::error::{Bad, Damage, StoreError, Subject};
+use crate::index::Index;
+use crate::job::{CheckpointInfo, check_name};
+use crate::manifest::{BlobRef, MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest};
+use crate::memory_layer::{LayerError, MemoryLayer};
+use crate::open::Store;
+use dormouse_state::{MAX_STATE_LEN, Memory, State};
+use std::fs::File;
+
+/// A checkpoint whose digests all hold.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Which one.
+    pub info: CheckpointInfo,
+    /// The state.
+    pub state: State,
+    /// The original module.
+    pub module: Vec<u8>,
+    /// Damage found on the way: newer checkpoints that had to be passed over, and files that could
+    /// be done without. Tell the user.
+    pub warnings: Vec<Damage>,
+    memories: Vec<(Subject, MemoryLayer<File>)>,
+}
+
+impl Checkpoint {
+    /// Writes memory `index` into `into`, which is as long as the memory and all zero.
+    ///
+    /// # Errors
+    /// [`StoreError::NoMemory`], [`StoreError::BufferLength`] (nothing is written then);
+    /// [`StoreError::Damaged`] if the file has changed since it was loaded.
+    pub fn read_memory(&self, index: u32, into: &mut [u8]) -> Result<(), StoreError> {
+        let (subject, layer) = self
+            .memories
+            .iter()
+            .find(|(_, layer)| layer.memory_index() == index)
+            .ok_or(StoreError::NoMemory { index })?;
+        layer.read_into(into).map_err(|error| match error {
+            LayerError::BufferLength { expected, found } => StoreError::BufferLength {
+                index,
+                expected,
+                found,
+            },
+            error => subject.layer(error).into(),
+        })
+    }
+}
+
+impl Store {
+    /// Loads checkpoint `number` of `job`; with `None` the newest that is good, and damage to newer
+    /// ones is told in [`Checkpoint::warnings`]. Writes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NoJob`], [`StoreError::NoCheckpoint`]; [`StoreError::Damaged`] if the
+    /// one asked for is, [`StoreError::AllDamaged`] if all are; [`StoreError::Unsupported`] if the
+    /// newest was written by a newer dormouse (it is not passed over).
+    pub fn load(&self, job: &str, number: Option<u64>) -> Result<Checkpoint, StoreError> {
+        check_name(job)?;
+        let (index, damage) = Index::read(&self.dir)?;
+        let mut warnings: Vec<Damage> = self.layout_damage().into_iter().chain(damage).collect();
+        let mut entries = index.checkpoints();
+        entries.retain(|(info, _)| info.job == job);
+        if entries.is_empty() {
+            // A list that lost its entries is worth more than "no such job".
+            return match warnings.is_empty() {
+                true => Err(StoreError::NoJob {
+                    job: job.to_owned(),
+                }),
+                false => Err(StoreError::AllDamaged {
+                    job: job.to_owned(),
+                    damages: warnings,
+                }),
+            };
+        }
+        if let Some(number) = number {
+            let (info, manifest) = entries
+                .iter()
+                .rfind(|(info, _)| info.number == number)
+                .ok_or(StoreError::NoCheckpoint {
+                    job: job.to_owned(),
+                    number,
+                })?;
+            let mut checkpoint = self.load_entry(info, manifest)?;
+            checkpoint.warnings = warnings;
+            return Ok(checkpoint);
+        }
+        for (info, manifest) in entries.iter().rev() {
+            match self.load_entry(info, manifest) {
+                Ok(mut checkpoint) => {
+                    checkpoint.warnings = warnings;
+                    return Ok(checkpoint);
+                }
+                Err(Bad::Damage(damage)) => warnings.push(damage),
+                Err(Bad::Fatal(error)) => return Err(error),
+            }
+        }
+        Err(StoreError::AllDamaged {
+            job: job.to_owned(),
+            damages: warnings,
+        })
+    }
+
+    fn load_entry(&self, entry: &CheckpointInfo, blob: &BlobRef) -> Result<Checkpoint, Bad> {
+        let manifest = self.load_manifest(entry, blob)?;
+        let info = manifest.info(*blob);
+        let state = self.load_state(&info, &manifest)?;
+        let module = self.load_module(&info, &manifest)?;
+        let memories = self.load_memories(&info, &manifest, &state)?;
+        Ok(Checkpoint {
+            info,
+            state,
+            module,
+            warnings: Vec::new(),
+            memories,
+        })
+    }
+
+    pub(crate) fn load_manifest(
+        &self,
+        entry: &CheckpointInfo,
+        blob: &BlobRef,
+    ) -> Result<Manifest, Bad> {
+        let subject = subject(entry, "manifest", blob);
+        let BlobRef { digest, size } = blob;
+        let bytes = blob::read_verified(&self.dir, &subject, digest, *size, MAX_MANIFEST_LEN)?;
+        let manifest = Manifest::decode(&bytes, &subject)?;
+        if (&manifest.job, manifest.number) != (&entry.job, entry.number) {
+            return Err(subject.malformed(format!(
+                "it belongs to {}@{}, but is listed as {}",
+                manifest.job,
+                manifest.number,
+                entry.name()
+            )));
+        }
+        Ok(manifest)
+    }
+
+    pub(crate) fn load_state(
+        &self,
+        info: &CheckpointInfo,
+        manifest: &Manifest,
+    ) -> Result<State, Bad> {
+        let subject = subject(info, "state", &manifest.state);
+        let BlobRef { digest, size } = manifest.state;
+        let limit = MAX_STATE_LEN as u64;
+        let bytes = blob::read_verified(&self.dir, &subject, &digest, size, limit)?;
+        let state = State::decode(&bytes).map_err(|error| subject.state(error))?;
+        if state.module_digest != manifest.module.digest {
+            return Err(subject.malformed("it belongs to another module"));
+        }
+        let memories = state.memories.iter().map(|m| m.index);
+        if !memories.eq(manifest.memories.iter().map(|(index, _)| *index)) {
+            return Err(subject.malformed("its memories are not those of the manifest"));
+        }
+        Ok(state)
+    }
+
+    fn load_module(&self, info: &CheckpointInfo, manifest: &Manifest) -> Result<Vec<u8>, Bad> {
+        let subject = subject(info, "module", &manifest.module);
+        let BlobRef { digest, size } = manifest.module;
+        blob::read_verified(&self.dir, &subject, &digest, size, MAX_MODULE_LEN)
+    }
+
+    pub(crate) fn load_memories(
+        &self,
+        info: &CheckpointInfo,
+        manifest: &Manifest,
+        state: &State,
+    ) -> Result<Vec<(Subject, MemoryLayer<File>)>, Bad> {
+        let layers = manifest.memories.iter().zip(&state.memories);
+        layers
+            .map(|((_, blob), memory)| self.load_memory(info, blob, memory))
+            .collect()
+    }
+
+    fn load_memory(
+        &self,
+        info: &CheckpointInfo,
+        blob: &BlobRef,
+        memory: &Memory,
+    ) -> Result<(Subject, MemoryLayer<File>), Bad> {
+        let subject = subject(info, &format!("memory {}", memory.index), blob);
+        let file = blob::open_verified(&self.dir, &subject, &blob.digest, blob.size)?;
+        let layer = MemoryLayer::open(file).map_err(|error| subject.layer(error))?;
+        if (layer.memory_index(), layer.wasm_pages()) != (memory.index, memory.pages) {
+            return Err(subject.malformed("it is not the memory that the state has"));
+        }
+        Ok((subject, layer))
+    }
+}
+
+pub(crate) fn subject(info: &CheckpointInfo, what: &str, blob: &BlobRef) -> Subject {
+    Subject {
+        checkpoint: Some(info.name()),
+        what: what.to_owned(),
+        path: blob::relative_path(&blob.digest),
+    }
+}
