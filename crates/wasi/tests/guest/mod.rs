@@ -23,6 +23,9 @@ pub const NONBLOCK: u32 = 4;
 /// The first preopened directory.
 pub const DIR: u32 = 3;
 
+/// An entry of a directory: cookie of the next one, name, file type.
+pub type Dirent = (u64, String, u8);
+
 pub struct Guest {
     pub wasi: Wasi,
     pub mem: Vec<u8>,
@@ -252,7 +255,7 @@ impl Guest {
         fd: u32,
         len: u32,
         cookie: u64,
-    ) -> Result<(Vec<(u64, String, u8)>, bool), Errno> {
+    ) -> Result<(Vec<Dirent>, bool), Errno> {
         ok(self
             .wasi
             .fd_readdir(&mut self.mem, fd, DATA, len, cookie, RESULT))?;
