@@ -77,15 +77,15 @@ fn what_cannot_be_polled() {
 fn an_interrupted_wait_goes_on_where_it_was() {
     let dir = tempdir().unwrap();
     let mut g = Guest::new(dir.path());
-    let total = 400 * MS;
+    let total = 1_000 * MS;
     g.subscribe_clock(DATA, 5, 1, total, false);
-    let thread = interrupt_after(g.wasi.interrupter(), 150);
+    let thread = interrupt_after(g.wasi.interrupter(), 800);
     let begin = g.monotonic();
     assert_eq!(g.poll(1), Err(Stop::Interrupted));
     thread.join().unwrap();
     let bytes = g.wasi.save().unwrap();
     let waiting = Wasi::describe(&bytes).unwrap().waiting.unwrap();
-    assert!(waiting.left_ns.unwrap() <= 250 * MS, "{waiting:?}");
+    assert!(waiting.left_ns.unwrap() <= 200 * MS, "{waiting:?}");
     let mem = g.mem;
     drop(g.wasi);
     // Asleep: this does not count.
@@ -103,7 +103,7 @@ fn an_interrupted_wait_goes_on_where_it_was() {
         "waited {rest:?} of {waiting:?}"
     );
     assert!(
-        rest < Duration::from_millis(390),
+        rest < Duration::from_millis(900),
         "the wait began anew: {rest:?}"
     );
     assert!(g.monotonic() - begin >= total);
@@ -203,11 +203,25 @@ fn an_interrupted_write_loses_and_repeats_nothing() {
     let data: Vec<u8> = (0..500_000u32).map(|i| (i % 251) as u8).collect();
     g.put(DATA, &data);
     let interrupter = g.wasi.interrupter();
-    let (mut done, mut stops) = (0, 0);
+    // No one reads yet: the pipe fills, the part that fitted is the answer, and the next call has room for nothing.
+    interrupter.interrupt();
+    let iov = g.iovec(DATA, data.len() as u32);
+    assert_eq!(
+        g.wasi.fd_write(&mut g.mem, 1, iov, 1, RESULT),
+        Ok(Errno::Success)
+    );
+    let mut done = g.u32(RESULT) as usize;
+    assert!(0 < done && done < data.len());
+    let iov = g.iovec(DATA + done as u32, 10);
+    assert_eq!(
+        g.wasi.fd_write(&mut g.mem, 1, iov, 1, RESULT),
+        Err(Stop::Interrupted)
+    );
+    interrupter.clear();
     let reader = std::thread::spawn(move || {
         let (mut all, mut chunk) = (Vec::new(), [0; 10_000]);
         loop {
-            std::thread::sleep(Duration::from_micros(300));
+            std::thread::sleep(Duration::from_micros(100));
             match read.read(&mut chunk).unwrap() {
                 0 => return all,
                 n => all.extend_from_slice(&chunk[..n]),
@@ -227,11 +241,11 @@ fn an_interrupted_write_loses_and_repeats_nothing() {
     while done < data.len() {
         let iov = g.iovec(DATA + done as u32, (data.len() - done) as u32);
         match g.wasi.fd_write(&mut g.mem, 1, iov, 1, RESULT) {
-            Ok(Errno::Success) => done += g.u32(RESULT) as usize,
-            Err(Stop::Interrupted) => {
-                stops += 1;
+            Ok(Errno::Success) => {
+                done += g.u32(RESULT) as usize;
                 interrupter.clear();
             }
+            Err(Stop::Interrupted) => interrupter.clear(),
             other => panic!("{other:?}"),
         }
     }
@@ -242,7 +256,6 @@ fn an_interrupted_write_loses_and_repeats_nothing() {
         reader.join().unwrap() == data,
         "the reader saw something else than was written"
     );
-    assert!(stops > 0, "nothing was interrupted");
 }
 
 #[test]
@@ -272,7 +285,7 @@ fn time_stands_still_asleep_and_never_goes_back() {
     assert_eq!(wasi.save().unwrap(), bytes);
     let after = Guest::of(wasi).monotonic();
     assert!(after >= before);
-    assert!(after - before < 250 * MS, "{before} {after}");
+    assert!(after - before < 550 * MS, "{before} {after}");
 }
 
 #[test]
