@@ -1,1 +1,28 @@
-//! placeholder
+//! Runs programs on stock wasmtime, stops them at any safepoint, and makes them go on: in place, in
+//! a fresh instance, or in another process.
+//!
+//! ```text
+//!   machine   settings, compiled code, caches        request   stop it from another thread
+//!   link      WASI imports                           capture   stopped program -> State
+//!   run       start, advance, go on                  restore   State -> program that goes on
+//!   cache     compiled code on disk                  chaos     stop at every Nth safepoint
+//! ```
+#![deny(missing_docs)]
+
+mod cache;
+mod capture;
+mod chaos;
+mod error;
+mod link;
+mod machine;
+mod plain;
+mod request;
+mod restore;
+mod run;
+
+pub use chaos::{ChaosReport, Gap, chaos};
+pub use error::{Error, Result};
+pub use machine::{Code, Machine, Options};
+pub use plain::Plain;
+pub use request::Requester;
+pub use run::{Event, Run};

@@ -157,6 +157,7 @@ pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
         while at < slots.len() && p.function_of(slots[at])? == func {
             let ordinal = (slots[at] - p.first_slot[func as usize]) as usize;
             let site = sites
+                .list
                 .get(ordinal)
                 .and_then(|s| s.as_ref())
                 .ok_or(Error::Frames("a safepoint in dead code"))?;

@@ -22,7 +22,7 @@
 
 use crate::body::Body;
 use crate::helpers::Helper;
-use crate::layout::{CLASSES, Kind, Site, Source, block_params, block_results};
+use crate::layout::{CLASSES, Kind, Site, Sites, Source, block_params, block_results};
 use crate::module::{Module, is_externref, is_funcref};
 use crate::{Error, Poll, Result};
 use std::collections::HashMap;
@@ -78,7 +78,7 @@ pub(crate) struct Emitter<'e, 'a, S> {
     pub space: &'e mut S,
     m: &'e Module,
     body: &'e Body<'a>,
-    sites: &'e [Option<Site>],
+    sites: &'e Sites,
     poll: Poll,
     /// Instruction bytes; the local declarations are put before them at the end.
     out: Vec<u8>,
@@ -102,7 +102,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         space: &'e mut S,
         m: &'e Module,
         body: &'e Body<'a>,
-        sites: &'e [Option<Site>],
+        sites: &'e Sites,
         poll: Poll,
     ) -> Self {
         Emitter {
@@ -123,7 +123,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     /// The whole function, instrumented.
     pub fn whole(mut self) -> Result<Code> {
-        if let Some(Some(site)) = self.sites.first()
+        if let Some(Some(site)) = self.sites.list.first()
             && site.kind == Kind::Entry
         {
             self.emit_poll(site);
@@ -194,6 +194,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     fn rest(&mut self, from: usize) -> Result<()> {
         let by_op: HashMap<usize, usize> = self
             .sites
+            .list
             .iter()
             .enumerate()
             .filter_map(|(n, s)| s.as_ref().filter(|s| s.kind != Kind::Entry).map(|s| (s.op, n)))
@@ -207,7 +208,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 i = self.skip_dead(i);
                 continue;
             }
-            let site = by_op.get(&i).and_then(|&n| self.sites[n].as_ref());
+            let site = by_op.get(&i).and_then(|&n| self.sites.list[n].as_ref());
             self.op(i, op, site)?;
             i += 1;
             // The else-branch of an `if` whose rest was written as a block is not part of the rest.
@@ -241,6 +242,11 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     fn op(&mut self, i: usize, op: &Operator<'a>, site: Option<&Site>) -> Result<()> {
         let raw = self.body.raw(self.m, i);
+        let sites = self.sites;
+        if let Some((base, operands)) = sites.entered.get(&i) {
+            let condition = matches!(op, Operator::If { .. }).then_some(ValType::I32);
+            self.spill_from(*base, operands, &[], condition);
+        }
         match op {
             Operator::Block { .. } | Operator::If { .. } => {
                 self.plain(raw, op)?;
@@ -295,7 +301,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                     None => self.i(&I::Call(f)),
                     Some(site) => {
                         let params = self.m.func_type(*function_index).params();
-                        self.spill_beneath(site, params, None);
+                        self.spill_from(site.base, &site.operands, params, None);
                         self.i(&I::Call(f));
                         self.check(site);
                     }
@@ -304,7 +310,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             Operator::CallIndirect { type_index, .. } => {
                 if let Some(site) = site {
                     let params = self.m.types[*type_index as usize].params();
-                    self.spill_beneath(site, params, Some(ValType::I32));
+                    self.spill_from(site.base, &site.operands, params, Some(ValType::I32));
                     self.plain(raw, op)?;
                     self.check(site);
                 } else {
@@ -364,16 +370,26 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.first_new_local + self.new_locals.len() as u32 - 1
     }
 
-    /// Puts the operands beneath a call's arguments into their locals, and leaves the stack as it was.
-    fn spill_beneath(&mut self, site: &Site, params: &[ValType], index: Option<ValType>) {
-        if site.operands.is_empty() {
+    /// Puts the operands from height `base` into their locals (those beneath are there already),
+    /// and leaves the stack as it was: `operands`, then values of types `above` and `top`.
+    fn spill_from(
+        &mut self,
+        base: u32,
+        operands: &[ValType],
+        above: &[ValType],
+        top: Option<ValType>,
+    ) {
+        if operands.len() <= base as usize {
             return;
         }
-        let base = site.operands.len() as u32;
-        let mut all: Vec<(u32, ValType)> =
-            site.operands.iter().enumerate().map(|(i, &t)| (i as u32, t)).collect();
-        all.extend(params.iter().chain(&index).enumerate().map(|(i, &t)| (base + i as u32, t)));
-        // `index` comes after all the parameters.
+        let all: Vec<(u32, ValType)> = operands
+            .iter()
+            .chain(above)
+            .chain(&top)
+            .enumerate()
+            .skip(base as usize)
+            .map(|(i, &t)| (i as u32, t))
+            .collect();
         for &(p, t) in all.iter().rev() {
             let l = self.spill(p, t);
             self.i(&I::LocalSet(l));
@@ -385,8 +401,8 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     }
 
     fn emit_poll(&mut self, site: &Site) {
-        // A loop's operands must be in locals before the poll.
-        self.spill_beneath(site, &[], None);
+        // A loop's parameters change with every iteration.
+        self.spill_from(site.base, &site.operands, &[], None);
         let control = self.space.own(Part::Control);
         let request = MemArg { offset: crate::names::control::REQUEST, align: 2, memory_index: control };
         match self.poll {
@@ -611,6 +627,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         }
         let sites = self.sites;
         let site = sites
+            .list
             .iter()
             .flatten()
             .find(|s| s.kind == Kind::Loop && s.op == op)

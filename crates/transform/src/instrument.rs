@@ -122,7 +122,7 @@ pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
     for func in m.imports.len() as u32..original_funcs {
         let body = Body::decode(m, func)?;
         let sites = p.sites_of(&body)?;
-        largest = sites.iter().flatten().map(|x| x.layout.size).fold(largest, u32::max);
+        largest = sites.list.iter().flatten().map(|x| x.layout.size).fold(largest, u32::max);
         codes.push(Emitter::new(&mut s, m, &body, &sites, p.poll).whole()?);
     }
     let mut types_of_ours = vec![];
@@ -130,7 +130,7 @@ pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
         if p.restartable[import as usize] {
             let body = p.stub_body(import);
             let sites = p.sites_of(&body)?;
-            let site = sites[0].as_ref().ok_or(Error::Frames("stub"))?;
+            let site = sites.list[0].as_ref().ok_or(Error::Frames("stub"))?;
             largest = largest.max(site.layout.size);
             codes.push(Emitter::new(&mut s, m, &body, &sites, p.poll).stub(site));
             types_of_ours.push(m.funcs[import as usize]);
@@ -174,7 +174,7 @@ pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
     }
     out.section(&functions);
     out.section(&tables(parts.tables, p.slots()));
-    out.section(&memories(m, p.control_pages(), &mut re)?);
+    out.section(&memories(m, p.control_pages(), largest, &mut re)?);
     if let Some(tags) = &parts.tags {
         out.section(tags);
     }
@@ -306,6 +306,7 @@ fn tables(mut t: TableSection, slots: u32) -> TableSection {
 fn memories(
     m: &crate::module::Module,
     control: u64,
+    largest: u32,
     re: &mut RoundtripReencoder,
 ) -> Result<MemorySection> {
     let mut s = MemorySection::new();
@@ -320,7 +321,8 @@ fn memories(
         page_size_log2: None,
     };
     s.memory(ours(control, Some(control)));
-    s.memory(ours(16, None));
+    // Room for the first frame; the save helpers make room for each next one.
+    s.memory(ours(u64::from(largest >> 16) + 16, None));
     Ok(s)
 }
 

@@ -13,6 +13,7 @@ use crate::liveness::live_at;
 use crate::module::{Module, is_externref, is_funcref};
 use crate::reach::Reach;
 use crate::{Error, Result};
+use std::collections::HashMap;
 use wasmparser::{BlockType, Operator, ValType};
 
 /// Where a saved value comes from.
@@ -61,8 +62,21 @@ pub struct Site {
     pub(crate) op: usize,
     /// Types on the operand stack that are saved (beneath a call's arguments).
     pub operands: Vec<ValType>,
+    /// Operands beneath this height belong to enclosing constructs.
+    pub(crate) base: u32,
     /// Its frame.
     pub layout: Layout,
+}
+
+/// The safepoints of a function, and what must be in locals before a construct is entered: code
+/// inside cannot reach the operands beneath it.
+#[derive(Default)]
+pub(crate) struct Sites {
+    /// By ordinal; `None` for those in dead code, which are never reached.
+    pub list: Vec<Option<Site>>,
+    /// For constructs that hold safepoints: height of the enclosing construct's operands, and the
+    /// types of all operands.
+    pub entered: HashMap<usize, (u32, Vec<ValType>)>,
 }
 
 /// Order and size of the groups.
@@ -103,13 +117,13 @@ impl Layout {
     }
 }
 
-/// Every safepoint of a function by ordinal; `None` for those in dead code, which are never reached.
+/// Every safepoint of a function.
 pub(crate) fn sites(
     m: &Module,
     reach: &Reach,
     first_slot: u32,
     body: &Body<'_>,
-) -> Result<Vec<Option<Site>>> {
+) -> Result<Sites> {
     let func = body.func;
     let refuse = |offset: u32| {
         Error::unsupported("an exception reference that lives across a safepoint", offset as usize)
@@ -123,12 +137,14 @@ pub(crate) fn sites(
         }
     }
     let mut slot = first_slot;
-    let mut sites = Vec::with_capacity(points.len() + 1);
+    let mut sites = Sites::default();
     if reach.entry_poll[func as usize] {
         let offset = m.body(func).range().start as u32;
         let layout =
             Layout::of_params(m.func_type(func).params()).ok_or_else(|| refuse(offset))?;
-        sites.push(Some(Site { slot, kind: Kind::Entry, offset, op: 0, operands: vec![], layout }));
+        let kind = Kind::Entry;
+        let site = Site { slot, kind, offset, op: 0, operands: vec![], base: 0, layout };
+        sites.list.push(Some(site));
         slot += 1;
     }
     if points.is_empty() {
@@ -141,43 +157,59 @@ pub(crate) fn sites(
     let mut next = points.iter().peekable();
     for (i, op) in body.ops.iter().enumerate() {
         let here = next.next_if(|p| p.0 == i);
-        let mut operands = Vec::new();
-        if let Some(&(_, kind)) = here
-            && !body.dead[i]
-        {
-            let beneath = match (kind, op) {
-                (Kind::Call, Operator::Call { function_index }) => {
-                    m.func_type(*function_index).params().len()
-                }
-                (Kind::Call, Operator::CallIndirect { type_index, .. }) => {
-                    m.types[*type_index as usize].params().len() + 1
-                }
-                // A loop's parameters are part of the frame.
-                _ => 0,
-            };
+        let beneath = match op {
+            Operator::Call { function_index } => m.func_type(*function_index).params().len(),
+            Operator::CallIndirect { type_index, .. } => {
+                m.types[*type_index as usize].params().len() + 1
+            }
+            // The condition is gone when the branch is entered.
+            Operator::If { .. } => 1,
+            // A loop's parameters are part of its frame.
+            _ => 0,
+        };
+        let holds_sites = body.ends.get(&i).is_some_and(|&end| {
+            !matches!(op, Operator::Else) && points.partition_point(|p| p.0 < i) != points.partition_point(|p| p.0 < end)
+        });
+        let (mut operands, mut base) = (Vec::new(), 0);
+        if (here.is_some() || holds_sites) && !body.dead[i] {
             let height = v.operand_stack_height() as usize;
             operands.reserve(height);
             for depth in (beneath..height).rev() {
                 let t = v.get_operand_type(depth).flatten();
                 operands.push(t.ok_or(Error::Frames("untyped operand"))?);
             }
+            base = v.get_control_frame(0).map_or(0, |f| f.height as u32);
+            if holds_sites && operands.len() > base as usize {
+                if operands.iter().any(|&t| !storable(t)) {
+                    return Err(refuse(body.offsets[i]));
+                }
+                sites.entered.insert(i, (base, operands.clone()));
+            }
+            if let Operator::Loop { blockty } = op {
+                base = (operands.len() - block_params(m, *blockty).len()) as u32;
+            }
         }
         v.op(body.offsets[i] as usize, op).map_err(Error::invalid)?;
         if let Some(&(_, kind)) = here {
-            sites.push(match live.get(&i) {
+            sites.list.push(match live.get(&i) {
                 None => None,
                 Some(live) => {
                     let locals = live.iter().map(|&l| (l, body.locals[l as usize]));
                     let layout = Layout::new(&operands, locals)
                         .ok_or_else(|| refuse(body.offsets[i]))?;
                     let offset = body.offsets[i];
-                    Some(Site { slot, kind, offset, op: i, operands, layout })
+                    Some(Site { slot, kind, offset, op: i, operands, base, layout })
                 }
             });
             slot += 1;
         }
     }
     Ok(sites)
+}
+
+/// Values of this type can be put into a frame.
+fn storable(t: ValType) -> bool {
+    !matches!(t, ValType::Ref(_)) || is_funcref(t) || is_externref(t)
 }
 
 pub(crate) fn block_params<'m>(m: &'m Module, t: BlockType) -> &'m [ValType] {

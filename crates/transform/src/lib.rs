@@ -158,9 +158,17 @@ impl Program {
         &self.module.bytes
     }
 
-    /// Whether the module exports a function of this name.
-    pub fn exports_function(&self, name: &str) -> bool {
-        self.module.exports.iter().any(|e| e.0 == name && e.1 == wasmparser::ExternalKind::Func)
+    /// The index of the function exported under this name.
+    pub fn exported_function(&self, name: &str) -> Option<u32> {
+        let is = |e: &&(String, wasmparser::ExternalKind, u32)| {
+            e.0 == name && e.1 == wasmparser::ExternalKind::Func
+        };
+        self.module.exports.iter().find(is).map(|e| e.2)
+    }
+
+    /// The module's start function.
+    pub fn start_function(&self) -> Option<u32> {
+        self.module.start
     }
 
     /// How many functions there are, imports included, and how many cannot be stopped inside.
@@ -224,26 +232,26 @@ impl Program {
         } else {
             Body::decode(&self.module, func)?
         };
-        let sites = Arc::new(self.sites_of(&body)?);
+        let sites = Arc::new(self.sites_of(&body)?.list);
         known.insert(func, sites.clone());
         Ok(sites)
     }
 
-    pub(crate) fn sites_of(&self, body: &Body<'_>) -> Result<Vec<Option<Site>>> {
+    pub(crate) fn sites_of(&self, body: &Body<'_>) -> Result<layout::Sites> {
         let f = body.func as usize;
         let first = self.first_slot[f];
         if self.module.imported(body.func) {
             if !self.restartable[f] {
-                return Ok(vec![]);
+                return Ok(layout::Sites::default());
             }
             let layout = Layout::of_params(self.module.func_type(body.func).params())
                 .ok_or_else(|| Error::unsupported("an import that takes exception references", 0))?;
-            let site =
-                Site { slot: first, kind: Kind::Entry, offset: 0, op: 0, operands: vec![], layout };
-            return Ok(vec![Some(site)]);
+            let (kind, operands) = (Kind::Entry, vec![]);
+            let site = Site { slot: first, kind, offset: 0, op: 0, operands, base: 0, layout };
+            return Ok(layout::Sites { list: vec![Some(site)], ..Default::default() });
         }
         if !self.reach.may_unwind[f] {
-            return Ok(vec![]);
+            return Ok(layout::Sites::default());
         }
         layout::sites(&self.module, &self.reach, first, body)
     }

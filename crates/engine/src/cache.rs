@@ -1,0 +1,93 @@
+//! Compiled code on disk, so that nothing is compiled twice.
+//!
+//! ```text
+//!   DIR/<engine>/<module digest>-<poll>.main          the instrumented module
+//!   DIR/<engine>/<module digest>-<poll>.c<slot>       the continuation of a slot
+//! ```
+//!
+//! `<engine>` is wasmtime's own fingerprint of version, target and settings, with the version of
+//! our transform. Files appear whole (temporary name, then rename) and are private to the user:
+//! they are machine code. A cache that cannot be read or written is as good as none.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use wasmtime::{Engine, Module};
+
+pub(crate) struct Cache {
+    dir: Option<PathBuf>,
+}
+
+impl Cache {
+    pub fn new(dir: Option<&Path>, engine: &Engine) -> Cache {
+        let mut h = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut h);
+        dormouse_transform::VERSION.hash(&mut h);
+        let dir = dir.map(|d| d.join(format!("{:016x}", h.finish())));
+        let usable = dir.filter(|d| match private_dir(d) {
+            Ok(()) => true,
+            Err(e) => {
+                tracing::warn!("not caching compiled code in {}: {e}", d.display());
+                false
+            }
+        });
+        Cache { dir: usable }
+    }
+
+    pub fn get(&self, engine: &Engine, key: &str) -> Option<Module> {
+        let path = self.dir.as_ref()?.join(key);
+        if !path.exists() {
+            return None;
+        }
+        // SAFETY: the file lies in a directory that only this user can write (checked in
+        // `private_dir`), and appeared there by `put`'s rename, so it is what `serialize` gave.
+        // wasmtime checks its own version, target and settings again.
+        match unsafe { Module::deserialize_file(engine, &path) } {
+            Ok(m) => Some(m),
+            Err(e) => {
+                tracing::debug!("ignoring {}: {e:#}", path.display());
+                let _ = fs::remove_file(&path);
+                None
+            }
+        }
+    }
+
+    /// Stores a module under one or more keys.
+    pub fn put(&self, module: &Module, keys: &[String]) {
+        let Some(dir) = &self.dir else { return };
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+        let tmp = dir.join(format!("tmp-{}-{unique}", std::process::id()));
+        let result = module.serialize().map_err(|e| format!("{e:#}")).and_then(|bytes| {
+            let io = |e: std::io::Error| e.to_string();
+            fs::write(&tmp, bytes).map_err(io)?;
+            let (last, others) = keys.split_last().ok_or("no key")?;
+            for k in others {
+                let _ = fs::remove_file(dir.join(k));
+                fs::hard_link(&tmp, dir.join(k)).map_err(io)?;
+            }
+            fs::rename(&tmp, dir.join(last)).map_err(io)
+        });
+        if let Err(e) = result {
+            let _ = fs::remove_file(&tmp);
+            tracing::debug!("not caching compiled code: {e}");
+        }
+    }
+}
+
+/// Creates the directory for this user only, or makes sure it is so.
+fn private_dir(dir: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let meta = fs::metadata(dir)?;
+        if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
+            return Err(std::io::Error::other("others can write to it"));
+        }
+        Ok(())
+    }
+    #[cfg(not(unix))]
+    fs::create_dir_all(dir)
+}

@@ -1,0 +1,176 @@
+//! A stopped program, read out as a [`State`]: what is in the engine becomes engine-neutral.
+
+use crate::run::{Phase, Run};
+use crate::{Error, Result};
+use dormouse_state::{Frame, Memory, Site, State, Table, Value};
+use dormouse_transform::{Cell, Source, ValType, names, names::control};
+use std::collections::HashMap;
+use wasmtime::{Ref, Val};
+
+impl Run {
+    /// The state of a stopped program. Its memories are read with [`Run::memory`].
+    ///
+    /// # Errors
+    /// If something the program holds cannot be carried; the program can go on all the same.
+    pub fn state(&mut self) -> Result<State> {
+        let code = self.code.clone();
+        let (program, inventory) = (code.program()?, code.inventory()?);
+        let wasi = self.store.data().wasi.save()?;
+        let sp = self.own.get(&mut self.store, self.own.sp) as usize;
+        let funcrefs = self.own.get(&mut self.store, self.own.funcref_sp);
+        let externrefs = self.own.get(&mut self.store, self.own.externref_sp);
+        let bytes = self.own.frames.data(&self.store).get(..sp).unwrap_or_default();
+        let saved = program.read_frames(bytes, funcrefs, externrefs)?;
+
+        let mut frames = Vec::with_capacity(saved.len() + 1);
+        if self.phase == Phase::Start {
+            frames.push(waiting(program.exported_function("_start").ok_or(Error::NoStart)?));
+        }
+        for f in saved {
+            let site = Site { func: f.func, offset: f.offset };
+            let mut frame = Frame { site, locals: vec![], operands: vec![] };
+            let mut operands = vec![];
+            for (source, ty, cell) in f.values {
+                let value = match cell {
+                    Cell::Bits(b) => number(ty, b),
+                    Cell::Funcref(i) => {
+                        let r = self.own.funcrefs.get(&mut self.store, i.into());
+                        self.reference(r)?
+                    }
+                    Cell::Externref(i) => {
+                        let r = self.own.externrefs.get(&mut self.store, i.into());
+                        self.reference(r)?
+                    }
+                };
+                match source {
+                    Source::Local(l) => frame.locals.push((l, value)),
+                    Source::Operand(p) => operands.push((p, value)),
+                }
+            }
+            frame.locals.sort_unstable_by_key(|l| l.0);
+            operands.sort_unstable_by_key(|o| o.0);
+            frame.operands = operands.into_iter().map(|o| o.1).collect();
+            frames.push(frame);
+        }
+
+        let mut globals = Vec::with_capacity(inventory.globals.len());
+        for &(i, _) in &inventory.globals {
+            let g = self.instance.get_global(&mut self.store, &names::global(i));
+            let v = g.ok_or_else(|| Error::Engine(format!("no global {i}")))?.get(&mut self.store);
+            globals.push((i, self.value(v)?));
+        }
+        let mut tables = Vec::with_capacity(inventory.tables.len());
+        for &index in &inventory.tables {
+            let t = self.instance.get_table(&mut self.store, &names::table(index));
+            let t = t.ok_or_else(|| Error::Engine(format!("no table {index}")))?;
+            let entries = (0..t.size(&self.store))
+                .map(|i| {
+                    let r = t.get(&mut self.store, i);
+                    self.reference(r)
+                })
+                .collect::<Result<_>>()?;
+            tables.push(Table { index, entries });
+        }
+        let memories = (0..inventory.memories)
+            .map(|index| Ok(Memory { index, pages: self.memory_handle(index)?.size(&self.store) }))
+            .collect::<Result<_>>()?;
+        let flags = &self.own.control.data(&self.store)[control::DROPPED as usize..];
+        let (datas, elems) = inventory.segments;
+        let dropped = |from: u32, n: u32| {
+            (0..n).filter(|i| flags[(from + i) as usize] != 0).collect::<Vec<u32>>()
+        };
+        Ok(State {
+            module_digest: code.digest(),
+            frames,
+            globals,
+            tables,
+            memories,
+            dropped_data: dropped(0, datas),
+            dropped_elems: dropped(datas, elems),
+            wasi,
+        })
+    }
+
+    /// Flushes the files the program has open for writing to the disk, so that none can be shorter
+    /// after a crash than the state says. Call it before a checkpoint is reported.
+    pub fn sync_files(&self) -> Result<()> {
+        Ok(self.store.data().wasi.sync_files()?)
+    }
+
+    /// The contents of a memory of a stopped program, by its index in the original module.
+    pub fn memory(&mut self, index: u32) -> Result<&[u8]> {
+        Ok(self.memory_handle(index)?.data(&self.store))
+    }
+
+    /// All memories of a stopped program, in the order of [`State::memories`].
+    pub fn memories(&mut self) -> Result<Vec<(u32, &[u8])>> {
+        let n = self.code.clone().inventory()?.memories;
+        let handles = (0..n).map(|i| self.memory_handle(i)).collect::<Result<Vec<_>>>()?;
+        let store = &self.store;
+        Ok((0..n).zip(handles).map(|(i, m)| (i, m.data(store))).collect())
+    }
+
+    pub(crate) fn memory_handle(&mut self, index: u32) -> Result<wasmtime::Memory> {
+        self.instance
+            .get_memory(&mut self.store, &names::memory(index))
+            .ok_or_else(|| Error::Engine(format!("no memory {index}")))
+    }
+
+    fn value(&mut self, v: Val) -> Result<Value> {
+        Ok(match v {
+            Val::I32(v) => Value::I32(v as u32),
+            Val::I64(v) => Value::I64(v as u64),
+            Val::F32(v) => Value::F32(v),
+            Val::F64(v) => Value::F64(v),
+            Val::V128(v) => Value::V128(v.as_u128()),
+            Val::FuncRef(f) => self.reference(Some(Ref::Func(f)))?,
+            Val::ExternRef(e) => self.reference(Some(Ref::Extern(e)))?,
+            _ => return Err(Error::CannotCapture("a global holds an unknown reference".into())),
+        })
+    }
+
+    fn reference(&mut self, r: Option<Ref>) -> Result<Value> {
+        Ok(match r {
+            Some(Ref::Func(None)) => Value::FuncRef(None),
+            Some(Ref::Func(Some(f))) => {
+                let address = f.to_raw(&mut self.store) as usize;
+                if self.references.is_none() {
+                    self.references = Some(self.map_references()?);
+                }
+                let known = self.references.as_ref().and_then(|m| m.get(&address).copied());
+                let unknown = "a reference to a function that is not the program's";
+                Value::FuncRef(Some(known.ok_or_else(|| Error::CannotCapture(unknown.into()))?))
+            }
+            Some(Ref::Extern(None)) => Value::ExternRefNull,
+            _ => return Err(Error::CannotCapture("a reference to an object of the host".into())),
+        })
+    }
+
+    /// A table entry's address equals that of the exported function: the way back to its index.
+    fn map_references(&mut self) -> Result<HashMap<usize, u32>> {
+        let code = self.code.clone();
+        let references = &code.inventory()?.references;
+        let mut map = HashMap::with_capacity(references.len());
+        for &i in references {
+            if let Some(f) = self.instance.get_func(&mut self.store, &names::function(i)) {
+                map.insert(f.to_raw(&mut self.store) as usize, i);
+            }
+        }
+        Ok(map)
+    }
+}
+
+/// A function that is still to be called, once what is above it has ended.
+pub(crate) fn waiting(func: u32) -> Frame {
+    Frame { site: Site { func, offset: 0 }, locals: vec![], operands: vec![] }
+}
+
+fn number(ty: ValType, bits: u128) -> Value {
+    match ty {
+        ValType::I32 => Value::I32(bits as u32),
+        ValType::I64 => Value::I64(bits as u64),
+        ValType::F32 => Value::F32(bits as u32),
+        ValType::F64 => Value::F64(bits as u64),
+        _ => Value::V128(bits),
+    }
+}

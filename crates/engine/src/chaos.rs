@@ -1,0 +1,116 @@
+//! Chaos: the program is stopped at every Nth safepoint and goes on in a fresh instance, from a
+//! state that has been encoded and decoded. Its output must be that of the plain run.
+
+use crate::machine::Code;
+use crate::run::{Event, Run};
+use crate::{Error, Result};
+use dormouse_state::State;
+use dormouse_wasi::{RestoreOptions, Wasi};
+use std::sync::Arc;
+
+/// How many safepoints to pass between two captures.
+#[derive(Clone, Copy, Debug)]
+pub enum Gap {
+    /// Always this many; 1 stops at every safepoint.
+    Every(u32),
+    /// From 1 to `most`, pseudo-random from `seed`.
+    Random {
+        /// The same seed gives the same gaps.
+        seed: u64,
+        /// Largest gap.
+        most: u32,
+    },
+}
+
+/// What a chaos run did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChaosReport {
+    /// Captures, each resumed in a fresh instance.
+    pub captures: u64,
+    /// Stops at which the state could not be carried (an unlinked open file), passed in place.
+    pub passed: u64,
+    /// Most frames in one capture.
+    pub deepest: usize,
+    /// Continuations that had to be compiled.
+    pub compiled: u64,
+}
+
+/// Runs a program to its end under chaos. The machine must be one that counts
+/// ([`crate::Options::counted`]). `restore` gives the options under which WASI objects come back.
+pub fn chaos(
+    code: &Arc<Code>,
+    wasi: Wasi,
+    gap: Gap,
+    mut restore: impl FnMut() -> RestoreOptions,
+) -> Result<(Event, ChaosReport)> {
+    if !code.machine.options.counted {
+        return Err(Error::Engine("chaos needs a machine that counts safepoints".into()));
+    }
+    let mut report = ChaosReport::default();
+    let mut gaps = Gaps::new(gap);
+    let mut run = Run::start(code.clone(), wasi)?;
+    loop {
+        run.stop_after(gaps.next());
+        match run.advance()? {
+            Event::Stopped => {}
+            end => {
+                report.compiled = code.continuations_compiled();
+                return Ok((end, report));
+            }
+        }
+        let encoded = match run.state() {
+            Ok(s) => s.encode(),
+            Err(Error::Wasi(_)) => {
+                report.passed += 1;
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let memories: Vec<(u32, Vec<u8>)> =
+            run.memories()?.into_iter().map(|(i, m)| (i, m.to_vec())).collect();
+        drop(run);
+        let state = State::decode(&encoded).map_err(|e| Error::State(e.to_string()))?;
+        report.captures += 1;
+        report.deepest = report.deepest.max(state.frames.len());
+        let wasi = Wasi::restore(&state.wasi, restore())?;
+        run = Run::resume(code.clone(), &state, wasi, |index, into| {
+            let from = memories.iter().find(|m| m.0 == index).ok_or("a memory is missing")?;
+            // Fresh memory is zero: copying only what is not keeps large, sparse memories cheap.
+            for (to, from) in into.chunks_mut(4096).zip(from.1.chunks(4096)) {
+                if from.iter().any(|&b| b != 0) {
+                    to.copy_from_slice(from);
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
+
+struct Gaps {
+    gap: Gap,
+    state: u64,
+}
+
+impl Gaps {
+    fn new(gap: Gap) -> Gaps {
+        let state = match gap {
+            Gap::Every(_) => 0,
+            Gap::Random { seed, .. } => seed,
+        };
+        Gaps { gap, state }
+    }
+
+    fn next(&mut self) -> u32 {
+        match self.gap {
+            Gap::Every(n) => n.max(1),
+            Gap::Random { most, .. } => {
+                // SplitMix64 (Steele, Lea, Flood 2014): small, and any seed will do.
+                self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mut z = self.state;
+                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                ((z ^ (z >> 31)) % u64::from(most.max(1))) as u32 + 1
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+/// What can go wrong while loading, running, capturing or resuming.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The module cannot be given safepoints.
+    #[error(transparent)]
+    Module(#[from] dormouse_transform::Error),
+    /// Imports that are not WASI preview 1 functions.
+    #[error("the module imports {names}, which nobody provides; only wasi_snapshot_preview1 functions are available: recompile for wasm32-wasip1")]
+    Imports {
+        /// `module.name`, comma separated.
+        names: String,
+    },
+    /// An import has another type than WASI says.
+    #[error("the module imports `{name}` with another type than WASI preview 1 gives it; recompile with a current wasi-libc")]
+    ImportType {
+        /// `module.name`.
+        name: String,
+    },
+    /// No `_start`.
+    #[error("the module has no `_start` function to run; compile it as a command (an executable), not as a library")]
+    NoStart,
+    /// The image belongs to another module.
+    #[error("the checkpoint is of another module (SHA-256 {expected}), not of this one ({found}); give the module it was taken from")]
+    OtherModule {
+        /// Digest in the state.
+        expected: String,
+        /// Digest of the module at hand.
+        found: String,
+    },
+    /// The state does not fit the module.
+    #[error("the checkpoint does not fit its module: {0}; it is damaged or was made by a newer version")]
+    State(String),
+    /// The state cannot leave the process now.
+    #[error("cannot checkpoint now: {0}; the program goes on")]
+    CannotCapture(String),
+    /// WASI objects cannot be saved or restored.
+    #[error(transparent)]
+    Wasi(#[from] dormouse_wasi::WasiError),
+    /// The engine refused; a bug of ours or a lack of resources.
+    #[error("the WebAssembly engine failed: {0}")]
+    Engine(String),
+    /// A file of the code cache could not be written or read; never fatal by itself.
+    #[error("cannot start a thread for the program: {0}; try a smaller --stack")]
+    Thread(std::io::Error),
+}
+
+impl From<wasmtime::Error> for Error {
+    fn from(e: wasmtime::Error) -> Self {
+        Error::Engine(format!("{e:#}"))
+    }
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

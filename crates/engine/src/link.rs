@@ -1,0 +1,142 @@
+//! The program's imports: WASI preview 1, from `dormouse-wasi`.
+//!
+//! A call that would block and is interrupted sets `$unwinding`; the stub round the import then
+//! saves its arguments like any frame, and makes the call again after the resume.
+
+use crate::{Error, Result};
+use dormouse_transform::{Program, names::control};
+use dormouse_wasi::{Stop, ValType, Wasi};
+use wasmtime::{Caller, Global, Linker, Memory, Module, Val};
+
+const MODULE: &str = "wasi_snapshot_preview1";
+
+/// What host functions need of the running program.
+pub(crate) struct Host {
+    pub wasi: Wasi,
+    /// The memory WASI reads and writes: the export `memory`.
+    pub memory: Option<Memory>,
+    /// What a call needs to be a safepoint; none in a plain run.
+    pub safepoint: Option<Safepoint>,
+}
+
+/// Handles of the main instance.
+#[derive(Clone, Copy)]
+pub(crate) struct Safepoint {
+    pub control: Memory,
+    pub unwinding: Global,
+    /// Safepoints are counted: blocking calls count as well.
+    pub counted: bool,
+}
+
+/// Ends the program from inside a host function.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error("exit status {0}")]
+    Exit(u32),
+    #[error("{0}")]
+    Trap(String),
+}
+
+pub(crate) fn restartable(module: &str, name: &str) -> bool {
+    module == MODULE && dormouse_wasi::Call::named(name).is_some_and(|c| c.blocking)
+}
+
+/// Says which imports nobody provides, or have another type.
+pub(crate) fn check_imports(p: &Program) -> Result<()> {
+    let unknown: Vec<String> = p
+        .imports()
+        .iter()
+        .filter(|i| i.module != MODULE || dormouse_wasi::Call::named(&i.name).is_none())
+        .map(|i| format!("`{}.{}`", i.module, i.name))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Error::Imports { names: unknown.join(", ") });
+    }
+    Ok(())
+}
+
+/// Why linking failed: the first import whose type differs.
+pub(crate) fn explain(main: &Module, e: wasmtime::Error) -> Error {
+    for i in main.imports() {
+        let Some(call) = dormouse_wasi::Call::named(i.name()) else { continue };
+        let Some(ty) = i.ty().func().cloned() else { continue };
+        let same = |a: &mut dyn Iterator<Item = wasmtime::ValType>, b: &[ValType]| {
+            let a: Vec<_> = a.collect();
+            a.len() == b.len()
+                && a.iter().zip(b).all(|(a, b)| match b {
+                    ValType::I32 => a.is_i32(),
+                    ValType::I64 => a.is_i64(),
+                })
+        };
+        if !same(&mut ty.params(), call.params) || !same(&mut ty.results(), call.results) {
+            return Error::ImportType { name: format!("{}.{}", i.module(), i.name()) };
+        }
+    }
+    e.into()
+}
+
+macro_rules! link_all {
+    ($(($name:ident, blocking = $blocking:literal, ($($arg:ident: $ty:ident),*) -> $result:tt))*) => {
+        /// Adds every call of WASI preview 1.
+        pub(crate) fn wasi(linker: &mut Linker<Host>) -> Result<()> {
+            $(link_all!(@one linker $name $blocking ($($arg: $ty),*) $result);)*
+            Ok(())
+        }
+    };
+    (@one $linker:ident $name:ident $blocking:literal ($($arg:ident: $ty:ident),*) i32) => {
+        $linker.func_wrap(MODULE, stringify!($name), |mut caller: Caller<'_, Host>, $($arg: $ty),*| {
+            call(&mut caller, $blocking, |w, m| w.$name(m, $($arg),*))
+        })?;
+    };
+    (@one $linker:ident $name:ident $blocking:literal ($($arg:ident: $ty:ident),*) ()) => {
+        $linker.func_wrap(MODULE, stringify!($name), |mut caller: Caller<'_, Host>, $($arg: $ty),*| {
+            call(&mut caller, $blocking, |w, m| w.$name(m, $($arg),*)).map(|_| ())
+        })?;
+    };
+}
+
+dormouse_wasi::for_each_call!(link_all);
+
+fn call(
+    caller: &mut Caller<'_, Host>,
+    blocking: bool,
+    f: impl FnOnce(&mut Wasi, &mut [u8]) -> std::result::Result<dormouse_wasi::Errno, Stop>,
+) -> wasmtime::Result<i32> {
+    let Host { memory, safepoint, .. } = *caller.data();
+    // A start function in a plain run calls before there are handles.
+    let memory = memory.or_else(|| caller.get_export("memory")?.into_memory());
+    let answer = match (safepoint, memory) {
+        (Some(s), _) if blocking && asked_to_stop(caller, s) => Err(Stop::Interrupted),
+        (_, Some(m)) => {
+            let (bytes, host) = m.data_and_store_mut(&mut *caller);
+            f(&mut host.wasi, bytes)
+        }
+        (_, None) => f(&mut caller.data_mut().wasi, &mut []),
+    };
+    match answer {
+        Ok(errno) => Ok(errno as i32),
+        Err(Stop::Interrupted) => {
+            let never = || Ended::Trap("a plain run was interrupted".into());
+            safepoint.ok_or_else(never)?.unwinding.set(&mut *caller, Val::I32(1))?;
+            Ok(0)
+        }
+        Err(Stop::Exit(code)) => Err(Ended::Exit(code).into()),
+        Err(Stop::Trap(why)) => Err(Ended::Trap(why).into()),
+    }
+}
+
+/// A blocking call is a safepoint: with a request pending (or, counted, if it is the one to stop
+/// at) it answers at once.
+fn asked_to_stop(caller: &mut Caller<'_, Host>, s: Safepoint) -> bool {
+    let control = s.control.data_mut(&mut *caller);
+    if s.counted {
+        let at = control::COUNT as usize;
+        let mut word = [0; 4];
+        word.copy_from_slice(&control[at..at + 4]);
+        let left = i32::from_le_bytes(word).wrapping_sub(1);
+        control[at..at + 4].copy_from_slice(&left.to_le_bytes());
+        left == 0
+    } else {
+        control[control::REQUEST as usize..][..4] != [0; 4]
+    }
+}

@@ -1,0 +1,239 @@
+//! The engine's settings, and modules made ready to run.
+//!
+//! ```text
+//!   bytes ──(cache)── or ──Program──instrument──compile──> Code { main, continuations by slot }
+//! ```
+//!
+//! With a warm cache the original is only hashed: its analysis (`Program`) waits until a capture or
+//! a resume asks for it.
+
+use crate::cache::Cache;
+use crate::link::Host;
+use crate::{Error, Result};
+use dormouse_transform::{Inventory, Options as TransformOptions, Poll, Program, names};
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+use wasmtime::{Config, Engine, InstancePre, Linker, Module, OptLevel};
+
+/// Settings of a [`Machine`].
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Most bytes of stack the program may use; it is memory only once it is used.
+    pub stack: usize,
+    /// Where compiled code is kept; `None` compiles every time.
+    pub cache: Option<PathBuf>,
+    /// Count safepoints (see [`crate::chaos`]) instead of waiting for requests.
+    pub counted: bool,
+    /// Interpret with Pulley instead of compiling with Cranelift.
+    pub pulley: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { stack: 256 << 20, cache: None, counted: false, pulley: false }
+    }
+}
+
+/// An engine: compiles modules and runs programs.
+#[derive(Clone)]
+pub struct Machine {
+    pub(crate) engine: Engine,
+    pub(crate) options: Arc<Options>,
+    cache: Arc<Cache>,
+    poll: Poll,
+}
+
+/// A module, compiled, with the continuations compiled so far.
+pub struct Code {
+    pub(crate) machine: Machine,
+    bytes: Arc<[u8]>,
+    digest: [u8; 32],
+    pub(crate) pre: InstancePre<Host>,
+    program: OnceLock<Program>,
+    inventory: OnceLock<Inventory>,
+    continuations: Mutex<Continuations>,
+}
+
+#[derive(Default)]
+struct Continuations {
+    by_slot: HashMap<u32, Module>,
+    compiled: u64,
+}
+
+impl Machine {
+    /// Makes an engine. Programs run on threads of its stack size: see [`Machine::on_stack`].
+    pub fn new(options: Options) -> Result<Machine> {
+        let mut c = Config::new();
+        c.cranelift_opt_level(OptLevel::Speed);
+        c.max_wasm_stack(options.stack).async_stack_size(options.stack);
+        c.wasm_tail_call(true).wasm_multi_memory(true).wasm_extended_const(true);
+        c.wasm_exceptions(true).wasm_branch_hinting(true);
+        // Instrumented modules use one atomic instruction on memory that is not shared.
+        c.wasm_threads(!options.pulley);
+        c.wasm_relaxed_simd(false);
+        if options.pulley {
+            let width = if cfg!(target_pointer_width = "64") { "pulley64" } else { "pulley32" };
+            let order = if cfg!(target_endian = "big") { "be" } else { "" };
+            c.target(&format!("{width}{order}"))?;
+        }
+        let engine = Engine::new(&c)?;
+        let cache = Arc::new(Cache::new(options.cache.as_deref(), &engine));
+        let poll = match (options.counted, options.pulley) {
+            (true, _) => Poll::Counted,
+            (false, true) => Poll::Store,
+            (false, false) => Poll::Atomic,
+        };
+        Ok(Machine { engine, options: Arc::new(options), cache, poll })
+    }
+
+    /// Compiles a module, or takes it from the cache.
+    ///
+    /// # Errors
+    /// Modules that are invalid, use what cannot be carried, or import what nobody provides.
+    pub fn load(&self, bytes: Arc<[u8]>) -> Result<Code> {
+        let digest: [u8; 32] = Sha256::digest(&bytes).into();
+        let key = format!("{}-{}.main", hex(&digest), self.poll_name());
+        let program = OnceLock::new();
+        let main = match self.cache.get(&self.engine, &key) {
+            Some(m) => m,
+            None => {
+                let p = Program::new(bytes.clone(), &self.transform_options())?;
+                crate::link::check_imports(&p)?;
+                let started = std::time::Instant::now();
+                let wasm = p.instrument()?;
+                let instrumented = started.elapsed();
+                let m = Module::new(&self.engine, &wasm)?;
+                tracing::debug!(?instrumented, compiled = ?started.elapsed(), "main module");
+                self.cache.put(&m, &[key]);
+                let _ = program.set(p);
+                m
+            }
+        };
+        let mut linker = Linker::new(&self.engine);
+        crate::link::wasi(&mut linker)?;
+        let pre = linker.instantiate_pre(&main).map_err(|e| crate::link::explain(&main, e))?;
+        Ok(Code {
+            machine: self.clone(),
+            bytes,
+            digest,
+            pre,
+            program,
+            inventory: OnceLock::new(),
+            continuations: Mutex::default(),
+        })
+    }
+
+    /// Runs `f` on a thread whose stack has room for the deepest program.
+    pub fn on_stack<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
+        std::thread::scope(|s| {
+            let t = std::thread::Builder::new()
+                .name("program".into())
+                .stack_size(self.options.stack + (16 << 20))
+                .spawn_scoped(s, f)
+                .map_err(Error::Thread)?;
+            t.join().map_err(|e| std::panic::resume_unwind(e))
+        })
+    }
+
+    fn poll_name(&self) -> &'static str {
+        match self.poll {
+            Poll::Atomic => "a",
+            Poll::Store => "s",
+            Poll::Counted => "n",
+        }
+    }
+
+    fn transform_options(&self) -> TransformOptions {
+        TransformOptions { poll: self.poll, restartable: crate::link::restartable }
+    }
+}
+
+impl Code {
+    /// SHA-256 of the original module.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// The original module.
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// The analysed module; parsed at the first use when the code came from the cache.
+    pub fn program(&self) -> Result<&Program> {
+        if let Some(p) = self.program.get() {
+            return Ok(p);
+        }
+        let p = Program::new(self.bytes.clone(), &self.machine.transform_options())?;
+        Ok(self.program.get_or_init(|| p))
+    }
+
+    pub(crate) fn inventory(&self) -> Result<&Inventory> {
+        let p = self.program()?;
+        Ok(self.inventory.get_or_init(|| p.inventory()))
+    }
+
+    /// The compiled continuations of `slots`: from memory, from the disk, or compiled now, all
+    /// missing ones in one module. A module may hold more than was asked for.
+    pub(crate) fn continuations(&self, slots: &[u32]) -> Result<Vec<Module>> {
+        let mut known = self.continuations.lock().unwrap_or_else(|e| e.into_inner());
+        let mut missing = vec![];
+        let mut found = vec![];
+        let mut covered = HashSet::new();
+        for &slot in slots {
+            if covered.contains(&slot) {
+                continue;
+            }
+            let cached = known.by_slot.get(&slot).cloned().or_else(|| {
+                let m = self.machine.cache.get(&self.machine.engine, &self.key(slot))?;
+                known.by_slot.insert(slot, m.clone());
+                Some(m)
+            });
+            match cached {
+                Some(m) => {
+                    covered.extend(slots_in(&m));
+                    found.push(m);
+                }
+                None => missing.push(slot),
+            }
+        }
+        missing.retain(|s| !covered.contains(s));
+        missing.sort_unstable();
+        missing.dedup();
+        if !missing.is_empty() {
+            let started = std::time::Instant::now();
+            let wasm = self.program()?.continuations(&missing)?;
+            let m = Module::new(&self.machine.engine, &wasm)?;
+            known.compiled += missing.len() as u64;
+            tracing::debug!(count = missing.len(), took = ?started.elapsed(), "compiled continuations");
+            for &s in &missing {
+                known.by_slot.insert(s, m.clone());
+            }
+            let keys: Vec<String> = missing.iter().map(|&s| self.key(s)).collect();
+            self.machine.cache.put(&m, &keys);
+            found.push(m);
+        }
+        Ok(found)
+    }
+
+    /// How many continuations had to be compiled so far.
+    pub fn continuations_compiled(&self) -> u64 {
+        self.continuations.lock().unwrap_or_else(|e| e.into_inner()).compiled
+    }
+
+    fn key(&self, slot: u32) -> String {
+        format!("{}-{}.c{slot}", hex(&self.digest), self.machine.poll_name())
+    }
+}
+
+/// The slots whose continuations a module holds.
+pub(crate) fn slots_in(m: &Module) -> Vec<u32> {
+    let prefix = format!("{}c", names::PREFIX);
+    m.exports().filter_map(|e| e.name().strip_prefix(&prefix)?.parse().ok()).collect()
+}
+
+pub(crate) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}

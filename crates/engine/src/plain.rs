@@ -1,0 +1,42 @@
+//! The same engine and the same WASI without safepoints: what transformed runs are compared with.
+
+use crate::link::Host;
+use crate::machine::Machine;
+use crate::run::Event;
+use crate::{Error, Result};
+use dormouse_wasi::Wasi;
+use wasmtime::{Linker, Module, Store};
+
+/// A module compiled as it is.
+pub struct Plain {
+    machine: Machine,
+    module: Module,
+}
+
+impl Machine {
+    /// Compiles a module without safepoints. It can only be run to its end.
+    pub fn load_plain(&self, bytes: &[u8]) -> Result<Plain> {
+        Ok(Plain { machine: self.clone(), module: Module::new(&self.engine, bytes)? })
+    }
+}
+
+impl Plain {
+    /// Runs the program to its end, on a thread made by [`Machine::on_stack`].
+    pub fn run(&self, wasi: Wasi) -> Result<Event> {
+        let mut linker = Linker::new(&self.machine.engine);
+        crate::link::wasi(&mut linker)?;
+        let mut store =
+            Store::new(&self.machine.engine, Host { wasi, memory: None, safepoint: None });
+        let pre = linker.instantiate_pre(&self.module)?;
+        let instance = match pre.instantiate(&mut store) {
+            Ok(i) => i,
+            Err(e) => return Ok(Event::of(&e)),
+        };
+        store.data_mut().memory = instance.get_memory(&mut store, "memory");
+        let start = instance.get_func(&mut store, "_start").ok_or(Error::NoStart)?;
+        Ok(match start.call(&mut store, &[], &mut []) {
+            Ok(()) => Event::Exited(0),
+            Err(e) => Event::of(&e),
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! A state put into a fresh instance, ready to go on.
+
+use crate::capture::waiting;
+use crate::machine::{Code, hex};
+use crate::run::{Phase, Run};
+use crate::{Error, Result};
+use dormouse_state::{State, Value};
+use dormouse_transform::{FramesMemory, Source, ValType, names, names::control};
+use dormouse_wasi::Wasi;
+use std::sync::Arc;
+use wasmtime::{Ref, V128, Val};
+
+impl Run {
+    /// A program that goes on from `state` at the next [`Run::advance`]. `fill` writes the contents
+    /// of a memory, given its index and its bytes, all zero.
+    ///
+    /// # Errors
+    /// If the state is not one of this module; nothing has been run then.
+    pub fn resume(
+        code: Arc<Code>,
+        state: &State,
+        wasi: Wasi,
+        mut fill: impl FnMut(u32, &mut [u8]) -> std::result::Result<(), String>,
+    ) -> Result<Run> {
+        if state.module_digest != code.digest() {
+            let (expected, found) = (hex(&state.module_digest), hex(&code.digest()));
+            return Err(Error::OtherModule { expected, found });
+        }
+        let (program, inventory) = (code.program()?, code.inventory()?);
+        let bad = |what: &str| Error::State(what.to_string());
+        let mut run = Run::instantiate(code.clone(), wasi)?;
+        run.call(names::INIT_TABLES)?;
+
+        let count = inventory.memories as usize;
+        if state.memories.len() != count || state.tables.len() != inventory.tables.len() {
+            return Err(bad("it has other memories or tables"));
+        }
+        for m in &state.memories {
+            let handle = run.memory_handle(m.index)?;
+            let more = m.pages.checked_sub(handle.size(&run.store));
+            let more = more.ok_or_else(|| bad("a memory is smaller than the module's"))?;
+            handle.grow(&mut run.store, more)?;
+            fill(m.index, handle.data_mut(&mut run.store)).map_err(Error::State)?;
+        }
+        if state.globals.len() != inventory.globals.len() {
+            return Err(bad("it has other globals"));
+        }
+        for (&(i, ty), &(j, v)) in inventory.globals.iter().zip(&state.globals) {
+            if i != j || !fits(v, ty) {
+                return Err(bad("a global has another type"));
+            }
+            let v = run.val(v)?;
+            let g = run.instance.get_global(&mut run.store, &names::global(i));
+            g.ok_or_else(|| bad("a global is missing"))?.set(&mut run.store, v)?;
+        }
+        for (t, &index) in state.tables.iter().zip(&inventory.tables) {
+            if t.index != index {
+                return Err(bad("it has other tables"));
+            }
+            run.fill_table(index, &t.entries)?;
+        }
+        let (datas, elems) = inventory.segments;
+        for (list, first, n) in [(&state.dropped_data, 0, datas), (&state.dropped_elems, datas, elems)] {
+            for &i in list {
+                if i >= n {
+                    return Err(bad("it names a segment that does not exist"));
+                }
+                let at = control::DROPPED as usize + (first + i) as usize;
+                run.own.control.data_mut(&mut run.store)[at] = 1;
+            }
+        }
+        run.call(names::DROP_SEGMENTS)?;
+
+        let mut frames = state.frames.as_slice();
+        if let (Some(main), [first, rest @ ..]) = (program.exported_function("_start"), frames)
+            && *first == waiting(main)
+            && !rest.is_empty()
+        {
+            run.phase = Phase::Start;
+            frames = rest;
+        }
+        if frames.is_empty() {
+            return Err(bad("it has no frames"));
+        }
+        run.write_frames(frames)?;
+        run.go_on_next();
+        Ok(run)
+    }
+
+    fn write_frames(&mut self, frames: &[dormouse_state::Frame]) -> Result<()> {
+        let code = self.code.clone();
+        let program = code.program()?;
+        let mut out = FramesMemory::default();
+        let mut references = vec![];
+        for f in frames.iter().rev() {
+            let operands = program.push_frame(&mut out, f.site.func, f.site.offset, |source, ty| {
+                let v = match source {
+                    Source::Local(l) => {
+                        let at = f.locals.binary_search_by_key(&l, |x| x.0).ok()?;
+                        f.locals[at].1
+                    }
+                    Source::Operand(p) => *f.operands.get(p as usize)?,
+                };
+                if matches!(v, Value::FuncRef(_) | Value::ExternRefNull) {
+                    references.push(v);
+                }
+                fits(v, ty).then(|| bits(v))
+            })?;
+            if operands as usize != f.operands.len() {
+                return Err(Error::State("a frame has another operand stack".into()));
+            }
+        }
+        let own = self.own;
+        let (mut funcrefs, mut externrefs) = (0u32, 0u32);
+        for v in references {
+            let (table, fill) = match v {
+                Value::FuncRef(_) => (own.funcrefs, &mut funcrefs),
+                _ => (own.externrefs, &mut externrefs),
+            };
+            let r = self.reference_of(v)?;
+            if u64::from(*fill) < table.size(&self.store) {
+                table.set(&mut self.store, (*fill).into(), r)?;
+            } else {
+                table.grow(&mut self.store, 1, r)?;
+            }
+            *fill += 1;
+        }
+        // Room for one more frame of any size, as the save helpers expect: the helper checks after
+        // each frame it writes, and no single frame is as large as this.
+        let need = out.bytes.len() as u64 + (4 << 20);
+        let more = need.div_ceil(65536).saturating_sub(own.frames.size(&self.store));
+        own.frames.grow(&mut self.store, more)?;
+        own.frames.data_mut(&mut self.store)[..out.bytes.len()].copy_from_slice(&out.bytes);
+        own.sp.set(&mut self.store, Val::I32(out.bytes.len() as i32))?;
+        own.funcref_sp.set(&mut self.store, Val::I32(funcrefs as i32))?;
+        own.externref_sp.set(&mut self.store, Val::I32(externrefs as i32))?;
+        Ok(())
+    }
+
+    fn fill_table(&mut self, index: u32, entries: &[Value]) -> Result<()> {
+        let bad = || Error::State(format!("table {index} does not fit"));
+        let t = self.instance.get_table(&mut self.store, &names::table(index)).ok_or_else(bad)?;
+        let more = (entries.len() as u64).checked_sub(t.size(&self.store)).ok_or_else(bad)?;
+        if more > 0 {
+            let null = if t.ty(&self.store).element().heap_type().is_extern() {
+                Ref::Extern(None)
+            } else {
+                Ref::Func(None)
+            };
+            t.grow(&mut self.store, more, null)?;
+        }
+        for (i, &v) in entries.iter().enumerate() {
+            let r = self.reference_of(v)?;
+            t.set(&mut self.store, i as u64, r)?;
+        }
+        Ok(())
+    }
+
+    fn reference_of(&mut self, v: Value) -> Result<Ref> {
+        Ok(match v {
+            Value::FuncRef(Some(i)) => {
+                let f = self.instance.get_func(&mut self.store, &names::function(i));
+                Ref::Func(Some(f.ok_or_else(|| {
+                    Error::State(format!("a reference to function {i}, which the module never makes"))
+                })?))
+            }
+            Value::FuncRef(None) => Ref::Func(None),
+            Value::ExternRefNull => Ref::Extern(None),
+            _ => return Err(Error::State("a number where a reference belongs".into())),
+        })
+    }
+
+    fn val(&mut self, v: Value) -> Result<Val> {
+        Ok(match v {
+            Value::I32(v) => Val::I32(v as i32),
+            Value::I64(v) => Val::I64(v as i64),
+            Value::F32(v) => Val::F32(v),
+            Value::F64(v) => Val::F64(v),
+            Value::V128(v) => Val::V128(V128::from(v)),
+            reference => self.reference_of(reference)?.into(),
+        })
+    }
+}
+
+fn fits(v: Value, ty: ValType) -> bool {
+    match v {
+        Value::I32(_) => ty == ValType::I32,
+        Value::I64(_) => ty == ValType::I64,
+        Value::F32(_) => ty == ValType::F32,
+        Value::F64(_) => ty == ValType::F64,
+        Value::V128(_) => ty == ValType::V128,
+        Value::FuncRef(_) => ty == ValType::FUNCREF,
+        Value::ExternRefNull => ty == ValType::EXTERNREF,
+    }
+}
+
+fn bits(v: Value) -> u128 {
+    match v {
+        Value::I32(v) | Value::F32(v) => v.into(),
+        Value::I64(v) | Value::F64(v) => v.into(),
+        Value::V128(v) => v,
+        Value::FuncRef(_) | Value::ExternRefNull => 0,
+    }
+}
