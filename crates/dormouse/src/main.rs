@@ -1,1 +1,11 @@
-fn main(){}
+//! The command line: see `dormouse help`.
+
+mod cli;
+mod commands;
+mod size;
+mod symbols;
+mod ui;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,259 @@
+//! What can be typed, and which command does it.
+
+use crate::commands::{check, control, demo, inspect, list, ps, run, verify};
+use crate::size::Size;
+use crate::ui;
+use clap::{Args, Parser, Subcommand};
+use dormouse::{Result, Target, exit, places};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Runs WASI programs, puts them to sleep at any instant, and wakes them: here or elsewhere.
+#[derive(Parser)]
+#[command(name = "dormouse", version, after_help = exit::HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a program as a job that can be checkpointed
+    #[command(after_help = exit::HELP)]
+    Run(Run),
+    /// Take a checkpoint of a running job; it goes on running
+    Checkpoint(Checkpoint),
+    /// Go on from a checkpoint
+    #[command(after_help = exit::HELP)]
+    Resume(Resume),
+    /// End a running job without a checkpoint
+    Kill(Kill),
+    /// Show the jobs that run
+    Ps(Listing),
+    /// Show the jobs that have checkpoints, or the checkpoints of one
+    List(List),
+    /// Show what a checkpoint holds
+    Inspect(Inspect),
+    /// Check that every checkpoint of the store is whole
+    Verify(Listing),
+    /// Say what a module uses, and whether it can be checkpointed
+    Check(Check),
+    /// Watch a computation being killed and resumed, and arrive at the same result
+    Demo(Demo),
+}
+
+#[derive(Args)]
+pub struct Place {
+    /// Where checkpoints are kept [default: $DORMOUSE_STORE or ~/.local/share/dormouse]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+}
+
+impl Place {
+    pub fn dir(&self) -> Result<PathBuf> {
+        self.store.clone().map_or_else(places::store, Ok)
+    }
+
+    /// What to add to a command so that it finds the same store.
+    pub fn hint(&self) -> String {
+        match &self.store {
+            Some(dir) => format!(" --store {}", ui::quoted(&dir.to_string_lossy())),
+            None => String::new(),
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct Engine {
+    #[command(flatten)]
+    pub place: Place,
+    /// Take a checkpoint this often: 30s, 5m, 1h; `never`
+    #[arg(long, value_name = "DURATION")]
+    pub every: Option<Every>,
+    /// Set an environment variable; without =VALUE it is taken from here
+    #[arg(long, value_name = "K=V")]
+    pub env: Vec<String>,
+    /// Most stack the program may use: 64M, 1G [default: 256M]
+    #[arg(long, value_name = "SIZE")]
+    pub stack: Option<Size>,
+    /// Where compiled code is kept [default: $DORMOUSE_CACHE or ~/.cache/dormouse]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    pub cache: Option<PathBuf>,
+    /// Compile every time
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+#[derive(Args)]
+pub struct Run {
+    /// Name of the job [default: the program's name and something unique]
+    #[arg(long, value_name = "JOB")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub engine: Engine,
+    /// Give the program a directory
+    #[arg(long, value_name = "HOST::GUEST")]
+    pub dir: Vec<Dir>,
+    /// Test: stop and go on in a fresh instance at every Nth safepoint (at up to the Nth with --seed)
+    #[arg(long, value_name = "N", conflicts_with_all = ["name", "store", "every"],
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub chaos: Option<u32>,
+    /// Draw the gaps of --chaos from this seed
+    #[arg(long, value_name = "S", requires = "chaos")]
+    pub seed: Option<u64>,
+    /// The program: a WebAssembly module compiled for wasm32-wasi
+    pub program: PathBuf,
+    /// Its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub struct Checkpoint {
+    /// The job, as `dormouse ps` shows it
+    pub job: String,
+    #[command(flatten)]
+    pub place: Place,
+    /// Stop the program once the checkpoint is durable
+    #[arg(short, long)]
+    pub stop: bool,
+    /// Come back when the checkpoint is durable (that is so anyway)
+    #[arg(long)]
+    pub wait: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Resume {
+    /// JOB (its newest good checkpoint) or JOB@N
+    pub target: Target,
+    #[command(flatten)]
+    pub engine: Engine,
+    /// Give another directory for a name the program knows
+    #[arg(long, value_name = "HOST::GUEST")]
+    pub dir: Vec<Dir>,
+    /// Go on as another job of this name; the first may run as well
+    #[arg(long, value_name = "NAME")]
+    pub clone: Option<String>,
+    /// Whether open files must be as they were, and are cut back to what they were
+    #[arg(long, value_name = "HOW", default_value = "check", value_parser = ["check", "none"])]
+    pub files: String,
+}
+
+#[derive(Args)]
+pub struct Kill {
+    /// The job
+    pub job: String,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Args)]
+pub struct Listing {
+    #[command(flatten)]
+    pub place: Place,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct List {
+    /// Show the checkpoints of this job
+    pub job: Option<String>,
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Args)]
+pub struct Inspect {
+    /// JOB (its newest good checkpoint) or JOB@N
+    pub target: Target,
+    #[command(flatten)]
+    pub listing: Listing,
+    /// Show all frames, however many
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Args)]
+pub struct Check {
+    /// The module
+    pub program: PathBuf,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Demo {
+    /// Keep the demo's directory, and say where it is
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `HOST::GUEST`, or `DIR` for both.
+#[derive(Clone)]
+pub struct Dir {
+    pub host: PathBuf,
+    pub guest: String,
+}
+
+impl FromStr for Dir {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Dir, String> {
+        let (host, guest) = text.split_once("::").unwrap_or((text, text));
+        if host.is_empty() || guest.is_empty() {
+            return Err("write HOST::GUEST, or one directory for both".to_owned());
+        }
+        Ok(Dir { host: host.into(), guest: guest.to_owned() })
+    }
+}
+
+/// `30s`, `1m 30s`, `never`.
+#[derive(Clone, Copy)]
+pub struct Every(pub Option<Duration>);
+
+impl FromStr for Every {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Every, String> {
+        match text {
+            "never" => Ok(Every(None)),
+            _ => match humantime::parse_duration(text) {
+                Ok(d) if d >= Duration::from_millis(1) => Ok(Every(Some(d))),
+                Ok(_) => Err("write at least 1ms, or `never`".to_owned()),
+                Err(_) => Err("write a number and a unit, such as 500ms, 30s, 5m or 1h".to_owned()),
+            },
+        }
+    }
+}
+
+pub fn main() -> ExitCode {
+    ui::log();
+    let done = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Resume(args) => run::resume(args),
+        Command::Checkpoint(args) => control::checkpoint(args),
+        Command::Kill(args) => control::kill(args),
+        Command::Ps(args) => ps::ps(args),
+        Command::List(args) => list::list(args),
+        Command::Inspect(args) => inspect::inspect(args),
+        Command::Verify(args) => verify::verify(args),
+        Command::Check(args) => check::check(args),
+        Command::Demo(args) => demo::demo(args),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            ui::error(&e.to_string());
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}

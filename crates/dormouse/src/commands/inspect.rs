@@ -1,0 +1,157 @@
+//! `inspect`: what a checkpoint holds.
+
+use super::Done;
+use super::list::Checkpoint;
+use crate::symbols::Symbols;
+use crate::{cli, size, ui};
+use dormouse::annotations;
+use dormouse_store::Store;
+use dormouse_wasi::{Description, FdDescription, Wasi};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// Frames shown of each end of a deep stack.
+const SHOWN: usize = 30;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    checkpoint: Checkpoint<'a>,
+    /// Innermost first.
+    frames: Vec<Frame>,
+    memories: Vec<Memory>,
+    globals: usize,
+    tables: Vec<Table>,
+    dropped_data: &'a [u32],
+    dropped_elems: &'a [u32],
+    wasi: Description,
+}
+
+#[derive(Serialize)]
+struct Frame {
+    func: u32,
+    name: String,
+    /// In the module file.
+    offset: u32,
+    /// In the function's body; none for an import.
+    within: Option<u32>,
+    locals: usize,
+    operands: usize,
+}
+
+#[derive(Serialize)]
+struct Memory {
+    index: u32,
+    pages: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Table {
+    index: u32,
+    entries: usize,
+}
+
+pub fn inspect(args: cli::Inspect) -> Done {
+    let store = Store::open(&args.listing.place.dir()?)?;
+    let checkpoint = store.load(&args.target.job, args.target.number)?;
+    for damage in &checkpoint.warnings {
+        ui::warning(&damage.to_string());
+    }
+    let state = &checkpoint.state;
+    let symbols = Symbols::of(&checkpoint.module);
+    let frames = state.frames.iter().rev().map(|f| Frame {
+        func: f.site.func,
+        name: symbols.name(f.site.func),
+        offset: f.site.offset,
+        within: symbols.within(f.site.func, f.site.offset),
+        locals: f.locals.len(),
+        operands: f.operands.len(),
+    });
+    let memories = state.memories.iter().map(|m| Memory {
+        index: m.index,
+        pages: m.pages,
+        bytes: m.pages.saturating_mul(65536),
+    });
+    let tables = state.tables.iter().map(|t| Table { index: t.index, entries: t.entries.len() });
+    let report = Report {
+        checkpoint: (&checkpoint.info).into(),
+        frames: frames.collect(),
+        memories: memories.collect(),
+        globals: state.globals.len(),
+        tables: tables.collect(),
+        dropped_data: &state.dropped_data,
+        dropped_elems: &state.dropped_elems,
+        wasi: Wasi::describe(&state.wasi)?,
+    };
+    if args.listing.json {
+        ui::print_json(&report);
+    } else {
+        ui::print(&text(&report, &checkpoint.info, args.all));
+    }
+    Ok(0)
+}
+
+fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> String {
+    let mut out = String::new();
+    let mut line = |what: &str, value: String| {
+        let _ = writeln!(out, "{what:12}{value}");
+    };
+    line("checkpoint", info.name());
+    line("saved", ui::local_time(&info.created));
+    if let Some(program) = info.annotations.get(annotations::PROGRAM) {
+        line("program", program.clone());
+    }
+    line("module", format!("{} ({})", info.module_digest, size::text(info.module_size)));
+    line("state", size::text(info.state_size));
+    for m in &r.memories {
+        let stored = size::text(info.memory_size);
+        line(&format!("memory {}", m.index), format!("{} ({} pages)", size::text(m.bytes), m.pages));
+        if r.memories.len() == 1 {
+            line("", format!("{stored} in the store"));
+        }
+    }
+    line("globals", r.globals.to_string());
+    for t in &r.tables {
+        line(&format!("table {}", t.index), format!("{} entries", t.entries));
+    }
+    line("awake for", format!("{:.3} s", r.wasi.awake_ns as f64 / 1e9));
+    if let Some(left) = r.wasi.waiting.as_ref().and_then(|w| w.left_ns) {
+        line("waiting", format!("{:.3} s to go", left as f64 / 1e9));
+    }
+    line("arguments", r.wasi.args.iter().map(|a| ui::quoted(a)).collect::<Vec<_>>().join(" "));
+    for (i, p) in r.wasi.preopens.iter().enumerate() {
+        line(if i == 0 { "directories" } else { "" }, format!("{} is {}", p.guest, p.host));
+    }
+    for (i, fd) in r.wasi.fds.iter().enumerate() {
+        line(if i == 0 { "open files" } else { "" }, describe(fd));
+    }
+    let n = r.frames.len();
+    line("frames", format!("{n}, innermost first"));
+    for (i, f) in r.frames.iter().enumerate() {
+        if all || i < SHOWN || i + SHOWN >= n {
+            let place = f.within.map_or(String::new(), |w| format!(" +{w:#x}"));
+            let (locals, operands) = (f.locals, f.operands);
+            let _ = writeln!(
+                out,
+                "  #{i:<6} {}{place}   (module {:#x}; {locals} locals, {operands} operands)",
+                f.name, f.offset
+            );
+        } else if i == SHOWN {
+            let _ = writeln!(out, "  ... {} more; --all shows them", n - 2 * SHOWN);
+        }
+    }
+    out
+}
+
+fn describe(fd: &FdDescription) -> String {
+    let mut out = format!("{} {} {}", fd.fd, fd.kind, fd.path);
+    if let Some(offset) = fd.offset {
+        let _ = write!(out, " at {offset}");
+    }
+    if let Some(size) = fd.size {
+        let _ = write!(out, " of {size}");
+    }
+    let _ = write!(out, " ({})", fd.flags.join(", "));
+    out
+}

@@ -1,0 +1,64 @@
+//! `ps`: the jobs that run.
+
+use super::Done;
+use crate::{cli, ui};
+use dormouse::control::{Request, Response, ask};
+use dormouse::running;
+use serde::Serialize;
+
+/// One job. Without an answer, only what its lease says.
+#[derive(Serialize)]
+struct Row {
+    job: String,
+    pid: Option<u32>,
+    program: String,
+    started: String,
+    every: Option<String>,
+    checkpoints: Option<u64>,
+    newest: Option<String>,
+    answers: bool,
+}
+
+pub fn ps(args: cli::Listing) -> Done {
+    let store = args.place.dir()?;
+    let rows: Vec<Row> = running::jobs(&store)?.into_iter().map(|job| row(&store, job)).collect();
+    if args.json {
+        ui::print_json(&rows);
+        return Ok(0);
+    }
+    let heading = ["JOB", "PID", "SINCE", "EVERY", "CHECKPOINTS", "NEWEST", "PROGRAM"];
+    let mut table = vec![heading.map(str::to_owned).to_vec()];
+    let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    for row in rows {
+        table.push(vec![
+            row.job,
+            dash(row.pid.map(|p| p.to_string())),
+            ui::since(&row.started),
+            dash(row.every),
+            row.checkpoints.map_or("no answer".to_owned(), |n| n.to_string()),
+            dash(row.newest),
+            row.program,
+        ]);
+    }
+    ui::print(&ui::table(&table));
+    Ok(0)
+}
+
+fn row(store: &std::path::Path, job: String) -> Row {
+    if let Ok(Response::Status(s)) = ask(store, &job, Request::Status) {
+        return Row {
+            job,
+            pid: Some(s.pid),
+            program: s.program,
+            started: s.started,
+            every: s.every,
+            checkpoints: Some(s.checkpoints),
+            newest: s.newest,
+            answers: true,
+        };
+    }
+    let holder = running::holder(store, &job);
+    let (pid, program, started) =
+        holder.map_or_else(Default::default, |h| (Some(h.pid), h.program, h.started));
+    Row { job, pid, program, started, every: None, checkpoints: None, newest: None, answers: false }
+}

@@ -1,0 +1,150 @@
+//! `run` and `resume`: a program on this terminal.
+
+use super::Done;
+use crate::cli;
+use crate::ui::{self, Spinner};
+use dormouse::{Error, Job, Notice, Outcome, Why, exit, places};
+use dormouse_engine::Gap;
+use std::os::unix::ffi::OsStringExt;
+use std::sync::{Mutex, PoisonError};
+
+pub fn run(args: cli::Run) -> Done {
+    let bytes = super::read_module(&args.program)?;
+    let program = args.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let arguments = args.args.into_iter().map(OsStringExt::into_vec).collect();
+    if let Some(n) = args.chaos {
+        let gap = match args.seed {
+            Some(seed) => Gap::Random { seed, most: n },
+            None => Gap::Every(n),
+        };
+        let job = job(&args.engine, std::env::temp_dir(), args.dir, &program, String::new());
+        let (outcome, report) = job.chaos(&program, bytes.into(), arguments, gap)?;
+        ui::note(&format!(
+            "chaos: {} captures, {} passed over, deepest {} frames, {} continuations compiled",
+            report.captures, report.passed, report.deepest, report.compiled
+        ));
+        return Ok(end(outcome, ""));
+    }
+    let store = args.engine.place.dir()?;
+    let hint = args.engine.place.hint();
+    let mut job = job(&args.engine, store, args.dir, &program, hint.clone()).signals(true);
+    if let Some(name) = args.name {
+        job = job.name(name);
+    }
+    Ok(end(job.run(&program, bytes.into(), arguments)?, &hint))
+}
+
+pub fn resume(args: cli::Resume) -> Done {
+    let store = args.engine.place.dir()?;
+    let hint = args.engine.place.hint();
+    let mut job = job(&args.engine, store, args.dir, &args.target.job, hint.clone()).signals(true);
+    if let Some(name) = args.clone {
+        if name == args.target.job {
+            return Err(Error::CloneOfItself { job: name });
+        }
+        job = job.name(name);
+    }
+    Ok(end(job.check_files(args.files == "check").resume(&args.target)?, &hint))
+}
+
+/// What `run` and `resume` have in common.
+fn job(
+    engine: &cli::Engine,
+    store: std::path::PathBuf,
+    dirs: Vec<cli::Dir>,
+    what: &str,
+    hint: String,
+) -> Job {
+    let mut job = Job::new(store).on_notice(teller(what.to_owned(), hint));
+    if !engine.no_cache {
+        job = job.cache(engine.cache.clone().or_else(places::cache));
+    }
+    if let Some(stack) = engine.stack {
+        job = job.stack(stack.0);
+    }
+    if let Some(every) = engine.every {
+        job = job.every(every.0);
+    }
+    for dir in dirs {
+        job = job.dir(dir.host, dir.guest);
+    }
+    for variable in &engine.env {
+        match variable.split_once('=') {
+            Some((key, value)) => job = job.env(key, value),
+            None => match std::env::var_os(variable) {
+                Some(value) => job = job.env(variable.as_str(), value.into_vec()),
+                None => ui::warning(&format!("--env {variable}: there is no such variable here")),
+            },
+        }
+    }
+    job
+}
+
+/// Tells on stderr what happens to the job.
+fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
+    let spinner = Mutex::new(None);
+    let spin = move |s| *spinner.lock().unwrap_or_else(PoisonError::into_inner) = s;
+    move |notice| match notice {
+        Notice::Loading => {
+            spin(Some(Spinner::start(format!("compiling {what} (kept for the next time)"))));
+        }
+        Notice::Begins { .. } => spin(None),
+        Notice::Saved { checkpoint, why, first } => {
+            let name = checkpoint.name();
+            match why {
+                Why::Term | Why::Interrupt => {}
+                _ if first => ui::note(&format!(
+                    "{name} is durable; `dormouse resume {}{hint}` goes on from the newest checkpoint",
+                    checkpoint.job
+                )),
+                Why::Usr1 => ui::note(&format!("{name} is durable")),
+                Why::Timer | Why::Asked => {}
+            }
+        }
+        Notice::Failed { message, why } => {
+            let advice = match why {
+                Why::Interrupt => "; the program goes on; Ctrl-C again stops it without a checkpoint",
+                _ => "; the program goes on",
+            };
+            let message = message.strip_suffix("; the program goes on").unwrap_or(&message);
+            ui::warning(&format!("no checkpoint: {message}{advice}"));
+        }
+        Notice::Stopping => ui::note("taking a checkpoint, then stopping; Ctrl-C again stops at once"),
+        Notice::StopNow => {
+            ui::note("stopped without a checkpoint; older ones are whole");
+            std::process::exit(exit::INTERRUPTED.into());
+        }
+        Notice::Warning(message) => ui::warning(&message),
+        _ => {}
+    }
+}
+
+/// Says how it ended; the exit status.
+fn end(outcome: Outcome, hint: &str) -> u8 {
+    match outcome {
+        Outcome::Exited(code) => u8::try_from(code).unwrap_or(u8::MAX),
+        Outcome::Trapped(message) => {
+            trapped(&message);
+            exit::TRAPPED
+        }
+        Outcome::Stopped { checkpoint, why } => {
+            let job = &checkpoint.job;
+            let name = checkpoint.name();
+            ui::note(&format!("stopped at {name}; go on with: dormouse resume {job}{hint}"));
+            if why == Why::Interrupt { exit::INTERRUPTED } else { exit::CHECKPOINTED }
+        }
+        Outcome::Killed => {
+            ui::note("ended without a checkpoint");
+            exit::KILLED
+        }
+    }
+}
+
+/// The cause first, then the functions it happened in.
+fn trapped(message: &str) {
+    let (place, cause) = message.split_once("Caused by:").unwrap_or(("", message));
+    ui::error(&format!("the program trapped: {}", dormouse::one_line(cause)));
+    for line in place.lines().skip(1).filter(|l| !l.trim().is_empty()).take(20) {
+        ui::detail(line);
+    }
+}

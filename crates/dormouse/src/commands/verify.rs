@@ -1,0 +1,40 @@
+//! `verify`: whether everything in the store is whole.
+
+use super::Done;
+use crate::{cli, ui};
+use dormouse::exit;
+use dormouse_store::Store;
+
+pub fn verify(args: cli::Listing) -> Done {
+    let store = Store::open(&args.place.dir()?)?;
+    let spinner = ui::Spinner::start("reading every checkpoint".to_owned());
+    let report = store.verify()?;
+    drop(spinner);
+    let found = if report.damages.is_empty() { 0 } else { exit::FOUND };
+    if args.json {
+        ui::print_json(&serde_json::json!({
+            "checkpoints": report.checkpoints,
+            "good": report.good,
+            "damages": report.damages.iter().map(|d| serde_json::json!({
+                "checkpoint": d.checkpoint,
+                "what": d.what,
+                "path": d.path,
+                "how": d.kind.to_string(),
+            })).collect::<Vec<_>>(),
+            "unreferenced": report.unreferenced,
+        }));
+        return Ok(found);
+    }
+    for damage in &report.damages {
+        ui::print(&format!("{damage}\n"));
+    }
+    ui::print(&format!("{} of {} checkpoints are good\n", report.good, report.checkpoints));
+    if !report.unreferenced.is_empty() {
+        let n = report.unreferenced.len();
+        ui::print(&format!("{n} files belong to no checkpoint (of saves cut short; harmless)\n"));
+    }
+    if found != 0 {
+        ui::warning("`dormouse resume JOB` goes on from the newest checkpoint that is good");
+    }
+    Ok(found)
+}

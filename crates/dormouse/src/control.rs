@@ -1,0 +1,249 @@
+//! Speaking to a running job: one line of JSON there, one line back, over its Unix socket.
+//!
+//! ```text
+//!   -> {"do":"checkpoint","stop":false}
+//!   <- {"ok":"checkpoint","name":"sim@3","created":"2026-11-21T05:16:41.123Z","size":70210}
+//!   -> {"do":"status"}
+//!   <- {"ok":"status","job":"sim","pid":4711,"program":"sim.wasm",...}
+//!   -> {"do":"kill"}
+//!   <- {"ok":"killed"}
+//!   -> whatever
+//!   <- {"ok":"no","error":"..."}
+//! ```
+//!
+//! A checkpoint is answered when it is durable. After `checkpoint` with `stop`, the connection ends when
+//! the job's lease has been given back: then it can be resumed.
+
+use crate::desk::{Desk, Why};
+use crate::running::{self, Lease};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A question's or answer's longest line.
+const MAX_LINE: u64 = 64 << 10;
+/// How long the end of a job waits for answers that are on their way.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub enum Request {
+    /// Who are you?
+    Status,
+    /// Take a checkpoint.
+    Checkpoint {
+        /// And end, once it is durable.
+        #[serde(default)]
+        stop: bool,
+    },
+    /// End, without one.
+    Kill,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ok", rename_all = "lowercase")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Status),
+    /// The checkpoint is durable.
+    Checkpoint {
+        /// `job@N`.
+        name: String,
+        /// When: RFC 3339, UTC.
+        created: String,
+        /// Bytes it takes in the store, module included.
+        size: u64,
+    },
+    /// It will end.
+    Killed,
+    /// It could not be done.
+    No {
+        /// Why.
+        error: String,
+    },
+}
+
+/// A running job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub job: String,
+    /// Its process.
+    pub pid: u32,
+    /// Program name.
+    pub program: String,
+    /// Since when: RFC 3339, UTC.
+    pub started: String,
+    /// Interval between checkpoints, such as `30s`.
+    pub every: Option<String>,
+    /// How many checkpoints this process took.
+    pub checkpoints: u64,
+    /// The newest of them.
+    pub newest: Option<String>,
+    /// Whether one is being written.
+    pub writing: bool,
+}
+
+/// Asks a running job.
+///
+/// # Errors
+/// [`Error::NotRunning`]; [`Error::Silent`] if it ends before it answers, or does not.
+pub fn ask(store: &Path, job: &str, request: Request) -> Result<Response> {
+    let silent = |why: String| Error::Silent { job: job.to_owned(), why };
+    if !running::is_running(store, job) {
+        return Err(Error::NotRunning { job: job.to_owned() });
+    }
+    let holder = running::holder(store, job).ok_or_else(|| silent("its lease is empty".into()))?;
+    let talk = || -> io::Result<Option<Response>> {
+        let mut stream = UnixStream::connect(&holder.socket)?;
+        if request == Request::Status {
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        }
+        writeln!(stream, "{}", serde_json::to_string(&request)?)?;
+        let mut reader = BufReader::new(stream).take(MAX_LINE);
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let response = serde_json::from_str(&line)?;
+        if matches!(request, Request::Checkpoint { stop: true } | Request::Kill) {
+            // Ends with the lease.
+            let _ = reader.read_to_end(&mut Vec::new());
+        }
+        Ok(Some(response))
+    };
+    match talk() {
+        Ok(Some(response)) => Ok(response),
+        Ok(None) => Err(silent("it ended first".into())),
+        Err(_) if !running::is_running(store, job) => Err(Error::NotRunning { job: job.to_owned() }),
+        Err(e) => Err(silent(e.to_string())),
+    }
+}
+
+/// The listening side.
+pub(crate) struct Server {
+    busy: Arc<AtomicUsize>,
+}
+
+/// What the answers are made of.
+pub(crate) struct About {
+    pub job: String,
+    pub every: Option<String>,
+    pub holder: running::Holder,
+}
+
+impl Server {
+    /// Answers on the lease's socket, on threads of its own, until the process or the lease ends.
+    pub fn start(lease: &Lease, about: About, desk: Arc<Desk>) -> Result<Server> {
+        let listener =
+            UnixListener::bind(&lease.socket).map_err(Error::io("listen on", &lease.socket))?;
+        let busy = Arc::new(AtomicUsize::new(0));
+        let counted = busy.clone();
+        let about = Arc::new(about);
+        let serve = move || {
+            for stream in listener.incoming() {
+                if !desk.takes_orders() {
+                    break;
+                }
+                let Ok(stream) = stream else { continue };
+                let (desk, about, counted) = (desk.clone(), about.clone(), counted.clone());
+                // Without a thread to answer it, the connection ends, which says enough.
+                let _ = std::thread::Builder::new()
+                    .spawn(move || answer(stream, &about, &desk, &counted));
+            }
+        };
+        let spawned = std::thread::Builder::new().name("control".into()).spawn(serve);
+        spawned.map_err(Error::io("listen on", &lease.socket))?;
+        Ok(Server { busy })
+    }
+
+    /// No more questions: the desk is closed. Lets answers get through.
+    pub fn finish(&self, lease: &Lease) {
+        let _ = UnixStream::connect(&lease.socket);
+        let step = Duration::from_millis(2);
+        let mut waited = Duration::ZERO;
+        while self.busy.load(Ordering::Acquire) > 0 && waited < LAST_ANSWERS {
+            std::thread::sleep(step);
+            waited += step;
+        }
+    }
+}
+
+/// One connection: one question, one answer.
+fn answer(stream: UnixStream, about: &About, desk: &Desk, busy: &AtomicUsize) {
+    let mut line = String::new();
+    // Who connects and says nothing must not keep a thread for ever.
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+    match BufReader::new(&stream).take(MAX_LINE).read_line(&mut line) {
+        Ok(n) if n > 0 => {}
+        _ => return,
+    }
+    busy.fetch_add(1, Ordering::AcqRel);
+    let request = serde_json::from_str(&line);
+    let response = match &request {
+        Ok(request) => respond(*request, about, desk),
+        Err(e) => Response::No { error: format!("not a request: {e}") },
+    };
+    let text = serde_json::to_string(&response).unwrap_or_default();
+    let sent = writeln!(&stream, "{text}");
+    busy.fetch_sub(1, Ordering::AcqRel);
+    let ends = matches!(
+        (&request, &response),
+        (Ok(Request::Checkpoint { stop: true }), Response::Checkpoint { .. }) | (_, Response::Killed)
+    );
+    if sent.is_ok() && ends {
+        desk.wait_gone();
+    }
+}
+
+fn respond(request: Request, about: &About, desk: &Desk) -> Response {
+    match request {
+        Request::Status => {
+            let (checkpoints, newest, writing) = desk.progress();
+            Response::Status(Status {
+                job: about.job.clone(),
+                pid: about.holder.pid,
+                program: about.holder.program.clone(),
+                started: about.holder.started.clone(),
+                every: about.every.clone(),
+                checkpoints,
+                newest: newest.map(|c| c.name()),
+                writing,
+            })
+        }
+        Request::Checkpoint { stop } => match desk.order(Why::Asked, stop).recv() {
+            Ok(Ok(info)) => Response::Checkpoint {
+                name: info.name(),
+                size: info.size(),
+                created: info.created,
+            },
+            Ok(Err(error)) => Response::No { error },
+            Err(_) => Response::No { error: "the program ended first".to_owned() },
+        },
+        Request::Kill => {
+            desk.kill();
+            Response::Killed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let r: Request = serde_json::from_str(r#"{"do":"checkpoint"}"#).unwrap();
+        assert_eq!(r, Request::Checkpoint { stop: false });
+        let no = Response::No { error: "x".into() };
+        assert_eq!(serde_json::to_string(&no).unwrap(), r#"{"ok":"no","error":"x"}"#);
+        serde_json::from_str::<Request>(r#"{"do":"dance"}"#).unwrap_err();
+    }
+}

@@ -1,0 +1,233 @@
+//! Where orders for checkpoints wait until the program stands still, and are answered.
+//!
+//! ```text
+//!   order ──> wanted ──(nothing being written? request)──> collect ──> written ──> answer
+//!               ^                                             │
+//!               └── more orders meanwhile: one checkpoint for all of them, right after
+//! ```
+//!
+//! The program is stopped only when its state can be written at once: while a write is going on,
+//! orders wait and the program runs.
+
+use crate::job::Notice;
+use dormouse_engine::Requester;
+use dormouse_store::CheckpointInfo;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// Who wanted a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The interval has passed.
+    Timer,
+    /// Somebody asked on the job's socket.
+    Asked,
+    /// SIGUSR1.
+    Usr1,
+    /// SIGTERM.
+    Term,
+    /// Ctrl-C.
+    Interrupt,
+}
+
+/// Durable, or why not.
+pub(crate) type Answer = std::result::Result<CheckpointInfo, String>;
+
+pub(crate) type Report = Arc<dyn Fn(Notice) + Send + Sync>;
+
+/// A checkpoint that somebody wants.
+pub(crate) struct Order {
+    pub why: Why,
+    /// The program ends once the checkpoint is durable.
+    pub stop: bool,
+    reply: Option<Sender<Answer>>,
+}
+
+/// What to do with a program that stands still.
+pub(crate) enum Task {
+    /// Go on: nobody wants anything.
+    Nothing,
+    /// End, without a checkpoint.
+    Kill,
+    /// Take a checkpoint, then answer these.
+    Checkpoint(Vec<Order>),
+}
+
+pub(crate) struct Desk {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    report: Report,
+}
+
+#[derive(Default)]
+struct Inner {
+    requester: Option<Requester>,
+    wanted: Vec<Order>,
+    writing: bool,
+    kill: bool,
+    /// Why no more orders are taken.
+    ended: Option<String>,
+    /// The lease has been given back.
+    gone: bool,
+    saved: u64,
+    newest: Option<CheckpointInfo>,
+    /// The last failure told, so that a full disk is not told every second.
+    told: Option<String>,
+}
+
+impl Desk {
+    pub fn new(report: Report) -> Desk {
+        Desk { inner: Mutex::default(), changed: Condvar::new(), report }
+    }
+
+    /// Says something to whoever runs the job.
+    pub fn report(&self, notice: Notice) {
+        (self.report)(notice);
+    }
+
+    /// The program is there and can be stopped.
+    pub fn attach(&self, requester: Requester) {
+        let mut inner = self.lock();
+        inner.requester = Some(requester);
+        inner.request();
+    }
+
+    /// Orders a checkpoint; the answer comes when it is durable, or has failed.
+    pub fn order(&self, why: Why, stop: bool) -> Receiver<Answer> {
+        let (reply, answer) = channel();
+        let mut inner = self.lock();
+        if let Some(ended) = &inner.ended {
+            let _ = reply.send(Err(ended.clone()));
+        } else {
+            inner.wanted.push(Order { why, stop, reply: Some(reply) });
+            inner.request();
+        }
+        answer
+    }
+
+    /// Orders one unless one is wanted or being written already.
+    pub fn order_if_idle(&self, why: Why) {
+        let mut inner = self.lock();
+        if inner.ended.is_none() && inner.wanted.is_empty() && !inner.writing {
+            inner.wanted.push(Order { why, stop: false, reply: None });
+            inner.request();
+        }
+    }
+
+    /// Orders the end of the program.
+    pub fn kill(&self) {
+        let mut inner = self.lock();
+        inner.kill = true;
+        inner.request();
+    }
+
+    /// The program stands still: what for?
+    pub fn collect(&self) -> Task {
+        let mut inner = self.lock();
+        if inner.kill {
+            Task::Kill
+        } else if inner.wanted.is_empty() || inner.writing {
+            Task::Nothing
+        } else {
+            inner.writing = true;
+            Task::Checkpoint(std::mem::take(&mut inner.wanted))
+        }
+    }
+
+    /// Answers collected orders, and requests a stop for those that came meanwhile.
+    pub fn answer(&self, orders: Vec<Order>, answer: Answer) {
+        let first_why = orders.iter().map(|o| o.why).find(|w| *w != Why::Timer);
+        let why = first_why.unwrap_or(Why::Timer);
+        let notice = {
+            let mut inner = self.lock();
+            inner.writing = false;
+            let notice = match &answer {
+                Ok(info) => {
+                    inner.saved += 1;
+                    inner.newest = Some(info.clone());
+                    inner.told = None;
+                    Some(Notice::Saved { checkpoint: info.clone(), why, first: inner.saved == 1 })
+                }
+                Err(message) if why == Why::Timer && inner.told.as_ref() == Some(message) => None,
+                Err(message) => {
+                    inner.told = Some(message.clone());
+                    Some(Notice::Failed { message: message.clone(), why })
+                }
+            };
+            inner.request();
+            notice
+        };
+        self.changed.notify_all();
+        // Told first: who is answered may end this process.
+        if let Some(notice) = notice {
+            self.report(notice);
+        }
+        for reply in orders.into_iter().filter_map(|o| o.reply) {
+            let _ = reply.send(answer.clone());
+        }
+    }
+
+    /// No more orders; those that wait are answered.
+    pub fn close(&self, ended: &str) {
+        let mut inner = self.lock();
+        inner.ended.get_or_insert_with(|| ended.to_owned());
+        inner.requester = None;
+        for reply in std::mem::take(&mut inner.wanted).into_iter().filter_map(|o| o.reply) {
+            let _ = reply.send(Err(ended.to_owned()));
+        }
+        drop(inner);
+        self.changed.notify_all();
+    }
+
+    /// The lease has been given back: the job may be resumed.
+    pub fn set_gone(&self) {
+        self.lock().gone = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the lease has been given back.
+    pub fn wait_gone(&self) {
+        let mut inner = self.lock();
+        while !inner.gone {
+            inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
+        }
+    }
+
+    /// Waits; whether the job still takes orders.
+    pub fn pause(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        let mut inner = self.lock();
+        while inner.ended.is_none() {
+            let Some(left) = until.checked_duration_since(Instant::now()) else { return true };
+            let waited = self.changed.wait_timeout(inner, left);
+            inner = waited.unwrap_or_else(|e| e.into_inner()).0;
+        }
+        false
+    }
+
+    /// Whether the job has not ended.
+    pub fn takes_orders(&self) -> bool {
+        self.lock().ended.is_none()
+    }
+
+    /// How many checkpoints were saved, the newest of them, and whether one is being written.
+    pub fn progress(&self) -> (u64, Option<CheckpointInfo>, bool) {
+        let inner = self.lock();
+        (inner.saved, inner.newest.clone(), inner.writing)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl Inner {
+    fn request(&self) {
+        if let Some(requester) = &self.requester
+            && (self.kill || (!self.wanted.is_empty() && !self.writing))
+        {
+            requester.request();
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What can go wrong, and what to do about it: one line each.
+
+use std::path::PathBuf;
+
+/// Why a job could not be run, resumed or spoken to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The module or the state is bad, or the engine failed.
+    #[error(transparent)]
+    Engine(#[from] dormouse_engine::Error),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] dormouse_store::StoreError),
+    /// Files, directories or streams could not be set up.
+    #[error(transparent)]
+    Wasi(#[from] dormouse_wasi::WasiError),
+    /// Its lease is held.
+    #[error(
+        "job {job} is running already{}; `dormouse checkpoint {job}` speaks to it, and `resume --clone NAME` or another --name makes a second one",
+        by(*pid)
+    )]
+    Running {
+        /// The job.
+        job: String,
+        /// The process that runs it, if that can be told.
+        pid: Option<u32>,
+    },
+    /// Nobody holds its lease.
+    #[error("job {job} is not running; `dormouse ps` shows those that are, `dormouse resume {job}` wakes it")]
+    NotRunning {
+        /// The job.
+        job: String,
+    },
+    /// The lease is held, but nobody listens.
+    #[error("job {job} runs but does not answer ({why}); it may be starting, or run on another machine: try again")]
+    Silent {
+        /// The job.
+        job: String,
+        /// What the system said.
+        why: String,
+    },
+    /// The job was asked for a checkpoint and could not take one.
+    #[error("job {job} took no checkpoint: {why}")]
+    NoCheckpoint {
+        /// The job.
+        job: String,
+        /// What it answered.
+        why: String,
+    },
+    /// WebAssembly text that cannot be assembled.
+    #[error("cannot assemble {}: {message}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// `resume J --clone J`.
+    #[error("--clone {job} is the job itself; give the clone another name")]
+    CloneOfItself {
+        /// The job.
+        job: String,
+    },
+    /// Not `JOB` or `JOB@N`.
+    #[error("\"{text}\" does not name a checkpoint; write JOB, or JOB@N with N from `dormouse list JOB`")]
+    BadTarget {
+        /// What was given.
+        text: String,
+    },
+    /// No place for stores or caches is known.
+    #[error("neither {variable} nor HOME is set, so there is no place for the {what}; name one with {flag} DIR")]
+    NoPlace {
+        /// Environment variable that names the place.
+        variable: &'static str,
+        /// `store` or `code cache`.
+        what: &'static str,
+        /// The flag that names it.
+        flag: &'static str,
+    },
+    /// The system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { action, path, source }
+    }
+}
+
+fn by(pid: Option<u32>) -> String {
+    pid.map_or(String::new(), |p| format!(" (process {p})"))
+}
+
+/// A message of several lines as one.
+pub fn one_line(message: &str) -> String {
+    let mut out = String::with_capacity(message.len());
+    for part in message.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        if !out.is_empty() {
+            out.push_str(if out.ends_with([':', ';', ',']) { " " } else { "; " });
+        }
+        out.push_str(part);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn lines_are_joined() {
+        assert_eq!(super::one_line("bad:\n  a\n\n  b\n"), "bad: a; b");
+    }
+}

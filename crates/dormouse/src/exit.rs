@@ -1,0 +1,41 @@
+//! Exit statuses of the command line.
+//!
+//! ```text
+//!   0..=125   the program's own (`run`, `resume`)
+//!   1         `check`: it cannot be checkpointed; `verify`: something is damaged
+//!   2         wrong usage
+//!   85        checkpointed and stopped by SIGTERM, or by `checkpoint --stop`
+//!   125       Dormouse itself failed
+//!   130       stopped by Ctrl-C
+//!   134       the program trapped
+//!   137       ended by `dormouse kill`
+//! ```
+
+/// A check found something: a module that cannot be checkpointed, a damaged store.
+pub const FOUND: u8 = 1;
+/// Checkpointed, then stopped on purpose: what HTCondor and Slurm take as "put me back in the queue".
+pub const CHECKPOINTED: u8 = 85;
+/// Dormouse itself failed, as with `env`, `timeout` and containers: no program means it by itself.
+pub const FAILED: u8 = 125;
+/// Ctrl-C: 128 + SIGINT.
+pub const INTERRUPTED: u8 = 130;
+/// The program trapped: 128 + SIGABRT, as stock wasmtime has it.
+pub const TRAPPED: u8 = 134;
+/// Ended without a checkpoint: 128 + SIGKILL.
+pub const KILLED: u8 = 137;
+
+/// For `dormouse help`.
+pub const HELP: &str = "\
+Exit status:
+  0-125  the program's own (run, resume)
+  1      check: the module cannot be checkpointed; verify: the store is damaged
+  2      wrong usage
+  85     checkpointed and stopped, by SIGTERM or `checkpoint --stop`
+  125    dormouse itself failed; the last line on stderr says why, and what to do
+  130    stopped by Ctrl-C
+  134    the program trapped
+  137    ended by `dormouse kill`
+
+Signals to a running job:
+  SIGTERM  checkpoint, then stop    SIGUSR1  checkpoint, go on
+  Ctrl-C   checkpoint, then stop; a second one stops at once";

@@ -1,0 +1,377 @@
+//! One named program and its checkpoints: how it is to run, and running it.
+
+use crate::control::{About, Server};
+use crate::desk::{Desk, Report, Why};
+use crate::running::Lease;
+use crate::writer::Writer;
+use crate::{Error, Result, Target, annotations, drive, signals, timer};
+use dormouse_engine::{ChaosReport, Code, Gap, Machine, Options, Run, chaos};
+use dormouse_store::{CheckpointInfo, Store, StoreError};
+use dormouse_wasi::{RestoreOptions, StdioConfig, Wasi, WasiConfig};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a program is to run. [`Job::run`] and [`Job::resume`] do it and return when it has ended.
+pub struct Job {
+    store: PathBuf,
+    name: Option<String>,
+    cache: Option<PathBuf>,
+    stack: Option<usize>,
+    every: Option<Option<Duration>>,
+    dirs: Vec<(PathBuf, String)>,
+    env: Vec<(Vec<u8>, Vec<u8>)>,
+    stdio: StdioConfig,
+    check_files: bool,
+    signals: bool,
+    report: Report,
+}
+
+/// What happens to a running job.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A module is being made ready; the first time this compiles it.
+    Loading,
+    /// The program begins, or goes on.
+    Begins {
+        /// The job.
+        job: String,
+    },
+    /// A checkpoint is durable.
+    Saved {
+        /// Which.
+        checkpoint: CheckpointInfo,
+        /// Who wanted it; if several did, not the timer.
+        why: Why,
+        /// Whether it is the first since the program began or was resumed.
+        first: bool,
+    },
+    /// A checkpoint could not be taken. The program goes on, and all older ones are whole.
+    Failed {
+        /// In one line.
+        message: String,
+        /// Who wanted it.
+        why: Why,
+    },
+    /// Ctrl-C: a checkpoint is being taken, then the program ends.
+    Stopping,
+    /// The second Ctrl-C: the program is to end at once.
+    StopNow,
+    /// Something the user should know.
+    Warning(String),
+}
+
+/// How a program came to its end, or to rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ended with this exit status.
+    Exited(u32),
+    /// It trapped.
+    Trapped(String),
+    /// It sleeps: it was stopped once this checkpoint was durable.
+    Stopped {
+        /// Where it can be resumed from.
+        checkpoint: CheckpointInfo,
+        /// Who stopped it.
+        why: Why,
+    },
+    /// It was ended without a checkpoint.
+    Killed,
+}
+
+impl Job {
+    /// A job whose checkpoints lie in `store`.
+    pub fn new(store: impl Into<PathBuf>) -> Job {
+        Job {
+            store: store.into(),
+            name: None,
+            cache: None,
+            stack: None,
+            every: None,
+            dirs: vec![],
+            env: vec![],
+            stdio: StdioConfig::default(),
+            check_files: true,
+            signals: false,
+            report: Arc::new(|_| {}),
+        }
+    }
+
+    /// Its name. Without: for a new program, its file's name and something unique; for one that is
+    /// resumed, the name it had. With another name than it had, a resumed program is a clone.
+    pub fn name(mut self, name: impl Into<String>) -> Job {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Where compiled code is kept; without, it is compiled every time.
+    pub fn cache(mut self, dir: Option<PathBuf>) -> Job {
+        self.cache = dir;
+        self
+    }
+
+    /// Most bytes of stack; by default 256 MiB, or what it had.
+    pub fn stack(mut self, bytes: usize) -> Job {
+        self.stack = Some(bytes);
+        self
+    }
+
+    /// Takes a checkpoint every so often, or never; by default never, or as it was.
+    pub fn every(mut self, interval: Option<Duration>) -> Job {
+        self.every = Some(interval);
+        self
+    }
+
+    /// Gives a directory of the host under a name; resumed programs find it in another place.
+    pub fn dir(mut self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Job {
+        self.dirs.push((host.into(), guest.into()));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Job {
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// Connects the standard streams; by default they are those of this process.
+    pub fn stdio(mut self, stdio: StdioConfig) -> Job {
+        self.stdio = stdio;
+        self
+    }
+
+    /// Whether a resumed program's open files must be as they were (and are cut back to what they
+    /// were); by default yes.
+    pub fn check_files(mut self, check: bool) -> Job {
+        self.check_files = check;
+        self
+    }
+
+    /// Whether SIGTERM, SIGUSR1 and SIGINT to this process are orders to this job.
+    pub fn signals(mut self, listen: bool) -> Job {
+        self.signals = listen;
+        self
+    }
+
+    /// Who is told what happens; called on any thread, and not for long.
+    pub fn on_notice(mut self, report: impl Fn(Notice) + Send + Sync + 'static) -> Job {
+        self.report = Arc::new(report);
+        self
+    }
+
+    /// Runs a module from its beginning. `program` is `argv[0]`; `args` are the others.
+    ///
+    /// # Errors
+    /// Only failures of ours and bad input; how the program ends is an [`Outcome`].
+    pub fn run(self, program: &str, module: Arc<[u8]>, args: Vec<Vec<u8>>) -> Result<Outcome> {
+        let store = Store::create_or_open(&self.store)?;
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => new_name(&store, program)?,
+        };
+        let earlier = store.list(&name)?;
+        let lease = Lease::take(&self.store, &name, program)?;
+        if let Some(newest) = earlier.last() {
+            self.tell(Notice::Warning(format!(
+                "job {name} has checkpoints of an earlier run, up to {}; new ones follow them",
+                newest.name()
+            )));
+        }
+        let machine = self.machine(self.stack, false)?;
+        let code = self.load(&machine, module)?;
+        let every = self.every.flatten();
+        let writer = self.writer(store, &name, program, &code, every, self.stack);
+        let (report, signals) = (self.report.clone(), self.signals);
+        let wasi = WasiConfig { args: argv(program, args), env: self.env, dirs: self.dirs, stdio: self.stdio };
+        let begin = || Ok(Run::start(code, Wasi::new(wasi)?)?);
+        live(&machine, begin, lease, writer, every, signals, report)
+    }
+
+    /// Goes on from a checkpoint, as the same job or, with another [`Job::name`], as a clone.
+    ///
+    /// # Errors
+    /// As [`Job::run`]. A checkpoint that cannot be resumed is as it was; nothing has been run.
+    pub fn resume(self, from: &Target) -> Result<Outcome> {
+        let store = Store::open(&self.store)?;
+        let name = self.name.clone().unwrap_or_else(|| from.job.clone());
+        // The lease comes first: while somebody else has it, the newest checkpoint changes.
+        let known = store.list(&from.job)?;
+        let Some(newest) = known.last() else {
+            // Says whether there is no such job or it is damaged.
+            store.load(&from.job, from.number)?;
+            return Err(StoreError::NoJob { job: from.job.clone() }.into());
+        };
+        let program = newest.annotations.get(annotations::PROGRAM).unwrap_or(&from.job).clone();
+        store.list(&name)?;
+        let lease = Lease::take(&self.store, &name, &program)?;
+        let checkpoint = store.load(&from.job, from.number)?;
+        for damage in &checkpoint.warnings {
+            self.tell(Notice::Warning(damage.to_string()));
+        }
+        if from.number.is_none() && checkpoint.warnings.iter().any(|d| d.checkpoint.is_some()) {
+            let good = checkpoint.info.name();
+            self.tell(Notice::Warning(format!("going on from {good}, the newest that is good")));
+        }
+        let remembered = &checkpoint.info.annotations;
+        let stack = self.stack.or_else(|| remembered.get(annotations::STACK)?.parse().ok());
+        let every = self.every.unwrap_or_else(|| {
+            humantime::parse_duration(remembered.get(annotations::EVERY)?).ok()
+        });
+        let machine = self.machine(stack, true)?;
+        let code = self.load(&machine, checkpoint.module.as_slice().into())?;
+        let writer = self.writer(store, &name, &program, &code, every, stack);
+        let (report, signals) = (self.report.clone(), self.signals);
+        let restore = RestoreOptions {
+            dirs: self.dirs,
+            env: self.env,
+            stdio: self.stdio,
+            check_files: self.check_files,
+            ..RestoreOptions::default()
+        };
+        let begin = || {
+            let state = &checkpoint.state;
+            let fill = |index, into: &mut [u8]| {
+                checkpoint.read_memory(index, into).map_err(|e| e.to_string())
+            };
+            Ok(Run::resume(code, state, Wasi::restore(&state.wasi, restore)?, fill)?)
+        };
+        live(&machine, begin, lease, writer, every, signals, report)
+    }
+
+    /// Runs a module under chaos: see [`dormouse_engine::chaos`]. It takes no checkpoints, and needs
+    /// no store.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub fn chaos(
+        self,
+        program: &str,
+        module: Arc<[u8]>,
+        args: Vec<Vec<u8>>,
+        gap: Gap,
+    ) -> Result<(Outcome, ChaosReport)> {
+        let options = Options { counted: true, ..self.options(self.stack, true) };
+        let machine = Machine::new(options)?;
+        let code = self.load(&machine, module)?;
+        let wasi = WasiConfig { args: argv(program, args), env: self.env, dirs: self.dirs, stdio: self.stdio };
+        let wasi = Wasi::new(wasi)?;
+        let (event, report) =
+            machine.on_stack(|| chaos(&code, wasi, gap, RestoreOptions::default))??;
+        let outcome = match event {
+            dormouse_engine::Event::Exited(code) => Outcome::Exited(code),
+            dormouse_engine::Event::Trapped(message) => Outcome::Trapped(message),
+            dormouse_engine::Event::Stopped => Outcome::Killed,
+        };
+        Ok((outcome, report))
+    }
+
+    fn tell(&self, notice: Notice) {
+        (self.report)(notice);
+    }
+
+    fn machine(&self, stack: Option<usize>, resumed: bool) -> Result<Machine> {
+        Ok(Machine::new(self.options(stack, resumed))?)
+    }
+
+    fn options(&self, stack: Option<usize>, resumed: bool) -> Options {
+        let default = Options::default();
+        let stack = stack.unwrap_or(default.stack);
+        Options {
+            // Continuations' frames can be larger than the original's; what ran can always go on.
+            stack: if resumed { stack.saturating_mul(2) } else { stack },
+            cache: self.cache.clone(),
+            // Where Cranelift has no backend.
+            pulley: !cfg!(any(
+                target_arch = "x86_64",
+                target_arch = "aarch64",
+                target_arch = "s390x",
+                target_arch = "riscv64"
+            )),
+            ..default
+        }
+    }
+
+    fn load(&self, machine: &Machine, module: Arc<[u8]>) -> Result<Arc<Code>> {
+        self.tell(Notice::Loading);
+        Ok(Arc::new(machine.load(module)?))
+    }
+
+    fn writer(
+        &self,
+        store: Store,
+        name: &str,
+        program: &str,
+        code: &Code,
+        every: Option<Duration>,
+        stack: Option<usize>,
+    ) -> Writer {
+        let mut remember = BTreeMap::from([(annotations::PROGRAM.to_owned(), program.to_owned())]);
+        if let Some(every) = every {
+            let text = humantime::format_duration(every).to_string();
+            remember.insert(annotations::EVERY.to_owned(), text);
+        }
+        if let Some(stack) = stack {
+            remember.insert(annotations::STACK.to_owned(), stack.to_string());
+        }
+        Writer { store, job: name.to_owned(), module: code.bytes().clone(), annotations: remember }
+    }
+}
+
+/// Runs a job with everything that can give it orders.
+fn live(
+    machine: &Machine,
+    begin: impl FnOnce() -> Result<Run> + Send,
+    lease: Lease,
+    writer: Writer,
+    every: Option<Duration>,
+    signals: bool,
+    report: Report,
+) -> Result<Outcome> {
+    let desk = Arc::new(Desk::new(report));
+    let _listening = signals.then(|| signals::listen(desk.clone())).transpose()?;
+    let about = About {
+        job: writer.job.clone(),
+        every: writer.annotations.get(annotations::EVERY).cloned(),
+        holder: lease.holder.clone(),
+    };
+    let server = Server::start(&lease, about, desk.clone())?;
+    if let Some(every) = every {
+        let desk = desk.clone();
+        let ticks = move || timer::tick(&desk, every);
+        let spawned = std::thread::Builder::new().name("timer".into()).spawn(ticks);
+        spawned.map_err(Error::io("start the timer of", "this job"))?;
+    }
+    desk.report(Notice::Begins { job: writer.job.clone() });
+    let outcome = drive::drive(machine, begin, &desk, &writer);
+    desk.close("the job failed");
+    server.finish(&lease);
+    drop(lease);
+    desk.set_gone();
+    outcome
+}
+
+fn argv(program: &str, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    std::iter::once(program.as_bytes().to_vec()).chain(args).collect()
+}
+
+/// `sim.wasm` -> `sim-4k7q`, which neither runs nor has checkpoints.
+fn new_name(store: &Store, program: &str) -> Result<String> {
+    let stem = Path::new(program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let stem: String = stem.chars().map(|c| if allowed(c) { c } else { '-' }).take(60).collect();
+    let stem = stem.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let stem = if stem.is_empty() { "job" } else { stem };
+    loop {
+        // Randomly keyed by the system; enough for a name.
+        let random = RandomState::new().build_hasher().finish().to_le_bytes();
+        let letter = |b: &u8| char::from(b"abcdefghijkmnpqrstuvwxyz23456789"[*b as usize % 32]);
+        let suffix: String = random[..4].iter().map(letter).collect();
+        let name = format!("{stem}-{suffix}");
+        if store.list(&name)?.is_empty() {
+            return Ok(name);
+        }
+    }
+}

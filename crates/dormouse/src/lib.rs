@@ -1,0 +1,61 @@
+//! Runs WASI programs, and puts them to sleep and wakes them in mid-execution.
+//!
+//! ```text
+//!                       orders                       state + memories
+//!   timer  ──┐        ┌────────┐  request  ┌───────┐  ┌────────┐
+//!   signal ──┼──────> │  desk  │ ────────> │ drive │─>│ writer │──> dormouse-store
+//!   socket ──┘ <───── └────────┘ <──────── └───────┘  └────────┘
+//!              answer: durable, or why not            │  the program goes on meanwhile
+//!                         ^───────────────────────────┘
+//! ```
+//!
+//! A [`Job`] is one named program and its checkpoints. [`Job::run`] starts it, [`Job::resume`] goes
+//! on from a checkpoint; both return when it has ended or was stopped. While it runs it holds a
+//! [lease](running), answers on a socket ([`control`]), and takes checkpoints when it is told to,
+//! at intervals and, if asked to, on signals. A checkpoint that fails never harms the program.
+//!
+//! ```
+//! use dormouse::{Job, Outcome};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let module = wat::parse_str(r#"(module
+//!     (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+//!     (memory (export "memory") 1)
+//!     (func (export "_start") (call $exit (i32.const 7))))"#)?;
+//!
+//! let outcome = Job::new(dir.path().join("store"))
+//!     .name("seven")
+//!     .run("seven.wasm", module.into(), vec![])?;
+//! assert_eq!(outcome, Outcome::Exited(7));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod control;
+mod desk;
+mod drive;
+mod errors;
+pub mod exit;
+mod job;
+pub mod places;
+pub mod running;
+mod signals;
+mod target;
+mod timer;
+mod writer;
+
+pub use desk::Why;
+pub use errors::{Error, Result, one_line};
+pub use job::{Job, Notice, Outcome};
+pub use target::Target;
+
+/// Annotations this crate gives its checkpoints.
+pub mod annotations {
+    /// The program's name, as `argv[0]`.
+    pub const PROGRAM: &str = "io.dormouse.program";
+    /// The interval between checkpoints, such as `30s`; absent where there was none.
+    pub const EVERY: &str = "io.dormouse.every";
+    /// The program's stack in bytes.
+    pub const STACK: &str = "io.dormouse.stack";
+}

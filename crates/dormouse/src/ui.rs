@@ -1,0 +1,158 @@
+//! What is said to people, on stderr; what is printed for them and for scripts, on stdout.
+
+use anstyle::{AnsiColor, Style};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const NAME: Style = AnsiColor::Cyan.on_default();
+/// What is done sooner needs no spinner.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// `error: ...`, in one line.
+pub fn error(message: &str) {
+    say(format!("{ERROR}error:{ERROR:#} {}", dormouse::one_line(message)));
+}
+
+/// `warning: ...`, in one line.
+pub fn warning(message: &str) {
+    say(format!("{WARNING}warning:{WARNING:#} {}", dormouse::one_line(message)));
+}
+
+/// `dormouse: ...`
+pub fn note(message: &str) {
+    say(format!("{NAME}dormouse:{NAME:#} {message}"));
+}
+
+/// A line that belongs to the one before.
+pub fn detail(line: &str) {
+    say(format!("  {}", line.trim()));
+}
+
+/// Colours are left out where there is no terminal. A stderr that is gone is not an error.
+fn say(line: String) {
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Prints to stdout. A reader that has gone (`| head`) is not an error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints JSON to stdout.
+pub fn print_json(value: &impl serde::Serialize) {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    print(&format!("{text}\n"));
+}
+
+/// Columns, aligned; the first row is the heading.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:width$}   ");
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out
+}
+
+/// For a shell.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+=:@,%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+/// `2026-11-21T05:16:41.123Z` as `2026-11-21 05:16:41` of here.
+pub fn local_time(rfc3339: &str) -> String {
+    match rfc3339.parse::<jiff::Timestamp>() {
+        Ok(t) => t.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T").to_string(),
+        Err(_) => rfc3339.to_owned(),
+    }
+}
+
+/// How long ago, as `3m 20s`.
+pub fn since(rfc3339: &str) -> String {
+    let Ok(then) = rfc3339.parse::<jiff::Timestamp>() else { return "?".to_owned() };
+    let seconds = jiff::Timestamp::now().as_second().saturating_sub(then.as_second()).max(0) as u64;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{}h {}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d {}h", seconds / 86400, seconds / 3600 % 24),
+    }
+}
+
+/// Turns on a terminal while something takes long; gone when dropped.
+pub struct Spinner {
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Spinner {
+    /// Nothing where stderr is not a terminal.
+    pub fn start(message: String) -> Spinner {
+        if !std::io::stderr().is_terminal() {
+            return Spinner { end: None, thread: None };
+        }
+        let (end, ended) = channel();
+        let turn = move || {
+            if ended.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                let bar = indicatif::ProgressBar::new_spinner().with_message(message);
+                bar.enable_steady_tick(Duration::from_millis(100));
+                let _ = ended.recv();
+                bar.finish_and_clear();
+            }
+        };
+        let thread = std::thread::Builder::new().spawn(turn).ok();
+        Spinner { end: Some(end), thread }
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.end = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// `DORMOUSE_LOG=debug` (or warn, info, trace) tells what goes on inside.
+pub fn log() {
+    let level = std::env::var("DORMOUSE_LOG").ok().and_then(|l| l.parse().ok());
+    let level = level.unwrap_or(tracing::Level::WARN);
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
+    let _ = log.without_time().with_ansi(false).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shells() {
+        assert_eq!(quoted("/a/b-1.c"), "/a/b-1.c");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn columns() {
+        let rows = [vec!["A".into(), "B".into()], vec!["long".into(), "x".into()]];
+        assert_eq!(table(&rows), "A      B\nlong   x\n");
+    }
+}

@@ -1,0 +1,72 @@
+//! Makes checkpoints durable on a thread of its own, while the program goes on.
+
+use crate::desk::{Answer, Desk, Order};
+use crate::one_line;
+use dormouse_engine::Run;
+use dormouse_state::State;
+use dormouse_store::{MemoryPages, NewCheckpoint, Store};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+/// A stopped program, copied out.
+pub(crate) struct Image {
+    state: State,
+    memories: Vec<(u32, Vec<u8>)>,
+}
+
+/// What all checkpoints of a job share.
+pub(crate) struct Writer {
+    pub store: Store,
+    pub job: String,
+    pub module: Arc<[u8]>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Image {
+    /// Copies a stopped program.
+    ///
+    /// # Errors
+    /// If it holds what cannot be carried now, or there is no room for the copy. The program is
+    /// as it was.
+    pub fn of(run: &mut Run) -> Result<Image, String> {
+        let state = run.state().map_err(|e| e.to_string())?;
+        run.sync_files().map_err(|e| e.to_string())?;
+        let mut memories = vec![];
+        for (index, bytes) in run.memories().map_err(|e| e.to_string())? {
+            let mut copy = Vec::new();
+            copy.try_reserve_exact(bytes.len())
+                .map_err(|_| format!("no room for a copy of memory {index}, {} bytes", bytes.len()))?;
+            copy.extend_from_slice(bytes);
+            memories.push((index, copy));
+        }
+        Ok(Image { state, memories })
+    }
+}
+
+impl Writer {
+    /// Writes one; returns when it is durable.
+    pub fn write(&self, image: &Image) -> Answer {
+        let memories: Vec<MemoryPages<'_>> =
+            image.memories.iter().map(|(index, bytes)| MemoryPages { index: *index, bytes }).collect();
+        let new = NewCheckpoint {
+            annotations: self.annotations.clone(),
+            ..NewCheckpoint::new(&self.module, &image.state, &memories)
+        };
+        // A bug in here must not take the program with it.
+        match catch_unwind(AssertUnwindSafe(|| self.store.save(&self.job, new))) {
+            Ok(saved) => saved.map_err(|e| one_line(&e.to_string())),
+            Err(_) => Err("the writer failed (a bug of dormouse's: please report it)".to_owned()),
+        }
+    }
+
+    /// Writes what comes until nothing more can come.
+    pub fn work(&self, images: Receiver<(Image, Vec<Order>)>, desk: &Desk) {
+        for (image, orders) in images {
+            let answer = self.write(&image);
+            drop(image);
+            desk.answer(orders, answer);
+        }
+    }
+}
