@@ -241,3 +241,22 @@ pub(crate) fn create(store: &Path) -> Result<(), StoreError> {
     Index::empty().write(store)?;
     fs::sync_dir(store).map_err(StoreError::io("sync", store))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_never_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut index = Index::empty();
+        assert_eq!(index.next_number("sim"), 1);
+        index
+            .annotations
+            .insert(format!("{LAST}sim"), "7".to_owned());
+        index.write(dir.path()).unwrap();
+        let (index, damage) = Index::read(dir.path()).unwrap();
+        assert_eq!((index.next_number("sim"), damage), (8, None));
+        assert_eq!(index.next_number("si"), 1);
+    }
+}

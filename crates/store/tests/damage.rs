@@ -180,6 +180,68 @@ fn litter() {
     assert_holds(&store.load("sim", None).unwrap(), 4);
 }
 
+/// Manifests whose digests all hold, but whose parts do not belong together.
+#[test]
+fn forged_manifests() {
+    type Forge = fn(&mut serde_json::Value, &str);
+    let forgeries: [(&str, Forge); 5] = [
+        ("manifest", |m, _| {
+            m["config"]["digest"] = "sha256:00".into()
+        }),
+        ("state", |m, other| m["layers"][0]["digest"] = other.into()),
+        ("memory 0", |m, _| {
+            let swapped = m["layers"][2].clone();
+            for key in ["digest", "size"] {
+                m["layers"][2][key] = m["layers"][1][key].take();
+                m["layers"][1][key] = swapped[key].clone();
+            }
+        }),
+        ("state", |m, _| {
+            drop(m["layers"].as_array_mut().unwrap().pop())
+        }),
+        ("manifest", |m, _| {
+            m["layers"].as_array_mut().unwrap().swap(1, 2)
+        }),
+    ];
+    for (what, forge) in forgeries {
+        let (dir, _) = three();
+        let blobs = dir.path().join("blobs/sha256");
+        let store = Store::open(dir.path()).unwrap();
+        let newest = store.list("sim").unwrap().pop().unwrap();
+        let path = blobs.join(&newest.digest["sha256:".len()..]);
+        let mut manifest = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let other = format!("sha256:{}", "ab".repeat(32));
+        forge(&mut manifest, &other);
+        // Put in its place: the same name in the list, another digest.
+        let bytes = serde_json::to_vec(&manifest).unwrap();
+        let digest: String = dormouse_store::sha256(&bytes)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        std::fs::write(blobs.join(&digest), &bytes).unwrap();
+        let index = dir.path().join("index.json");
+        let list = std::fs::read_to_string(&index).unwrap();
+        let list = list.replace(&newest.digest["sha256:".len()..], &digest);
+        let list = list.replace(
+            &format!("\"size\":{}", std::fs::metadata(&path).unwrap().len()),
+            &format!("\"size\":{}", bytes.len()),
+        );
+        std::fs::write(&index, list).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let checkpoint = store.load("sim", None).unwrap();
+        assert_holds(&checkpoint, 2);
+        let warning = checkpoint.warnings.last().unwrap();
+        assert_eq!(
+            (&*warning.what, warning.checkpoint.as_deref()),
+            (what, Some("sim@3"))
+        );
+        assert!(
+            matches!(warning.kind, DamageKind::Malformed(_)),
+            "{warning}"
+        );
+    }
+}
+
 /// A store written by the first version, kept forever.
 #[test]
 fn store_v1() {

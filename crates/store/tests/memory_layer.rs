@@ -136,6 +136,23 @@ fn forgeries() {
     assert_eq!(read(&good).unwrap()[15 * PAGE_SIZE..], data);
 
     let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
+    // Two pages, so that only their numbers are wrong.
+    let two = vec![7; 2 * PAGE_SIZE];
+    let frame2 = zstd::bulk::compress(&two, 1).unwrap();
+    let pair = |runs: &[(u64, u32)]| {
+        let entry = entry(frame2.len() as u32, &two, runs);
+        forged(1, &frame2, &entry, 1)
+    };
+    read(&pair(&[(2, 1), (3, 1)])).unwrap();
+    let twice_over = |page: u64| {
+        let index = [
+            entry(len, &data, &[(5, 1)]),
+            entry(len, &data, &[(page, 1)]),
+        ]
+        .concat();
+        forged(1, &[&frame[..], &frame].concat(), &index, 2)
+    };
+    read(&twice_over(6)).unwrap();
     let cases = [
         (
             "out of range",
@@ -150,14 +167,11 @@ fn forgeries() {
             forged(1, &frame, &entry(len, &data, &[(0, 1), (3, 0)]), 1),
         ),
         ("no runs", forged(1, &frame, &entry(len, &data, &[]), 1)),
-        (
-            "descending",
-            forged(1, &frame, &entry(len, &data, &[(3, 1), (2, 1)]), 1),
-        ),
-        (
-            "twice",
-            forged(1, &frame, &entry(len, &data, &[(3, 1), (3, 1)]), 1),
-        ),
+        ("descending", pair(&[(3, 1), (2, 1)])),
+        ("descending frames", twice_over(4)),
+        ("the same page in two frames", twice_over(5)),
+        ("past the end", pair(&[(15, 2)])),
+        ("twice", pair(&[(3, 1), (3, 1)])),
         (
             "overlap",
             forged(1, &frame, &entry(len, &data, &[(3, 2), (4, 1)]), 1),
