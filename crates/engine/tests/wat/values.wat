@@ -48,3 +48,4 @@
   (table.copy $t $t (i32.const 0) (i32.const 1) (i32.const 2))
   (table.fill $t (i32.const 2) (ref.func $f1) (i32.const 2))
   (call_indirect $t (type $bin) (i32.const 8) (f64.const 1) (i32.const 3)) (call $print32) (drop))
+(elem declare func $tail $f3 $f1 $f2)
