@@ -167,6 +167,15 @@ fn forgeries() {
             forged(1, &frame, &entry(len, &data, &[(0, 1), (3, 0)]), 1),
         ),
         ("no runs", forged(1, &frame, &entry(len, &data, &[]), 1)),
+        (
+            "bytes after the frames",
+            forged(
+                1,
+                &[&frame[..], b"xx"].concat(),
+                &entry(len, &data, &[(0, 1)]),
+                1,
+            ),
+        ),
         ("descending", pair(&[(3, 1), (2, 1)])),
         ("descending frames", twice_over(4)),
         ("the same page in two frames", twice_over(5)),
