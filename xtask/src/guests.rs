@@ -1,0 +1,301 @@
+//! `cargo xtask guests`: builds or fetches each program, asks the oracle, writes the list for tests and benchmarks.
+//!
+//! ```text
+//! guests/guests.toml + guests/**  ->  target/guests/*.wasm             the programs
+//!                                     target/guests/stamps/NAME.json   hash of sources and recipe, hash of the result
+//!                                     target/guests/oracle/*.json      what the stock wasmtime did with them
+//!                                     target/guests/guests.json        all of it in one list
+//! ```
+
+use crate::list::{self, Guest, Kind};
+use crate::oracle::{self, Expected};
+use crate::setup::{self, Compiler, root, run_command, sha256, sha256_file};
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Options of `cargo xtask guests`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Build only these guests (and leave guests.json alone)
+    names: Vec<String>,
+    /// Build only, without asking the stock wasmtime for the expected results
+    #[arg(long)]
+    no_oracle: bool,
+    /// Ask for the results of the large runs too (some minutes the first time)
+    #[arg(long)]
+    large: bool,
+}
+
+/// Changed when a recipe below changes in a way that its sources do not show.
+const RECIPE: u32 = 1;
+const C_FLAGS: [&str; 6] = ["-O2", "-std=gnu11", "-Wall", "-Wno-sign-compare", "-Wl,--strip-debug", "-fno-ident"];
+const SQLITE_FLAGS: [&str; 9] = [
+    "-DSQLITE_THREADSAFE=0",
+    "-DSQLITE_OMIT_LOAD_EXTENSION",
+    "-DSQLITE_OMIT_SHARED_CACHE",
+    "-DSQLITE_DEFAULT_MEMSTATUS=0",
+    "-DSQLITE_MAX_MMAP_SIZE=0",
+    "-DSQLITE_ENABLE_MATH_FUNCTIONS",
+    "-D_WASI_EMULATED_GETPID",
+    "-lwasi-emulated-getpid",
+    "-Wl,-z,stack-size=1048576",
+];
+const LUA_FLAGS: [&str; 12] = [
+    "-mllvm",
+    "-wasm-enable-sjlj",
+    "-mllvm",
+    "-wasm-use-legacy-eh=false",
+    "-D_WASI_EMULATED_SIGNAL",
+    "-D_WASI_EMULATED_PROCESS_CLOCKS",
+    "-Dluai_makeseed()=42u",
+    "-lsetjmp",
+    "-lwasi-emulated-signal",
+    "-lwasi-emulated-process-clocks",
+    "-lm",
+    "-Wl,-z,stack-size=4194304",
+];
+
+#[derive(Serialize)]
+struct Listed {
+    compiler: String,
+    work: &'static str,
+    guests: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    kind: Kind,
+    wasm: String,
+    wasm_sha256: String,
+    inputs: Vec<String>,
+    files: Vec<String>,
+    stdin: String,
+    max_wasm_stack: Option<u64>,
+    interactive: bool,
+    small: Run,
+    large: Option<Run>,
+}
+
+#[derive(Serialize)]
+struct Run {
+    args: Vec<String>,
+    expected: Option<Expected>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Stamp {
+    key: String,
+    sha256: String,
+    compiler: String,
+}
+
+/// Does it all.
+pub fn run(args: &Args) -> Result<()> {
+    let guests = list::read()?;
+    for name in &args.names {
+        ensure!(guests.iter().any(|g| g.name == *name), "no guest is called {name}; see guests/guests.toml");
+    }
+    let out = root().join("target/guests");
+    fs::create_dir_all(out.join("stamps"))?;
+    let builder = Builder { out: &out, compiler: OnceCell::new() };
+    let (mut entries, mut missing, mut compilers) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for guest in guests.iter().filter(|g| args.names.is_empty() || args.names.contains(&g.name)) {
+        let Some(stamp) = builder.build(guest).with_context(|| format!("building {}", guest.name))? else {
+            missing.push(guest.name.as_str());
+            continue;
+        };
+        if !stamp.compiler.is_empty() {
+            compilers.insert(stamp.compiler.clone());
+        }
+        let wasm = out.join(format!("{}.wasm", guest.program));
+        let ask = |args: &[String], run| oracle::expected(guest, args, &wasm, &stamp.sha256, &out, run);
+        let small = Run { args: guest.small.clone(), expected: ask(&guest.small, !args.no_oracle && !guest.interactive)? };
+        let large = match &guest.large {
+            Some(large) => Some(Run { args: large.clone(), expected: ask(large, args.large && !guest.interactive)? }),
+            None => None,
+        };
+        let seconds = |r: &Run| r.expected.as_ref().map_or("-".into(), |e| format!("{:.2}", e.seconds));
+        println!("{:24} small {:>6} s  large {:>6} s", guest.name, seconds(&small), large.as_ref().map_or("-".into(), seconds));
+        entries.push(Entry {
+            name: guest.name.clone(),
+            kind: guest.kind,
+            wasm: format!("target/guests/{}.wasm", guest.program),
+            wasm_sha256: stamp.sha256,
+            inputs: guest.inputs.iter().map(|i| format!("guests/{i}")).collect(),
+            files: guest.files.clone(),
+            stdin: guest.stdin.clone(),
+            max_wasm_stack: guest.max_wasm_stack,
+            interactive: guest.interactive,
+            small,
+            large,
+        });
+    }
+    if args.names.is_empty() {
+        let listed = Listed { compiler: compilers.into_iter().collect::<Vec<_>>().join("; "), work: oracle::WORK, guests: entries };
+        fs::write(out.join("guests.json"), serde_json::to_vec_pretty(&listed)?)?;
+        println!("{} guests, {}", listed.guests.len(), out.join("guests.json").display());
+    }
+    if !missing.is_empty() {
+        println!("MISSING (no toolchain for them here): {}", missing.join(", "));
+    }
+    Ok(())
+}
+
+struct Builder<'a> {
+    out: &'a Path,
+    compiler: OnceCell<Compiler>,
+}
+
+impl Builder<'_> {
+    /// Builds a guest's program unless it is up to date; None if it cannot be built with the compiler at hand.
+    fn build(&self, guest: &Guest) -> Result<Option<Stamp>> {
+        let key = key(guest)?;
+        let wasm = self.out.join(format!("{}.wasm", guest.program));
+        let stamp_path = self.out.join(format!("stamps/{}.json", guest.program));
+        if let Ok(text) = fs::read(&stamp_path)
+            && let Ok(stamp) = serde_json::from_slice::<Stamp>(&text)
+            && stamp.key == key
+            && wasm.exists()
+        {
+            return Ok(Some(stamp));
+        }
+        let part = self.out.join(format!("{}.wasm.part", guest.program));
+        let compiler = match guest.kind {
+            Kind::Wat => {
+                fs::write(&part, assemble(&source(guest)?)?)?;
+                String::new()
+            }
+            Kind::Python => {
+                fs::copy(setup::python_wasm()?, &part)?;
+                String::new()
+            }
+            _ => {
+                println!("compiling {}", guest.program);
+                let compiler = self.compiler()?;
+                if guest.kind == Kind::Lua && !compiler.sjlj {
+                    return Ok(None);
+                }
+                self.compile(guest, compiler, &part)?;
+                if guest.kind == Kind::Lua {
+                    check_exceptions(&part)?;
+                }
+                compiler.describe().to_owned()
+            }
+        };
+        fs::rename(&part, &wasm)?;
+        let stamp = Stamp { key, sha256: sha256_file(&wasm)?, compiler };
+        fs::write(&stamp_path, serde_json::to_vec_pretty(&stamp)?)?;
+        Ok(Some(stamp))
+    }
+
+    fn compiler(&self) -> Result<&Compiler> {
+        if self.compiler.get().is_none() {
+            let _ = self.compiler.set(Compiler::get()?);
+        }
+        Ok(self.compiler.get().expect("just set"))
+    }
+
+    fn compile(&self, guest: &Guest, compiler: &Compiler, to: &Path) -> Result<()> {
+        let folder = root().join("guests");
+        let mut command = compiler.command();
+        command.args(C_FLAGS).args(&guest.flags);
+        match guest.kind {
+            Kind::Sqlite => {
+                let sqlite = setup::sqlite_source()?;
+                command.arg("-w").arg("-I").arg(&sqlite).arg(sqlite.join("sqlite3.c")).arg(folder.join("sqlite/driver.c")).args(SQLITE_FLAGS);
+            }
+            Kind::Lua => {
+                let lua = setup::lua_source()?;
+                let mut files: Vec<PathBuf> = fs::read_dir(&lua)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
+                files.retain(|f| f.extension().is_some_and(|e| e == "c") && !["luac.c", "onelua.c", "ltests.c"].iter().any(|n| f.ends_with(n)));
+                files.sort();
+                command.arg("-I").arg(&lua).args(&files).arg(folder.join("lua/wasi.c")).args(LUA_FLAGS);
+            }
+            _ => {
+                command.arg(source(guest)?);
+            }
+        }
+        run_command(command.arg("-o").arg(to))
+    }
+}
+
+fn source(guest: &Guest) -> Result<PathBuf> {
+    Ok(root().join("guests").join(guest.source.as_ref().with_context(|| format!("{} has no source", guest.name))?))
+}
+
+/// The hash of everything that a program is made from. The compiler's version is not part of it (it is in the stamp):
+/// `rm -r target/guests` builds anew with the newest one.
+fn key(guest: &Guest) -> Result<String> {
+    let folder = root().join("guests");
+    let mut key = format!("recipe {RECIPE} {C_FLAGS:?} {:?} {:?}", guest.flags, std::env::var("DORMOUSE_GUEST_CC").ok());
+    let mut add = |path: PathBuf| -> Result<()> {
+        key += &format!(" {}", sha256_file(&path)?);
+        Ok(())
+    };
+    match guest.kind {
+        Kind::Wat => key = format!("recipe {RECIPE} {}", sha256(full_text(&source(guest)?)?.as_bytes())),
+        Kind::Python => key = format!("recipe {RECIPE} {}", setup::PYTHON_SHA256),
+        Kind::Sqlite => {
+            add(folder.join("sqlite/driver.c"))?;
+            add(folder.join("toolchain.sh"))?;
+            key += &format!(" {SQLITE_FLAGS:?} {:?}", setup::SQLITE);
+        }
+        Kind::Lua => {
+            add(folder.join("lua/wasi.c"))?;
+            add(folder.join("toolchain.sh"))?;
+            key += &format!(" {LUA_FLAGS:?} {:?}", setup::LUA);
+        }
+        Kind::Kernel | Kind::Interactive => {
+            add(source(guest)?)?;
+            add(folder.join("kernels/kernel.h"))?;
+            add(folder.join("toolchain.sh"))?;
+        }
+    }
+    Ok(sha256(key.as_bytes()))
+}
+
+/// A .wat guest's text with each line `;;@include FILE` replaced by that file of the same folder.
+fn full_text(path: &Path) -> Result<String> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut full = String::new();
+    for line in text.lines() {
+        match line.trim().strip_prefix(";;@include ") {
+            Some(name) => full += &fs::read_to_string(path.with_file_name(name.trim())).with_context(|| format!("{}: {line}", path.display()))?,
+            None => full += line,
+        }
+        full.push('\n');
+    }
+    Ok(full)
+}
+
+fn assemble(path: &Path) -> Result<Vec<u8>> {
+    let mut error = match wat::parse_str(full_text(path)?) {
+        Ok(bytes) => return Ok(bytes),
+        Err(error) => error,
+    };
+    error.set_path(path);
+    bail!("{error}")
+}
+
+/// Lua's pcall and coroutines must go through the new exception handling: `try_table`, and none of the legacy `try`.
+fn check_exceptions(path: &Path) -> Result<()> {
+    let mut new = 0;
+    for payload in wasmparser::Parser::new(0).parse_all(&fs::read(path)?) {
+        if let wasmparser::Payload::CodeSectionEntry(body) = payload? {
+            for operator in body.get_operators_reader()? {
+                match operator? {
+                    wasmparser::Operator::TryTable { .. } => new += 1,
+                    wasmparser::Operator::Try { .. } => bail!("{} uses the legacy exception handling", path.display()),
+                    _ => {}
+                }
+            }
+        }
+    }
+    ensure!(new > 0, "{} has no try_table", path.display());
+    Ok(())
+}
