@@ -1,7 +1,7 @@
 //! What the functions of a module are called, and where their code lies.
 //!
 //! ```text
-//!   name section, else export, else `module.name` of an import, else func[12]
+//!   `module.name` of an import; else its name in the name section, else as exported, else func[12]
 //! ```
 
 use std::collections::HashMap;
@@ -52,7 +52,8 @@ impl Symbols {
                 Err(_) => break,
             }
         }
-        better.retain(|_, name| !name.is_empty());
+        // An import is better known by what it is than by what its caller calls it.
+        better.retain(|func, name| *func >= s.imports && !name.is_empty());
         s.names.extend(better);
         s
     }

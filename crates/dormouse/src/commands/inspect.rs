@@ -10,7 +10,7 @@ use dormouse_wasi::{Description, FdDescription, Wasi};
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// Frames shown of each end of a deep stack.
+/// Lines shown of each end of a deep stack. A function that calls itself takes one line.
 const SHOWN: usize = 30;
 
 #[derive(Serialize)]
@@ -126,19 +126,25 @@ fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> Str
     for (i, fd) in r.wasi.fds.iter().enumerate() {
         line(if i == 0 { "open files" } else { "" }, describe(fd));
     }
-    let n = r.frames.len();
-    line("frames", format!("{n}, innermost first"));
-    for (i, f) in r.frames.iter().enumerate() {
+    line("frames", format!("{}, innermost first", r.frames.len()));
+    let mut first = 0;
+    let mut lines = vec![];
+    for run in r.frames.chunk_by(|a, b| !all && (a.func, a.offset) == (b.func, b.offset)) {
+        let f = &run[0];
+        let place = f.within.map_or(String::new(), |w| format!(" +{w:#x}"));
+        let times = if run.len() > 1 { format!(" ({} times)", run.len()) } else { String::new() };
+        lines.push(format!(
+            "  #{first:<6} {}{place}{times}   module {:#x}, {} locals, {} operands",
+            f.name, f.offset, f.locals, f.operands
+        ));
+        first += run.len();
+    }
+    let n = lines.len();
+    for (i, line) in lines.into_iter().enumerate() {
         if all || i < SHOWN || i + SHOWN >= n {
-            let place = f.within.map_or(String::new(), |w| format!(" +{w:#x}"));
-            let (locals, operands) = (f.locals, f.operands);
-            let _ = writeln!(
-                out,
-                "  #{i:<6} {}{place}   (module {:#x}; {locals} locals, {operands} operands)",
-                f.name, f.offset
-            );
+            let _ = writeln!(out, "{line}");
         } else if i == SHOWN {
-            let _ = writeln!(out, "  ... {} more; --all shows them", n - 2 * SHOWN);
+            let _ = writeln!(out, "  ... --all shows those between ...");
         }
     }
     out

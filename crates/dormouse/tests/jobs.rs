@@ -1,0 +1,253 @@
+//! Jobs that are checkpointed, stopped, killed and resumed, through the real binary.
+#![allow(missing_docs)]
+
+mod harness;
+
+use harness::*;
+use std::io::Write;
+use std::process::Stdio;
+
+#[test]
+fn checkpoint_goes_on_and_resume_repeats() {
+    let p = Place::new();
+    let spin = p.guest("spin", &spin());
+    let expected = p.ok(&["run", &spin]);
+    let job = p.start("sim", &[&spin]);
+    let saved = p.json(&["checkpoint", "sim", "--json"]);
+    assert_eq!(saved["name"], "sim@1");
+    assert!(p.ok(&["checkpoint", "sim"]).starts_with("sim@2 "));
+    let ended = Ended::wait(job);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), expected.as_str()), "{}", ended.err);
+    assert!(ended.err.contains("sim@1 is durable; `dormouse resume sim`"), "{}", ended.err);
+    for target in ["sim", "sim@1", "sim@2"] {
+        assert_eq!(p.ok(&["resume", target]), expected);
+    }
+}
+
+#[test]
+fn stop_then_resume_at_once() {
+    let p = Place::new();
+    let spin = p.guest("spin", &spin());
+    let expected = p.ok(&["run", &spin]);
+    let mut job = p.start("sim", &["--every", "50ms", &spin]);
+    for n in 1..4 {
+        p.ok(&["checkpoint", "--stop", "sim"]);
+        // No waiting here: who was answered may resume.
+        let mut command = p.command(&["resume", "sim"]);
+        let next = command.spawn().unwrap();
+        let ended = Ended::wait(std::mem::replace(&mut job, next));
+        assert_eq!((ended.code, ended.out.as_str()), (Some(85), ""), "{n}: {}", ended.err);
+        assert!(ended.err.contains("go on with: dormouse resume sim"), "{}", ended.err);
+        p.wait_answering("sim");
+        let every = p.json(&["ps", "--json"])[0]["every"].clone();
+        assert_eq!(every, "50ms", "the interval is remembered");
+    }
+    let ended = Ended::wait(job);
+    assert_eq!((ended.code, ended.out), (Some(0), expected), "{}", ended.err);
+}
+
+#[test]
+fn killed_jobs_are_resumed() {
+    let p = Place::new();
+    let spin = p.guest("spin", &spin());
+    let expected = p.ok(&["run", &spin]);
+    let mut job = p.start("sim", &["--every", "20ms", &spin]);
+    p.wait_for("two checkpoints", || p.checkpoints("sim") >= 2);
+    job.kill().unwrap();
+    job.wait().unwrap();
+    assert!(p.path("store/run/sim.lock").exists(), "a killed process cleans nothing");
+    assert_eq!(p.json(&["ps", "--json"]), serde_json::json!([]));
+    assert_eq!(std::fs::read_dir(p.path("store/run")).unwrap().count(), 0, "`ps` removes leftovers");
+    let error = p.dormouse(&["checkpoint", "sim"]);
+    assert!(error.error().starts_with("job sim is not running;"), "{}", error.err);
+    assert_eq!(p.ok(&["resume", "sim", "--every", "never"]), expected);
+    assert!(p.ok(&["verify"]).contains("checkpoints are good"));
+}
+
+#[test]
+fn signals() {
+    let p = Place::new();
+    let spin = p.guest("spin", &spin());
+    let expected = p.ok(&["run", &spin]);
+
+    let job = p.start("usr1", &[&spin]);
+    signal(&job, "USR1");
+    let ended = Ended::wait(job);
+    assert_eq!((ended.code, &ended.out), (Some(0), &expected), "{}", ended.err);
+    assert_eq!(p.checkpoints("usr1"), 1);
+
+    for (name, code) in [("TERM", 85), ("INT", 130)] {
+        let job = p.start(name, &[&spin]);
+        signal(&job, name);
+        let ended = Ended::wait(job);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(code), ""), "{}", ended.err);
+        let line = format!("go on with: dormouse resume {name}");
+        assert!(ended.err.contains(&line), "{}", ended.err);
+        assert_eq!(p.ok(&["resume", name]), expected);
+    }
+}
+
+#[test]
+fn blocked_in_a_read() {
+    let p = Place::new();
+    let copy = p.guest("copy", COPY);
+    let mut job = p.start("copy", &[&copy]);
+    let mut stdin = job.stdin.take().unwrap();
+    stdin.write_all(b"before ").unwrap();
+    assert_eq!(read(job.stdout.as_mut().unwrap(), 7), "before ");
+    p.ok(&["checkpoint", "copy"]);
+    stdin.write_all(b"between ").unwrap();
+    assert_eq!(read(job.stdout.as_mut().unwrap(), 8), "between ");
+    p.ok(&["checkpoint", "copy", "--stop"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    drop(stdin);
+
+    let report = p.json(&["inspect", "copy", "--json"]);
+    assert_eq!(report["frames"][0]["name"], "wasi_snapshot_preview1.fd_read");
+    let mut resumed = p.command(&["resume", "copy"]).stdin(Stdio::piped()).spawn().unwrap();
+    resumed.stdin.take().unwrap().write_all(b"after").unwrap();
+    let ended = Ended::wait(resumed);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(9), "after"), "{}", ended.err);
+}
+
+#[test]
+fn asleep_in_a_wait() {
+    let p = Place::new();
+    let sleep = p.guest("sleep", SLEEP);
+    let job = p.start("nap", &[&sleep]);
+    p.ok(&["checkpoint", "nap", "--stop"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    let left = p.json(&["inspect", "nap", "--json"])["wasi"]["waiting"]["left_ns"].as_u64();
+    assert!((1..1_500_000_000).contains(&left.unwrap()), "{left:?}");
+    assert_eq!(p.ok(&["resume", "nap"]), "awake\n");
+}
+
+#[test]
+fn one_live_copy_unless_cloned() {
+    let p = Place::new();
+    let copy = p.guest("copy", COPY);
+    let mut job = p.start("only", &[&copy]);
+    p.ok(&["checkpoint", "only"]);
+    for args in [vec!["run", "--name", "only", &copy], vec!["resume", "only"], vec!["resume", "only@1"]] {
+        let refused = p.dormouse(&args);
+        assert_eq!(refused.code, Some(125));
+        let expected = format!("job only is running already (process {});", job.id());
+        assert!(refused.error().starts_with(&expected), "{}", refused.err);
+    }
+    let clone = p.dormouse(&["resume", "only", "--clone", "other"]);
+    assert_eq!((clone.code, clone.out.as_str()), (Some(9), ""), "{}", clone.err);
+    assert!(p.dormouse(&["resume", "only", "--clone", "only"]).error().contains("another name"));
+
+    assert_eq!(p.dormouse(&["kill", "only"]).code, Some(0));
+    drop(job.stdin.take());
+    assert_eq!(Ended::wait(job).code, Some(137));
+}
+
+#[test]
+fn a_failed_write_harms_nothing() {
+    let p = Place::new();
+    let bulky = p.guest("bulky", &bulky());
+    let expected = p.ok(&["run", &bulky]);
+    let job = p.start("big", &[&bulky]);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    p.ok(&["checkpoint", "big", "--stop"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+
+    // No file may become larger than this, so the memory cannot be written.
+    let dormouse = env!("CARGO_BIN_EXE_dormouse");
+    let script = format!("trap '' XFSZ; ulimit -f 200; exec {dormouse} resume big --every 100ms");
+    let settings = p.command(&[]);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", &script]).current_dir(p.dir.path()).stdin(Stdio::null());
+    limited.envs(settings.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    let ended = Ended::of(limited.output().unwrap());
+    assert_eq!((ended.code, &ended.out), (Some(0), &expected), "{}", ended.err);
+    assert!(ended.err.contains("warning: no checkpoint: "), "{}", ended.err);
+    assert!(ended.err.contains("the program goes on"), "{}", ended.err);
+    assert_eq!(p.ok(&["verify"]), "1 of 1 checkpoints are good\n");
+    assert_eq!(p.ok(&["resume", "big@1"]), expected);
+}
+
+#[cfg(feature = "fault")]
+#[test]
+fn a_full_disk_harms_nothing() {
+    let p = Place::new();
+    let spin = p.guest("spin", &spin());
+    let expected = p.ok(&["run", &spin]);
+    let job = p.start("sim", &[&spin]);
+    p.ok(&["checkpoint", "sim", "--stop"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    for step in 1..40 {
+        let mut command = p.command(&["resume", "sim@1", "--every", "100ms"]);
+        command.env("DORMOUSE_FAULT", format!("enospc@{step}"));
+        let ended = Ended::of(command.output().unwrap());
+        assert_eq!((ended.code, &ended.out), (Some(0), &expected), "{step}: {}", ended.err);
+        p.ok(&["verify"]);
+    }
+}
+
+#[test]
+fn damage_is_told_and_passed_over() {
+    let p = Place::new();
+    let spin = p.guest("spin", &spin());
+    let expected = p.ok(&["run", &spin]);
+    let job = p.start("sim", &[&spin]);
+    p.ok(&["checkpoint", "sim"]);
+    p.ok(&["checkpoint", "sim", "--stop"]);
+    Ended::wait(job);
+    let newest = p.json(&["list", "sim", "--json"])[1]["digest"].as_str().unwrap().to_owned();
+    flip_a_bit(&p.store().join("blobs/sha256").join(newest.strip_prefix("sha256:").unwrap()));
+
+    let resumed = p.dormouse(&["resume", "sim"]);
+    assert_eq!((resumed.code, &resumed.out), (Some(0), &expected), "{}", resumed.err);
+    assert!(resumed.err.contains("warning: checkpoint sim@2: manifest"), "{}", resumed.err);
+    assert!(resumed.err.contains("going on from sim@1, the newest that is good"), "{}", resumed.err);
+    let refused = p.dormouse(&["resume", "sim@2"]);
+    assert_eq!(refused.code, Some(125));
+    assert!(refused.error().contains("sim@2: manifest"), "{}", refused.err);
+    assert_eq!(p.dormouse(&["verify"]).code, Some(1));
+}
+
+#[test]
+fn files_and_directories_move() {
+    let p = Place::new();
+    for dir in ["here", "there"] {
+        std::fs::create_dir(p.path(dir)).unwrap();
+    }
+    let demo = include_str!("../src/demo.wat").replace("i32.const 12000", "i32.const 400");
+    let demo = p.guest("demo", &demo);
+    let expected = p.ok(&["run", "--dir", "here::/out", &demo]);
+    let whole = std::fs::read_to_string(p.path("here/progress.txt")).unwrap();
+    let job = p.start("files", &["--dir", "here::/out", &demo]);
+    p.ok(&["checkpoint", "files", "--stop"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    std::fs::rename(p.path("here/progress.txt"), p.path("there/progress.txt")).unwrap();
+
+    let missing = p.dormouse(&["resume", "files"]);
+    assert_eq!(missing.code, Some(125));
+    assert!(missing.error().contains("cannot open \"/out/progress.txt\""), "{}", missing.err);
+    let unknown = p.dormouse(&["resume", "files", "--dir", "there::/elsewhere"]);
+    assert!(unknown.error().contains("/elsewhere"), "{}", unknown.err);
+    assert_eq!(p.ok(&["resume", "files", "--dir", "there::/out"]), expected);
+    assert_eq!(std::fs::read_to_string(p.path("there/progress.txt")).unwrap(), whole);
+}
+
+#[test]
+fn chaos_changes_nothing() {
+    let p = Place::new();
+    let spin = p.guest("spin", &spin_with("(i64.const 300)", ""));
+    let expected = p.ok(&["run", &spin]);
+    for chaos in [vec!["--chaos", "1"], vec!["--chaos", "50", "--seed", "7"]] {
+        let ended = p.dormouse(&[&["run"], &chaos[..], &[&spin]].concat());
+        assert_eq!((ended.code, &ended.out), (Some(0), &expected), "{}", ended.err);
+        assert!(ended.err.contains("chaos: "), "{}", ended.err);
+    }
+}
+
+#[test]
+fn the_demo_arrives() {
+    let p = Place::new();
+    let told = p.ok(&["demo"]);
+    assert!(told.contains("Killed with SIGKILL"), "{told}");
+    assert!(told.contains("The same checksum"), "{told}");
+}
