@@ -1,5 +1,5 @@
 /* SQLite as a guest: driver DATABASE SCALE. The same work on a database in the file DATABASE and on one in :memory:, printing
- * what must come out alike everywhere. SCALE 1 is well below a second, 20 some seconds. */
+ * what must come out alike everywhere. SCALE 1 is well below a second, 200 some seconds. */
 #include "sqlite3.h"
 #include <stdint.h>
 #include <stdio.h>

@@ -51,7 +51,7 @@ const LUA_FLAGS: [&str; 12] = [
     "-wasm-use-legacy-eh=false",
     "-D_WASI_EMULATED_SIGNAL",
     "-D_WASI_EMULATED_PROCESS_CLOCKS",
-    "-Dluai_makeseed()=42u",
+    "-Dluai_makeseed(L)=42u",
     "-lsetjmp",
     "-lwasi-emulated-signal",
     "-lwasi-emulated-process-clocks",
@@ -212,9 +212,9 @@ impl Builder<'_> {
             Kind::Lua => {
                 let lua = setup::lua_source()?;
                 let mut files: Vec<PathBuf> = fs::read_dir(&lua)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
-                files.retain(|f| f.extension().is_some_and(|e| e == "c") && !["luac.c", "onelua.c", "ltests.c"].iter().any(|n| f.ends_with(n)));
+                files.retain(|f| f.extension().is_some_and(|e| e == "c") && !["lua.c", "luac.c", "onelua.c", "ltests.c"].iter().any(|n| f.ends_with(n)));
                 files.sort();
-                command.arg("-I").arg(&lua).args(&files).arg(folder.join("lua/wasi.c")).args(LUA_FLAGS);
+                command.args(["-w", "-I"]).arg(&lua).args(&files).arg(folder.join("lua/main.c")).args(LUA_FLAGS);
             }
             _ => {
                 command.arg(source(guest)?);
@@ -246,7 +246,7 @@ fn key(guest: &Guest) -> Result<String> {
             key += &format!(" {SQLITE_FLAGS:?} {:?}", setup::SQLITE);
         }
         Kind::Lua => {
-            add(folder.join("lua/wasi.c"))?;
+            add(folder.join("lua/main.c"))?;
             add(folder.join("toolchain.sh"))?;
             key += &format!(" {LUA_FLAGS:?} {:?}", setup::LUA);
         }

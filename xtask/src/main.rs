@@ -5,8 +5,8 @@ mod list;
 mod oracle;
 mod setup;
 
-use anyhow::Result;
 use clap::Parser;
+use std::process::ExitCode;
 
 /// The chores of this repository.
 #[derive(Parser)]
@@ -18,9 +18,16 @@ enum Task {
     Setup(setup::Args),
 }
 
-fn main() -> Result<()> {
-    match Task::parse() {
+fn main() -> ExitCode {
+    let result = match Task::parse() {
         Task::Guests(args) => guests::run(&args),
         Task::Setup(args) => setup::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
