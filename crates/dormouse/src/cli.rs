@@ -212,7 +212,10 @@ impl FromStr for Dir {
         if host.is_empty() || guest.is_empty() {
             return Err("write HOST::GUEST, or one directory for both".to_owned());
         }
-        Ok(Dir { host: host.into(), guest: guest.to_owned() })
+        Ok(Dir {
+            host: host.into(),
+            guest: guest.to_owned(),
+        })
     }
 }
 

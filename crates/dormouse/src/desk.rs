@@ -72,13 +72,17 @@ struct Inner {
     gone: bool,
     saved: u64,
     newest: Option<CheckpointInfo>,
-    /// The last failure told, so that a full disk is not told every second.
-    told: Option<String>,
+    /// The last one failed, and that was told: a full disk is not told every second.
+    told: bool,
 }
 
 impl Desk {
     pub fn new(report: Report) -> Desk {
-        Desk { inner: Mutex::default(), changed: Condvar::new(), report }
+        Desk {
+            inner: Mutex::default(),
+            changed: Condvar::new(),
+            report,
+        }
     }
 
     /// Says something to whoever runs the job.
@@ -100,7 +104,11 @@ impl Desk {
         if let Some(ended) = &inner.ended {
             let _ = reply.send(Err(ended.clone()));
         } else {
-            inner.wanted.push(Order { why, stop, reply: Some(reply) });
+            inner.wanted.push(Order {
+                why,
+                stop,
+                reply: Some(reply),
+            });
             inner.request();
         }
         answer
@@ -110,7 +118,11 @@ impl Desk {
     pub fn order_if_idle(&self, why: Why) {
         let mut inner = self.lock();
         if inner.ended.is_none() && inner.wanted.is_empty() && !inner.writing {
-            inner.wanted.push(Order { why, stop: false, reply: None });
+            inner.wanted.push(Order {
+                why,
+                stop: false,
+                reply: None,
+            });
             inner.request();
         }
     }
@@ -146,13 +158,20 @@ impl Desk {
                 Ok(info) => {
                     inner.saved += 1;
                     inner.newest = Some(info.clone());
-                    inner.told = None;
-                    Some(Notice::Saved { checkpoint: info.clone(), why, first: inner.saved == 1 })
+                    inner.told = false;
+                    Some(Notice::Saved {
+                        checkpoint: info.clone(),
+                        why,
+                        first: inner.saved == 1,
+                    })
                 }
-                Err(message) if why == Why::Timer && inner.told.as_ref() == Some(message) => None,
+                Err(_) if why == Why::Timer && inner.told => None,
                 Err(message) => {
-                    inner.told = Some(message.clone());
-                    Some(Notice::Failed { message: message.clone(), why })
+                    inner.told = true;
+                    Some(Notice::Failed {
+                        message: message.clone(),
+                        why,
+                    })
                 }
             };
             inner.request();
@@ -173,7 +192,10 @@ impl Desk {
         let mut inner = self.lock();
         inner.ended.get_or_insert_with(|| ended.to_owned());
         inner.requester = None;
-        for reply in std::mem::take(&mut inner.wanted).into_iter().filter_map(|o| o.reply) {
+        for reply in std::mem::take(&mut inner.wanted)
+            .into_iter()
+            .filter_map(|o| o.reply)
+        {
             let _ = reply.send(Err(ended.to_owned()));
         }
         drop(inner);
@@ -199,7 +221,9 @@ impl Desk {
         let until = Instant::now() + time;
         let mut inner = self.lock();
         while inner.ended.is_none() {
-            let Some(left) = until.checked_duration_since(Instant::now()) else { return true };
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                return true;
+            };
             let waited = self.changed.wait_timeout(inner, left);
             inner = waited.unwrap_or_else(|e| e.into_inner()).0;
         }

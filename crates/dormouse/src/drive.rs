@@ -10,7 +10,7 @@
 use crate::desk::{Desk, Order, Task};
 use crate::job::Outcome;
 use crate::writer::{Image, Writer};
-use crate::{Result, one_line};
+use crate::{Error, Result, one_line};
 use dormouse_engine::{Event, Machine, Run};
 use std::sync::mpsc::{Sender, channel};
 
@@ -23,7 +23,10 @@ pub(crate) fn drive(
 ) -> Result<Outcome> {
     let (images, work) = channel();
     std::thread::scope(|threads| {
-        threads.spawn(move || writer.work(work, desk));
+        std::thread::Builder::new()
+            .name("writer".into())
+            .spawn_scoped(threads, move || writer.work(work, desk))
+            .map_err(Error::io("start the writer of", "this job"))?;
         let outcome = machine.on_stack(move || {
             let mut run = begin()?;
             desk.attach(run.requester());

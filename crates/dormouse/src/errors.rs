@@ -27,13 +27,17 @@ pub enum Error {
         pid: Option<u32>,
     },
     /// Nobody holds its lease.
-    #[error("job {job} is not running; `dormouse ps` shows those that are, `dormouse resume {job}` wakes it")]
+    #[error(
+        "job {job} is not running; `dormouse ps` shows those that are, `dormouse resume {job}` wakes it"
+    )]
     NotRunning {
         /// The job.
         job: String,
     },
     /// The lease is held, but nobody listens.
-    #[error("job {job} runs but does not answer ({why}); it may be starting, or run on another machine: try again")]
+    #[error(
+        "job {job} runs but does not answer ({why}); it may be starting, or run on another machine: try again"
+    )]
     Silent {
         /// The job.
         job: String,
@@ -63,13 +67,17 @@ pub enum Error {
         job: String,
     },
     /// Not `JOB` or `JOB@N`.
-    #[error("\"{text}\" does not name a checkpoint; write JOB, or JOB@N with N from `dormouse list JOB`")]
+    #[error(
+        "\"{text}\" does not name a checkpoint; write JOB, or JOB@N with N from `dormouse list JOB`"
+    )]
     BadTarget {
         /// What was given.
         text: String,
     },
     /// No place for stores or caches is known.
-    #[error("neither {variable} nor HOME is set, so there is no place for the {what}; name one with {flag} DIR")]
+    #[error(
+        "neither {variable} nor HOME is set, so there is no place for the {what}; name one with {flag} DIR"
+    )]
     NoPlace {
         /// Environment variable that names the place.
         variable: &'static str,
@@ -99,7 +107,11 @@ impl Error {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
-        move |source| Error::Io { action, path, source }
+        move |source| Error::Io {
+            action,
+            path,
+            source,
+        }
     }
 }
 
@@ -112,7 +124,11 @@ pub fn one_line(message: &str) -> String {
     let mut out = String::with_capacity(message.len());
     for part in message.lines().map(str::trim).filter(|l| !l.is_empty()) {
         if !out.is_empty() {
-            out.push_str(if out.ends_with([':', ';', ',']) { " " } else { "; " });
+            out.push_str(if out.ends_with([':', ';', ',']) {
+                " "
+            } else {
+                "; "
+            });
         }
         out.push_str(part);
     }

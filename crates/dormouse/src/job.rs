@@ -185,7 +185,12 @@ impl Job {
         let every = self.every.flatten();
         let writer = self.writer(store, &name, program, &code, every, self.stack);
         let (report, signals) = (self.report.clone(), self.signals);
-        let wasi = WasiConfig { args: argv(program, args), env: self.env, dirs: self.dirs, stdio: self.stdio };
+        let wasi = WasiConfig {
+            args: argv(program, args),
+            env: self.env,
+            dirs: self.dirs,
+            stdio: self.stdio,
+        };
         let begin = || Ok(Run::start(code, Wasi::new(wasi)?)?);
         live(&machine, begin, lease, writer, every, signals, report)
     }
@@ -202,9 +207,16 @@ impl Job {
         let Some(newest) = known.last() else {
             // Says whether there is no such job or it is damaged.
             store.load(&from.job, from.number)?;
-            return Err(StoreError::NoJob { job: from.job.clone() }.into());
+            return Err(StoreError::NoJob {
+                job: from.job.clone(),
+            }
+            .into());
         };
-        let program = newest.annotations.get(annotations::PROGRAM).unwrap_or(&from.job).clone();
+        let program = newest
+            .annotations
+            .get(annotations::PROGRAM)
+            .unwrap_or(&from.job)
+            .clone();
         store.list(&name)?;
         let lease = Lease::take(&self.store, &name, &program)?;
         let checkpoint = store.load(&from.job, from.number)?;
@@ -213,13 +225,17 @@ impl Job {
         }
         if from.number.is_none() && checkpoint.warnings.iter().any(|d| d.checkpoint.is_some()) {
             let good = checkpoint.info.name();
-            self.tell(Notice::Warning(format!("going on from {good}, the newest that is good")));
+            self.tell(Notice::Warning(format!(
+                "going on from {good}, the newest that is good"
+            )));
         }
         let remembered = &checkpoint.info.annotations;
-        let stack = self.stack.or_else(|| remembered.get(annotations::STACK)?.parse().ok());
-        let every = self.every.unwrap_or_else(|| {
-            humantime::parse_duration(remembered.get(annotations::EVERY)?).ok()
-        });
+        let stack = self
+            .stack
+            .or_else(|| remembered.get(annotations::STACK)?.parse().ok());
+        let every = self
+            .every
+            .unwrap_or_else(|| humantime::parse_duration(remembered.get(annotations::EVERY)?).ok());
         let machine = self.machine(stack, true)?;
         let code = self.load(&machine, checkpoint.module.as_slice().into())?;
         let writer = self.writer(store, &name, &program, &code, every, stack);
@@ -234,9 +250,16 @@ impl Job {
         let begin = || {
             let state = &checkpoint.state;
             let fill = |index, into: &mut [u8]| {
-                checkpoint.read_memory(index, into).map_err(|e| e.to_string())
+                checkpoint
+                    .read_memory(index, into)
+                    .map_err(|e| e.to_string())
             };
-            Ok(Run::resume(code, state, Wasi::restore(&state.wasi, restore)?, fill)?)
+            Ok(Run::resume(
+                code,
+                state,
+                Wasi::restore(&state.wasi, restore)?,
+                fill,
+            )?)
         };
         live(&machine, begin, lease, writer, every, signals, report)
     }
@@ -253,10 +276,18 @@ impl Job {
         args: Vec<Vec<u8>>,
         gap: Gap,
     ) -> Result<(Outcome, ChaosReport)> {
-        let options = Options { counted: true, ..self.options(self.stack, true) };
+        let options = Options {
+            counted: true,
+            ..self.options(self.stack, true)
+        };
         let machine = Machine::new(options)?;
         let code = self.load(&machine, module)?;
-        let wasi = WasiConfig { args: argv(program, args), env: self.env, dirs: self.dirs, stdio: self.stdio };
+        let wasi = WasiConfig {
+            args: argv(program, args),
+            env: self.env,
+            dirs: self.dirs,
+            stdio: self.stdio,
+        };
         let wasi = Wasi::new(wasi)?;
         let (event, report) =
             machine.on_stack(|| chaos(&code, wasi, gap, RestoreOptions::default))??;
@@ -281,7 +312,11 @@ impl Job {
         let stack = stack.unwrap_or(default.stack);
         Options {
             // Continuations' frames can be larger than the original's; what ran can always go on.
-            stack: if resumed { stack.saturating_mul(2) } else { stack },
+            stack: if resumed {
+                stack.saturating_mul(2)
+            } else {
+                stack
+            },
             cache: self.cache.clone(),
             // Where Cranelift has no backend.
             pulley: !cfg!(any(
@@ -316,7 +351,12 @@ impl Job {
         if let Some(stack) = stack {
             remember.insert(annotations::STACK.to_owned(), stack.to_string());
         }
-        Writer { store, job: name.to_owned(), module: code.bytes().clone(), annotations: remember }
+        Writer {
+            store,
+            job: name.to_owned(),
+            module: code.bytes().clone(),
+            annotations: remember,
+        }
     }
 }
 
@@ -341,10 +381,14 @@ fn live(
     if let Some(every) = every {
         let desk = desk.clone();
         let ticks = move || timer::tick(&desk, every);
-        let spawned = std::thread::Builder::new().name("timer".into()).spawn(ticks);
+        let spawned = std::thread::Builder::new()
+            .name("timer".into())
+            .spawn(ticks);
         spawned.map_err(Error::io("start the timer of", "this job"))?;
     }
-    desk.report(Notice::Begins { job: writer.job.clone() });
+    desk.report(Notice::Begins {
+        job: writer.job.clone(),
+    });
     let outcome = drive::drive(machine, begin, &desk, &writer);
     desk.close("the job failed");
     server.finish(&lease);
@@ -354,14 +398,24 @@ fn live(
 }
 
 fn argv(program: &str, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    std::iter::once(program.as_bytes().to_vec()).chain(args).collect()
+    std::iter::once(program.as_bytes().to_vec())
+        .chain(args)
+        .collect()
 }
 
 /// `sim.wasm` -> `sim-4k7q`, which neither runs nor has checkpoints.
 fn new_name(store: &Store, program: &str) -> Result<String> {
-    let stem = Path::new(program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = Path::new(program)
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let stem: String = stem.chars().map(|c| if allowed(c) { c } else { '-' }).take(60).collect();
+    let stem: String = stem
+        .chars()
+        .map(|c| if allowed(c) { c } else { '-' })
+        .take(60)
+        .collect();
     let stem = stem.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
     let stem = if stem.is_empty() { "job" } else { stem };
     loop {

@@ -48,7 +48,7 @@ fn place(own: &str, xdg: &str, under_home: &str) -> Option<PathBuf> {
 /// The XDG rules: empty and relative values do not count. (Ours may be relative.)
 fn set(variable: &str) -> Option<PathBuf> {
     let value = PathBuf::from(var_os(variable)?);
-    let counts = !value.as_os_str().is_empty()
-        && (variable.starts_with("DORMOUSE_") || value.is_absolute());
+    let counts =
+        !value.as_os_str().is_empty() && (variable.starts_with("DORMOUSE_") || value.is_absolute());
     counts.then_some(value)
 }

@@ -65,7 +65,10 @@ impl Lease {
                 }
                 None => {
                     let pid = holder(store, job).map(|h| h.pid);
-                    return Err(Error::Running { job: job.to_owned(), pid });
+                    return Err(Error::Running {
+                        job: job.to_owned(),
+                        pid,
+                    });
                 }
             }
         };
@@ -83,7 +86,12 @@ impl Lease {
             file.write_all(&text)
         };
         write(&mut file).map_err(Error::io("write", &path))?;
-        Ok(Lease { path, socket, holder, _file: file })
+        Ok(Lease {
+            path,
+            socket,
+            holder,
+            _file: file,
+        })
     }
 }
 
@@ -99,7 +107,12 @@ impl Drop for Lease {
 fn try_take(path: &Path) -> io::Result<Option<File>> {
     loop {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
         let file = options.open(path)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -136,7 +149,9 @@ pub fn jobs(store: &Path) -> Result<Vec<String>> {
     let mut jobs = vec![];
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(job) = name.to_str().and_then(|n| n.strip_suffix(".lock")) else { continue };
+        let Some(job) = name.to_str().and_then(|n| n.strip_suffix(".lock")) else {
+            continue;
+        };
         if is_running(store, job) {
             jobs.push(job.to_owned());
         }
@@ -167,7 +182,9 @@ pub fn is_running(store: &Path, job: &str) -> bool {
 
 fn run_dir(store: &Path) -> PathBuf {
     // Absolute, because others use the socket's path from elsewhere.
-    std::path::absolute(store).unwrap_or_else(|_| store.to_owned()).join("run")
+    std::path::absolute(store)
+        .unwrap_or_else(|_| store.to_owned())
+        .join("run")
 }
 
 fn socket_path(dir: &Path, job: &str) -> Result<PathBuf> {

@@ -34,15 +34,21 @@ impl Symbols {
                 Ok(Payload::ExportSection(exports)) => {
                     for export in exports.into_iter().flatten() {
                         if export.kind == ExternalKind::Func {
-                            s.names.entry(export.index).or_insert_with(|| export.name.to_owned());
+                            s.names
+                                .entry(export.index)
+                                .or_insert_with(|| export.name.to_owned());
                         }
                     }
                 }
                 Ok(Payload::CodeSectionEntry(body)) => s.bodies.push(body.range().start),
                 Ok(Payload::CustomSection(custom)) => {
-                    let KnownCustom::Name(subsections) = custom.as_known() else { continue };
+                    let KnownCustom::Name(subsections) = custom.as_known() else {
+                        continue;
+                    };
                     for subsection in subsections.into_iter().flatten() {
-                        let Name::Function(functions) = subsection else { continue };
+                        let Name::Function(functions) = subsection else {
+                            continue;
+                        };
                         for naming in functions.into_iter().flatten() {
                             better.insert(naming.index, naming.name.to_owned());
                         }
@@ -59,7 +65,10 @@ impl Symbols {
     }
 
     pub fn name(&self, func: u32) -> String {
-        self.names.get(&func).cloned().unwrap_or_else(|| format!("func[{func}]"))
+        self.names
+            .get(&func)
+            .cloned()
+            .unwrap_or_else(|| format!("func[{func}]"))
     }
 
     /// How far into the function's body an offset in the module is.

@@ -36,8 +36,12 @@ impl Image {
         let mut memories = vec![];
         for (index, bytes) in run.memories().map_err(|e| e.to_string())? {
             let mut copy = Vec::new();
-            copy.try_reserve_exact(bytes.len())
-                .map_err(|_| format!("no room for a copy of memory {index}, {} bytes", bytes.len()))?;
+            copy.try_reserve_exact(bytes.len()).map_err(|_| {
+                format!(
+                    "no room for a copy of memory {index}, {} bytes",
+                    bytes.len()
+                )
+            })?;
             copy.extend_from_slice(bytes);
             memories.push((index, copy));
         }
@@ -48,8 +52,14 @@ impl Image {
 impl Writer {
     /// Writes one; returns when it is durable.
     pub fn write(&self, image: &Image) -> Answer {
-        let memories: Vec<MemoryPages<'_>> =
-            image.memories.iter().map(|(index, bytes)| MemoryPages { index: *index, bytes }).collect();
+        let memories: Vec<MemoryPages<'_>> = image
+            .memories
+            .iter()
+            .map(|(index, bytes)| MemoryPages {
+                index: *index,
+                bytes,
+            })
+            .collect();
         let new = NewCheckpoint {
             annotations: self.annotations.clone(),
             ..NewCheckpoint::new(&self.module, &image.state, &memories)

@@ -51,30 +51,48 @@ impl Demo {
             let sub = dir.join(sub);
             std::fs::create_dir(&sub).map_err(io_error("create", &sub))?;
         }
-        Ok(Demo { dir: dir.to_owned(), dormouse, module })
+        Ok(Demo {
+            dir: dir.to_owned(),
+            dormouse,
+            module,
+        })
     }
 
     fn play(&self) -> Done {
-        say("1. A program: 24 rounds of search (12 queens) and floating point, each 2,000 calls deep;");
+        say(
+            "1. A program: 24 rounds of search (12 queens) and floating point, each 2,000 calls deep;",
+        );
         say("   it writes every round's result into a file, and a checksum of all at the end.");
 
         let started = Instant::now();
-        let plain = self.run("plain", &["--name", "plain"]).output().map_err(self.io())?;
+        let plain = self
+            .run("plain", &["--name", "plain"])
+            .output()
+            .map_err(self.io())?;
         let expected = self.result("plain", plain)?;
         let took = started.elapsed();
-        say(&format!("2. Run without interruption: {:.1} s, checksum {}", took.as_secs_f64(), expected.checksum));
+        say(&format!(
+            "2. Run without interruption: {:.1} s, checksum {}",
+            took.as_secs_f64(),
+            expected.checksum
+        ));
 
         let mut command = self.run("asleep", &["--name", JOB, "--every", EVERY]);
         let mut child = command.stderr(Stdio::null()).spawn().map_err(self.io())?;
         let pid = child.id();
-        say(&format!("3. Run again as job \"{JOB}\" (process {pid}), with a checkpoint every {EVERY}."));
+        say(&format!(
+            "3. Run again as job \"{JOB}\" (process {pid}), with a checkpoint every {EVERY}."
+        ));
         let saved = self.wait_for_checkpoints(&mut child);
         // SIGKILL: the program gets no chance to say anything.
         let killed = child.kill().and_then(|()| child.wait());
         let saved = saved?;
         killed.map_err(self.io())?;
         let rounds = self.progress("asleep")?.lines().count();
-        say(&format!("4. Killed with SIGKILL after {saved} checkpoints, in round {}.", rounds + 1));
+        say(&format!(
+            "4. Killed with SIGKILL after {saved} checkpoints, in round {}.",
+            rounds + 1
+        ));
 
         let checkpoint = self.store()?.load(JOB, None)?;
         say(&format!(
@@ -90,11 +108,17 @@ impl Demo {
         let resumed = { resumed }.output().map_err(self.io())?;
         let found = self.result("asleep", resumed)?;
         let took = started.elapsed();
-        say(&format!("6. Resumed in a new process: {:.1} s more, checksum {}", took.as_secs_f64(), found.checksum));
+        say(&format!(
+            "6. Resumed in a new process: {:.1} s more, checksum {}",
+            took.as_secs_f64(),
+            found.checksum
+        ));
 
         let same = found == expected;
         if same {
-            say("7. The same checksum, and the same file byte for byte: nothing was lost or done twice.");
+            say(
+                "7. The same checksum, and the same file byte for byte: nothing was lost or done twice.",
+            );
         } else {
             say("7. NOT the same: this is a bug of dormouse's, please report it (with --keep).");
         }
@@ -103,14 +127,20 @@ impl Demo {
 
     fn run(&self, out: &str, options: &[&str]) -> Command {
         let mut command = self.command(&["run", "--dir"]);
-        command.arg(format!("{}::out", self.dir.join(out).display())).args(options);
+        command
+            .arg(format!("{}::out", self.dir.join(out).display()))
+            .args(options);
         command.arg(&self.module);
         command
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.dormouse);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.env("DORMOUSE_STORE", self.dir.join("store"));
         command.env("DORMOUSE_CACHE", self.dir.join("cache"));
         command
@@ -129,7 +159,9 @@ impl Demo {
             }
             let ended = child.try_wait().map_err(self.io())?.is_some();
             if ended || started.elapsed() > PATIENCE {
-                return Err(self.failed(format!("it ended after {saved} checkpoints, too early to be killed")));
+                return Err(self.failed(format!(
+                    "it ended after {saved} checkpoints, too early to be killed"
+                )));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -141,7 +173,10 @@ impl Demo {
             return Err(self.failed(format!("{}: {}", output.status, dormouse::one_line(&why))));
         }
         let checksum = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok(Outcome { checksum, progress: self.progress(out)? })
+        Ok(Outcome {
+            checksum,
+            progress: self.progress(out)?,
+        })
     }
 
     fn progress(&self, out: &str) -> dormouse::Result<String> {
@@ -166,7 +201,11 @@ struct Outcome {
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Io { action, path, source }
+    move |source| Error::Io {
+        action,
+        path,
+        source,
+    }
 }
 
 fn say(line: &str) {

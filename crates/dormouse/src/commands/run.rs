@@ -10,14 +10,25 @@ use std::sync::{Mutex, PoisonError};
 
 pub fn run(args: cli::Run) -> Done {
     let bytes = super::read_module(&args.program)?;
-    let program = args.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let program = args
+        .program
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let arguments = args.args.into_iter().map(OsStringExt::into_vec).collect();
     if let Some(n) = args.chaos {
         let gap = match args.seed {
             Some(seed) => Gap::Random { seed, most: n },
             None => Gap::Every(n),
         };
-        let job = job(&args.engine, std::env::temp_dir(), args.dir, &program, String::new());
+        let job = job(
+            &args.engine,
+            std::env::temp_dir(),
+            args.dir,
+            &program,
+            String::new(),
+        );
         let (outcome, report) = job.chaos(&program, bytes.into(), arguments, gap)?;
         ui::note(&format!(
             "chaos: {} captures, {} passed over, deepest {} frames, {} continuations compiled",
@@ -37,14 +48,25 @@ pub fn run(args: cli::Run) -> Done {
 pub fn resume(args: cli::Resume) -> Done {
     let store = args.engine.place.dir()?;
     let hint = args.engine.place.hint();
-    let mut job = job(&args.engine, store, args.dir, &args.target.job, hint.clone()).signals(true);
+    let mut job = job(
+        &args.engine,
+        store,
+        args.dir,
+        &args.target.job,
+        hint.clone(),
+    )
+    .signals(true);
     if let Some(name) = args.clone {
         if name == args.target.job {
             return Err(Error::CloneOfItself { job: name });
         }
         job = job.name(name);
     }
-    Ok(end(job.check_files(args.files == "check").resume(&args.target)?, &hint))
+    Ok(end(
+        job.check_files(args.files == "check")
+            .resume(&args.target)?,
+        &hint,
+    ))
 }
 
 /// What `run` and `resume` have in common.
@@ -86,10 +108,16 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
     let spin = move |s| *spinner.lock().unwrap_or_else(PoisonError::into_inner) = s;
     move |notice| match notice {
         Notice::Loading => {
-            spin(Some(Spinner::start(format!("compiling {what} (kept for the next time)"))));
+            spin(Some(Spinner::start(format!(
+                "compiling {what} (kept for the next time)"
+            ))));
         }
         Notice::Begins { .. } => spin(None),
-        Notice::Saved { checkpoint, why, first } => {
+        Notice::Saved {
+            checkpoint,
+            why,
+            first,
+        } => {
             let name = checkpoint.name();
             match why {
                 Why::Term | Why::Interrupt => {}
@@ -103,13 +131,19 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
         }
         Notice::Failed { message, why } => {
             let advice = match why {
-                Why::Interrupt => "; the program goes on; Ctrl-C again stops it without a checkpoint",
+                Why::Interrupt => {
+                    "; the program goes on; Ctrl-C again stops it without a checkpoint"
+                }
                 _ => "; the program goes on",
             };
-            let message = message.strip_suffix("; the program goes on").unwrap_or(&message);
+            let message = message
+                .strip_suffix("; the program goes on")
+                .unwrap_or(&message);
             ui::warning(&format!("no checkpoint: {message}{advice}"));
         }
-        Notice::Stopping => ui::note("taking a checkpoint, then stopping; Ctrl-C again stops at once"),
+        Notice::Stopping => {
+            ui::note("taking a checkpoint, then stopping; Ctrl-C again stops at once")
+        }
         Notice::StopNow => {
             ui::note("stopped without a checkpoint; older ones are whole");
             std::process::exit(exit::INTERRUPTED.into());
@@ -130,8 +164,14 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
         Outcome::Stopped { checkpoint, why } => {
             let job = &checkpoint.job;
             let name = checkpoint.name();
-            ui::note(&format!("stopped at {name}; go on with: dormouse resume {job}{hint}"));
-            if why == Why::Interrupt { exit::INTERRUPTED } else { exit::CHECKPOINTED }
+            ui::note(&format!(
+                "stopped at {name}; go on with: dormouse resume {job}{hint}"
+            ));
+            if why == Why::Interrupt {
+                exit::INTERRUPTED
+            } else {
+                exit::CHECKPOINTED
+            }
         }
         Outcome::Killed => {
             ui::note("ended without a checkpoint");
@@ -140,11 +180,16 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
     }
 }
 
-/// The cause first, then the functions it happened in.
+/// The cause first, then the functions it happened in, innermost first.
 fn trapped(message: &str) {
     let (place, cause) = message.split_once("Caused by:").unwrap_or(("", message));
     ui::error(&format!("the program trapped: {}", dormouse::one_line(cause)));
-    for line in place.lines().skip(1).filter(|l| !l.trim().is_empty()).take(20) {
-        ui::detail(line);
+    // `  0:  0x6ef - <unknown>!divide`; the address is one of the module with safepoints.
+    let functions: Vec<&str> = place.lines().filter_map(|l| Some(l.split_once('!')?.1)).collect();
+    for run in functions.chunk_by(|a, b| a == b).take(20) {
+        match run.len() {
+            1 => ui::detail(&format!("in {}", run[0])),
+            n => ui::detail(&format!("in {} ({n} times)", run[0])),
+        }
     }
 }
