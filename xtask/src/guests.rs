@@ -31,7 +31,7 @@ pub struct Args {
 }
 
 /// Changed when a recipe below changes in a way that its sources do not show.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 const C_FLAGS: [&str; 6] = ["-O2", "-std=gnu11", "-Wall", "-Wno-sign-compare", "-Wl,--strip-debug", "-fno-ident"];
 const SQLITE_FLAGS: [&str; 9] = [
     "-DSQLITE_THREADSAFE=0",
@@ -77,6 +77,7 @@ struct Entry {
     stdin: String,
     max_wasm_stack: Option<u64>,
     interactive: bool,
+    traps: bool,
     small: Run,
     large: Option<Run>,
 }
@@ -101,7 +102,9 @@ pub fn run(args: &Args) -> Result<()> {
         ensure!(guests.iter().any(|g| g.name == *name), "no guest is called {name}; see guests/guests.toml");
     }
     let out = root().join("target/guests");
-    fs::create_dir_all(out.join("stamps"))?;
+    for folder in ["stamps", "part", "oracle"] {
+        fs::create_dir_all(out.join(folder))?;
+    }
     let builder = Builder { out: &out, compiler: OnceCell::new() };
     let (mut entries, mut missing, mut compilers) = (Vec::new(), Vec::new(), BTreeSet::new());
     for guest in guests.iter().filter(|g| args.names.is_empty() || args.names.contains(&g.name)) {
@@ -131,6 +134,7 @@ pub fn run(args: &Args) -> Result<()> {
             stdin: guest.stdin.clone(),
             max_wasm_stack: guest.max_wasm_stack,
             interactive: guest.interactive,
+            traps: guest.traps,
             small,
             large,
         });
@@ -164,7 +168,8 @@ impl Builder<'_> {
         {
             return Ok(Some(stamp));
         }
-        let part = self.out.join(format!("{}.wasm.part", guest.program));
+        // a folder of its own: the linker takes the module's name from the file's
+        let part = self.out.join(format!("part/{}.wasm", guest.program));
         let compiler = match guest.kind {
             Kind::Wat => {
                 fs::write(&part, assemble(&source(guest)?)?)?;

@@ -43,6 +43,9 @@ pub struct Guest {
     /// Not compared with an oracle by default: time or a person is part of it.
     #[serde(default)]
     pub interactive: bool,
+    /// Ends with a trap (exit status 134 under the stock command). A .wat guest says so with `;;@traps`.
+    #[serde(default)]
+    pub traps: bool,
 }
 
 /// The kinds of guests.
@@ -87,7 +90,8 @@ pub fn read() -> Result<Vec<Guest>> {
     texts.sort();
     for file in texts.iter().filter(|f| f.ends_with(".wat") && !f.starts_with('_')) {
         let name = format!("wat-{}", file.trim_end_matches(".wat"));
-        guests.push(Guest { program: name.clone(), name, kind: Kind::Wat, source: Some(format!("wat/{file}")), ..Guest::default() });
+        let traps = fs::read_to_string(folder.join("wat").join(file))?.contains(";;@traps");
+        guests.push(Guest { program: name.clone(), name, kind: Kind::Wat, source: Some(format!("wat/{file}")), traps, ..Guest::default() });
     }
     let mut names: Vec<_> = guests.iter().map(|g| &g.name).collect();
     names.sort();

@@ -1,0 +1,20 @@
+  ;; _print.wat: $out prints an i64 as 16 hex digits and a newline, $outi an i32, $outf an f64's bits, $outv both halves of a v128.
+  ;; It uses bytes 0..63 of memory 0.
+  (func $out (param $v i64)
+    (local $i i32) (local $d i32)
+    (local.set $i (i32.const 15))
+    (loop $digit
+      (local.set $d (i32.wrap_i64 (i64.and (local.get $v) (i64.const 15))))
+      (i32.store8 offset=16 (local.get $i)
+        (i32.add (local.get $d) (select (i32.const 48) (i32.const 87) (i32.lt_u (local.get $d) (i32.const 10)))))
+      (local.set $v (i64.shr_u (local.get $v) (i64.const 4)))
+      (br_if $digit (i32.ge_s (local.tee $i (i32.sub (local.get $i) (i32.const 1))) (i32.const 0))))
+    (i32.store8 (i32.const 32) (i32.const 10))
+    (i32.store (i32.const 0) (i32.const 16))
+    (i32.store (i32.const 4) (i32.const 17))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func $outi (param i32) (call $out (i64.extend_i32_u (local.get 0))))
+  (func $outf (param f64) (call $out (i64.reinterpret_f64 (local.get 0))))
+  (func $outv (param v128)
+    (call $out (i64x2.extract_lane 0 (local.get 0)))
+    (call $out (i64x2.extract_lane 1 (local.get 0))))

@@ -1,0 +1,36 @@
+;; memory.size, grow, fill, copy, init and data.drop, between calls and in loops; data in grown pages.
+(module
+  ;;@include _import.wat
+  (memory (export "memory") 1 9)
+  ;;@include _print.wat
+  (data $d "the dormouse sleeps in the teapot")
+  (data $e "\01\02\03\04\05\06\07\08")
+  (data (i32.const 1024) "active")
+  (func $digest (param $from i32) (param $n i32) (result i64) (local $h i64)
+    (local.set $h (i64.const 0xcbf29ce484222325))
+    (loop $l
+      (local.set $h (i64.mul (i64.xor (local.get $h) (i64.load8_u (local.get $from))) (i64.const 0x100000001b3)))
+      (local.set $from (i32.add (local.get $from) (i32.const 1)))
+      (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $h))
+  (func (export "_start") (local $i i32) (local $at i32)
+    (call $out (call $digest (i32.const 1000) (i32.const 100)))
+    (memory.init $d (i32.const 2000) (i32.const 4) (i32.const 20))
+    (call $out (call $digest (i32.const 2000) (i32.const 32)))
+    (data.drop $d)
+    (memory.init $d (i32.const 0) (i32.const 0) (i32.const 0))
+    (memory.copy (i32.const 2005) (i32.const 2000) (i32.const 20))
+    (call $out (call $digest (i32.const 2000) (i32.const 32)))
+    (loop $l
+      (call $outi (memory.size))
+      (local.set $at (i32.mul (memory.grow (i32.const 1)) (i32.const 65536)))
+      (memory.fill (local.get $at) (i32.add (local.get $i) (i32.const 65)) (i32.const 3000))
+      (memory.init $e (i32.add (local.get $at) (i32.const 100)) (i32.const 0) (i32.const 8))
+      (memory.copy (i32.add (local.get $at) (i32.const 65000)) (i32.sub (local.get $at) (i32.const 63600)) (i32.const 536))
+      (i64.store offset=32768 align=1 (local.get $at) (call $digest (local.get $at) (i32.const 4000)))
+      (call $out (call $digest (i32.sub (local.get $at) (i32.const 1)) (i32.const 65537)))
+      (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 6))))
+    (data.drop $e)
+    (call $outi (memory.grow (i32.const 100)))
+    (call $out (call $digest (i32.const 65536) (i32.const 300000))))
+)

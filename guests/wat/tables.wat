@@ -1,0 +1,42 @@
+;; table.get, set, size, grow, fill, copy, init and elem.drop, between calls and in loops.
+(module
+  ;;@include _import.wat
+  (memory (export "memory") 1)
+  ;;@include _print.wat
+  (type $f (func (result i32)))
+  (table $t 4 60 funcref)
+  (table $u 10 funcref)
+  (elem $a func $one $two $three)
+  (elem $b funcref (ref.func $three) (ref.null func) (ref.func $one))
+  (func $one (type $f) (i32.const 1))
+  (func $two (type $f) (local $i i32) (loop $l (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 2)))) (local.get $i))
+  (func $three (type $f) (i32.add (call $one) (call $two)))
+  ;; a digest over $t's entries by calling them
+  (func $digest (result i32) (local $i i32) (local $h i32)
+    (loop $l
+      (local.set $h (i32.mul (local.get $h) (i32.const 5)))
+      (if (i32.eqz (ref.is_null (table.get $t (local.get $i))))
+        (then (local.set $h (i32.add (local.get $h) (call_indirect $t (type $f) (local.get $i))))))
+      (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (table.size $t))))
+    (local.get $h))
+  (func (export "_start") (local $i i32) (local $r funcref)
+    (table.init $t $a (i32.const 1) (i32.const 0) (i32.const 3))
+    (call $outi (call $digest))
+    (elem.drop $a)
+    (table.init $t $a (i32.const 0) (i32.const 0) (i32.const 0))
+    (table.init $u $b (i32.const 2) (i32.const 0) (i32.const 3))
+    (table.copy $t $u (i32.const 0) (i32.const 2) (i32.const 3))
+    (call $outi (call $digest))
+    (elem.drop $b)
+    (loop $l
+      (local.set $r (table.get $t (i32.rem_u (local.get $i) (table.size $t))))
+      (call $outi (table.grow $t (local.get $r) (i32.add (local.get $i) (i32.const 1))))
+      (table.fill $t (local.get $i) (ref.func $two) (i32.const 1))
+      (call $outi (call $digest))
+      (if (ref.is_null (local.get $r)) (then (call $outi (i32.const 0xdead))))
+      (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 8))))
+    (table.copy $t $t (i32.const 3) (i32.const 1) (i32.const 20))
+    (call $outi (call $digest))
+    (call $outi (table.grow $t (ref.null func) (i32.const 1000)))
+    (call $outi (table.size $t)))
+)
