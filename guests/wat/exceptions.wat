@@ -76,6 +76,7 @@
             (if (i32.gt_u (local.get $n) (i32.const 100)) (then (return (i64.const -1))))
             (drop (call $deep (i32.const 3) (local.get $n))))
           (return (i64.const -2)))
+        (drop)
         (drop (call $maybe (i32.const 6))))
       (unreachable))
     (i64.trunc_f64_s)

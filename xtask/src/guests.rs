@@ -33,12 +33,13 @@ pub struct Args {
 /// Changed when a recipe below changes in a way that its sources do not show.
 const RECIPE: u32 = 2;
 const C_FLAGS: [&str; 6] = ["-O2", "-std=gnu11", "-Wall", "-Wno-sign-compare", "-Wl,--strip-debug", "-fno-ident"];
-const SQLITE_FLAGS: [&str; 9] = [
+const SQLITE_FLAGS: [&str; 10] = [
     "-DSQLITE_THREADSAFE=0",
     "-DSQLITE_OMIT_LOAD_EXTENSION",
     "-DSQLITE_OMIT_SHARED_CACHE",
     "-DSQLITE_DEFAULT_MEMSTATUS=0",
     "-DSQLITE_MAX_MMAP_SIZE=0",
+    "-DSQLITE_TEMP_STORE=3",
     "-DSQLITE_ENABLE_MATH_FUNCTIONS",
     "-D_WASI_EMULATED_GETPID",
     "-lwasi-emulated-getpid",
