@@ -40,10 +40,7 @@ impl Cache {
         if !path.exists() {
             return None;
         }
-        // SAFETY: the file lies in a directory that only this user can write (checked in
-        // `private_dir`), and appeared there by `put`'s rename, so it is what `serialize` gave.
-        // wasmtime checks its own version, target and settings again.
-        match unsafe { Module::deserialize_file(engine, &path) } {
+        match open(engine, &path) {
             Ok(m) => Some(m),
             Err(e) => {
                 tracing::debug!("ignoring {}: {e:#}", path.display());
@@ -74,6 +71,14 @@ impl Cache {
             tracing::debug!("not caching compiled code: {e}");
         }
     }
+}
+
+/// Opens compiled code. The file must be what `Module::serialize` gave: it lies in a directory that
+/// only this user can write (`private_dir`), or the user names it as their own.
+pub(crate) fn open(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
+    // SAFETY: files are written whole by `put` (or `Plain::save`), by this user only, from what
+    // `serialize` gave; wasmtime checks its own version, target and settings again.
+    unsafe { Module::deserialize_file(engine, path) }
 }
 
 /// Creates the directory for this user only, or makes sure it is so.

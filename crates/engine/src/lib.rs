@@ -15,6 +15,7 @@ mod chaos;
 mod error;
 mod link;
 mod machine;
+mod observe;
 mod plain;
 mod request;
 mod restore;
@@ -23,6 +24,8 @@ mod run;
 pub use chaos::{ChaosReport, Gap, chaos};
 pub use error::{Error, Result};
 pub use machine::{Code, Machine, Options};
+#[doc(hidden)]
+pub use observe::Observed;
 pub use plain::Plain;
 pub use request::Requester;
 pub use run::{Event, Run};

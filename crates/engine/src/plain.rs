@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::run::Event;
 use crate::{Error, Result};
 use dormouse_wasi::Wasi;
-use wasmtime::{Linker, Module, Store};
+use wasmtime::{Instance, Linker, Module, Store};
 
 /// A module compiled as it is.
 pub struct Plain {
@@ -18,11 +18,31 @@ impl Machine {
     pub fn load_plain(&self, bytes: &[u8]) -> Result<Plain> {
         Ok(Plain { machine: self.clone(), module: Module::new(&self.engine, bytes)? })
     }
+
+    /// Opens what [`Plain::save`] wrote.
+    ///
+    /// # Errors
+    /// If the file was written by another engine.
+    pub fn open_plain(&self, path: &std::path::Path) -> Result<Plain> {
+        let module = crate::cache::open(&self.engine, path)?;
+        Ok(Plain { machine: self.clone(), module })
+    }
 }
 
 impl Plain {
+    /// Writes the compiled code to a file, for [`Machine::open_plain`].
+    pub fn save(&self, path: &std::path::Path) -> Result<()> {
+        let bytes = self.module.serialize()?;
+        std::fs::write(path, bytes).map_err(|e| Error::Engine(format!("{}: {e}", path.display())))
+    }
+
     /// Runs the program to its end, on a thread made by [`Machine::on_stack`].
     pub fn run(&self, wasi: Wasi) -> Result<Event> {
+        Ok(self.run_to_end(wasi)?.0)
+    }
+
+    /// The end, and what is left of the program; no instance if it could not be made.
+    pub(crate) fn run_to_end(&self, wasi: Wasi) -> Result<(Event, Store<Host>, Option<Instance>)> {
         let mut linker = Linker::new(&self.machine.engine);
         crate::link::wasi(&mut linker)?;
         let mut store =
@@ -30,13 +50,14 @@ impl Plain {
         let pre = linker.instantiate_pre(&self.module)?;
         let instance = match pre.instantiate(&mut store) {
             Ok(i) => i,
-            Err(e) => return Ok(Event::of(&e)),
+            Err(e) => return Ok((Event::of(&e), store, None)),
         };
         store.data_mut().memory = instance.get_memory(&mut store, "memory");
         let start = instance.get_func(&mut store, "_start").ok_or(Error::NoStart)?;
-        Ok(match start.call(&mut store, &[], &mut []) {
+        let event = match start.call(&mut store, &[], &mut []) {
             Ok(()) => Event::Exited(0),
             Err(e) => Event::of(&e),
-        })
+        };
+        Ok((event, store, Some(instance)))
     }
 }

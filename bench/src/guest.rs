@@ -1,0 +1,70 @@
+//! Guests as `cargo xtask guests` left them in target/guests, and a place to run them in.
+
+use anyhow::{Context, Result};
+use dormouse_wasi::{Stdio, StdioConfig, Wasi, WasiConfig};
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// One entry of target/guests/guests.json; the fields the benchmarks need.
+#[derive(Clone, Deserialize)]
+pub struct Guest {
+    pub name: String,
+    pub kind: String,
+    pub wasm: String,
+    #[serde(default)]
+    pub inputs: Vec<String>,
+    #[serde(default)]
+    pub stdin: String,
+    pub small: Run,
+    #[serde(default)]
+    pub large: Option<Run>,
+}
+
+#[derive(Clone, Deserialize)]
+pub struct Run {
+    pub args: Vec<String>,
+}
+
+pub fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+pub fn all() -> Result<Vec<Guest>> {
+    #[derive(Deserialize)]
+    struct List {
+        guests: Vec<Guest>,
+    }
+    let path = root().join("target/guests/guests.json");
+    let text = std::fs::read(&path)
+        .with_context(|| format!("no {}; run `cargo xtask guests` first", path.display()))?;
+    Ok(serde_json::from_slice::<List>(&text)?.guests)
+}
+
+impl Guest {
+    pub fn bytes(&self) -> Result<Vec<u8>> {
+        let path = root().join(&self.wasm);
+        std::fs::read(&path).with_context(|| path.display().to_string())
+    }
+
+    /// A fresh work directory with the guest's inputs, and WASI objects that see it as /work.
+    pub fn wasi(&self, args: &[String]) -> Result<(Wasi, tempfile::TempDir, Arc<Mutex<Vec<u8>>>)> {
+        let work = tempfile::tempdir()?;
+        for input in &self.inputs {
+            let from = root().join(input);
+            let name = from.file_name().context("an input has no name")?;
+            std::fs::copy(&from, work.path().join(name)).with_context(|| from.display().to_string())?;
+        }
+        let out = Arc::new(Mutex::new(vec![]));
+        let stdio = StdioConfig {
+            stdin: Stdio::Bytes(self.stdin.clone().into_bytes()),
+            stdout: Stdio::Buffer(out.clone()),
+            stderr: Stdio::Null,
+        };
+        let mut all = vec![self.name.clone().into_bytes()];
+        all.extend(args.iter().map(|a| a.clone().into_bytes()));
+        let dirs = vec![(work.path().to_path_buf(), "/work".to_string())];
+        let wasi = Wasi::new(WasiConfig { args: all, env: vec![], dirs, stdio })?;
+        Ok((wasi, work, out))
+    }
+}

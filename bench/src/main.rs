@@ -1,0 +1,38 @@
+//! Figures of the README and the docs: `cargo xtask bench` builds the guests and runs this.
+//!
+//! Everything is a ratio of two things measured in turn in one process, because the machines are
+//! shared and noisy; medians over rounds.
+
+mod capture;
+mod guest;
+mod overhead;
+mod start;
+
+use anyhow::{Result, bail};
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["bare", compiled] => start::bare(compiled.as_ref()),
+        ["overhead", guests @ ..] => overhead::run(guests),
+        ["capture"] => capture::run(),
+        ["start"] => start::run(),
+        [] => {
+            overhead::run(&[])?;
+            capture::run()?;
+            start::run()
+        }
+        _ => bail!("usage: dormouse-bench [overhead [GUEST...] | capture | start]"),
+    }
+}
+
+/// The middle value.
+pub(crate) fn median(mut v: Vec<f64>) -> f64 {
+    v.sort_by(f64::total_cmp);
+    match v.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => v[n / 2],
+        n => (v[n / 2 - 1] + v[n / 2]) / 2.0,
+    }
+}
