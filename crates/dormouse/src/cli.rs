@@ -140,6 +140,9 @@ pub struct Resume {
     /// Go on as another job of this name; the first may run as well
     #[arg(long, value_name = "NAME")]
     pub clone: Option<String>,
+    /// Refuse unless the checkpoint is of this module
+    #[arg(long, value_name = "FILE")]
+    pub module: Option<PathBuf>,
     /// Whether open files must be as they were, and are cut back to what they were
     #[arg(long, value_name = "HOW", default_value = "check", value_parser = ["check", "none"])]
     pub files: String,

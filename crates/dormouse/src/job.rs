@@ -6,7 +6,7 @@ use crate::running::Lease;
 use crate::writer::Writer;
 use crate::{Error, Result, Target, annotations, drive, signals, timer};
 use dormouse_engine::{ChaosReport, Code, Gap, Machine, Options, Run, chaos};
-use dormouse_store::{CheckpointInfo, Store, StoreError};
+use dormouse_store::{CheckpointInfo, Store, StoreError, sha256};
 use dormouse_wasi::{RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -25,6 +25,7 @@ pub struct Job {
     env: Vec<(Vec<u8>, Vec<u8>)>,
     stdio: StdioConfig,
     check_files: bool,
+    module: Option<Arc<[u8]>>,
     signals: bool,
     report: Report,
 }
@@ -95,6 +96,7 @@ impl Job {
             env: vec![],
             stdio: StdioConfig::default(),
             check_files: true,
+            module: None,
             signals: false,
             report: Arc::new(|_| {}),
         }
@@ -150,6 +152,12 @@ impl Job {
         self
     }
 
+    /// Resumes only a checkpoint of this module. (It carries its module; this is for being sure.)
+    pub fn expect_module(mut self, module: Arc<[u8]>) -> Job {
+        self.module = Some(module);
+        self
+    }
+
     /// Whether SIGTERM, SIGUSR1 and SIGINT to this process are orders to this job.
     pub fn signals(mut self, listen: bool) -> Job {
         self.signals = listen;
@@ -191,8 +199,19 @@ impl Job {
             dirs: self.dirs,
             stdio: self.stdio,
         };
-        let begin = || Ok(Run::start(code, Wasi::new(wasi)?)?);
-        live(&machine, begin, lease, writer, every, signals, report)
+        let begin = |code| Ok(Run::start(code, Wasi::new(wasi)?)?);
+        live(
+            Live {
+                machine,
+                code,
+                lease,
+                writer,
+                every,
+                signals,
+                report,
+            },
+            begin,
+        )
     }
 
     /// Goes on from a checkpoint, as the same job or, with another [`Job::name`], as a clone.
@@ -229,6 +248,9 @@ impl Job {
                 "going on from {good}, the newest that is good"
             )));
         }
+        if let Some(module) = &self.module {
+            same_module(&checkpoint.state.module_digest, &sha256(module))?;
+        }
         let remembered = &checkpoint.info.annotations;
         let stack = self
             .stack
@@ -247,7 +269,7 @@ impl Job {
             check_files: self.check_files,
             ..RestoreOptions::default()
         };
-        let begin = || {
+        let begin = |code| {
             let state = &checkpoint.state;
             let fill = |index, into: &mut [u8]| {
                 checkpoint
@@ -261,7 +283,18 @@ impl Job {
                 fill,
             )?)
         };
-        live(&machine, begin, lease, writer, every, signals, report)
+        live(
+            Live {
+                machine,
+                code,
+                lease,
+                writer,
+                every,
+                signals,
+                report,
+            },
+            begin,
+        )
     }
 
     /// Runs a module under chaos: see [`dormouse_engine::chaos`]. It takes no checkpoints, and needs
@@ -360,16 +393,28 @@ impl Job {
     }
 }
 
-/// Runs a job with everything that can give it orders.
-fn live(
-    machine: &Machine,
-    begin: impl FnOnce() -> Result<Run> + Send,
+/// A job about to begin.
+struct Live {
+    machine: Machine,
+    code: Arc<Code>,
     lease: Lease,
     writer: Writer,
     every: Option<Duration>,
     signals: bool,
     report: Report,
-) -> Result<Outcome> {
+}
+
+/// Runs a job with everything that can give it orders.
+fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Result<Outcome> {
+    let Live {
+        machine,
+        code,
+        lease,
+        writer,
+        every,
+        signals,
+        report,
+    } = live;
     let desk = Arc::new(Desk::new(report));
     let _listening = signals.then(|| signals::listen(desk.clone())).transpose()?;
     let about = About {
@@ -379,8 +424,12 @@ fn live(
     };
     let server = Server::start(&lease, about, desk.clone())?;
     if let Some(every) = every {
-        let desk = desk.clone();
-        let ticks = move || timer::tick(&desk, every);
+        let (desk, code) = (desk.clone(), code.clone());
+        let ticks = move || {
+            // Analysed now, a module that came from the cache need not be while the program stands.
+            let _ = code.program();
+            timer::tick(&desk, every);
+        };
         let spawned = std::thread::Builder::new()
             .name("timer".into())
             .spawn(ticks);
@@ -389,12 +438,24 @@ fn live(
     desk.report(Notice::Begins {
         job: writer.job.clone(),
     });
-    let outcome = drive::drive(machine, begin, &desk, &writer);
+    let outcome = drive::drive(&machine, || begin(code), &desk, &writer);
     desk.close("the job failed");
     server.finish(&lease);
     drop(lease);
     desk.set_gone();
     outcome
+}
+
+fn same_module(expected: &[u8; 32], found: &[u8; 32]) -> Result<()> {
+    let hex = |digest: &[u8; 32]| digest.iter().map(|b| format!("{b:02x}")).collect();
+    match expected == found {
+        true => Ok(()),
+        false => Err(dormouse_engine::Error::OtherModule {
+            expected: hex(expected),
+            found: hex(found),
+        }
+        .into()),
+    }
 }
 
 fn argv(program: &str, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {

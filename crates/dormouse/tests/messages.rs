@@ -185,6 +185,13 @@ fn bad_stores_and_names() {
     );
     refused(
         &p,
+        &["resume", "sim", "--module", &exit],
+        "the checkpoint is of another module (SHA-256...give the module it was taken from",
+    );
+    let same = p.dormouse(&["resume", "sim", "--module", &copy]);
+    assert_eq!(same.code, Some(9), "{}", same.err);
+    refused(
+        &p,
         &["resume", "sim", "--clone", "a b"],
         "\"a b\" cannot be the name of a job;...",
     );

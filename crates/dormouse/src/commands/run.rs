@@ -56,6 +56,9 @@ pub fn resume(args: cli::Resume) -> Done {
         hint.clone(),
     )
     .signals(true);
+    if let Some(module) = &args.module {
+        job = job.expect_module(super::read_module(module)?.into());
+    }
     if let Some(name) = args.clone {
         if name == args.target.job {
             return Err(Error::CloneOfItself { job: name });
@@ -183,9 +186,15 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
 /// The cause first, then the functions it happened in, innermost first.
 fn trapped(message: &str) {
     let (place, cause) = message.split_once("Caused by:").unwrap_or(("", message));
-    ui::error(&format!("the program trapped: {}", dormouse::one_line(cause)));
+    ui::error(&format!(
+        "the program trapped: {}",
+        dormouse::one_line(cause)
+    ));
     // `  0:  0x6ef - <unknown>!divide`; the address is one of the module with safepoints.
-    let functions: Vec<&str> = place.lines().filter_map(|l| Some(l.split_once('!')?.1)).collect();
+    let functions: Vec<&str> = place
+        .lines()
+        .filter_map(|l| Some(l.split_once('!')?.1))
+        .collect();
     for run in functions.chunk_by(|a, b| a == b).take(20) {
         match run.len() {
             1 => ui::detail(&format!("in {}", run[0])),
