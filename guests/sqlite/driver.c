@@ -98,7 +98,7 @@ static void work(const char *path, int scale) {
            "WITH RECURSIVE c(i, x) AS (SELECT 1, 7 UNION ALL SELECT i + 1, (x * 1103515245 + 12345) %% 2147483648 FROM c WHERE i < %d)"
            " SELECT count(*), sum(x), max(x) FROM c", 10000 * scale);
   show(db, "recursive", sql);
-  run(db, "BEGIN; UPDATE person SET note = randomblob(0), born = born + 1 WHERE town % 5 = 0; DELETE FROM person WHERE id % 11 = 3; COMMIT;");
+  run(db, "BEGIN; UPDATE person SET note = zeroblob(3), born = born + 1 WHERE town % 5 = 0; DELETE FROM person WHERE id % 11 = 3; COMMIT;");
   run(db, "BEGIN; DELETE FROM person WHERE town < 20; ROLLBACK;");
   show(db, "sorted", "SELECT digest(name, born) FROM (SELECT name, born FROM person ORDER BY born DESC, name LIMIT 5000)");
   show(db, "selfjoin", "SELECT count(*) FROM person a JOIN person b ON a.town = b.town AND b.born = a.born WHERE a.id < b.id AND a.id < 2000");

@@ -32,7 +32,14 @@ pub struct Args {
 
 /// Changed when a recipe below changes in a way that its sources do not show.
 const RECIPE: u32 = 2;
-const C_FLAGS: [&str; 6] = ["-O2", "-std=gnu11", "-Wall", "-Wno-sign-compare", "-Wl,--strip-debug", "-fno-ident"];
+const C_FLAGS: [&str; 6] = [
+    "-O2",
+    "-std=gnu11",
+    "-Wall",
+    "-Wno-sign-compare",
+    "-Wl,--strip-debug",
+    "-fno-ident",
+];
 const SQLITE_FLAGS: [&str; 10] = [
     "-DSQLITE_THREADSAFE=0",
     "-DSQLITE_OMIT_LOAD_EXTENSION",
@@ -100,16 +107,30 @@ struct Stamp {
 pub fn run(args: &Args) -> Result<()> {
     let guests = list::read()?;
     for name in &args.names {
-        ensure!(guests.iter().any(|g| g.name == *name), "no guest is called {name}; see guests/guests.toml");
+        ensure!(
+            guests.iter().any(|g| g.name == *name),
+            "no guest is called {name}; see guests/guests.toml"
+        );
     }
     let out = root().join("target/guests");
     for folder in ["stamps", "part", "oracle"] {
         fs::create_dir_all(out.join(folder))?;
     }
-    let builder = Builder { out: &out, compiler: OnceCell::new() };
+    let lock = fs::File::create(out.join("lock"))?;
+    lock.lock().context("cannot lock target/guests/lock")?; // held until we end: two runs at once would disturb each other
+    let builder = Builder {
+        out: &out,
+        compiler: OnceCell::new(),
+    };
     let (mut entries, mut missing, mut compilers) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for guest in guests.iter().filter(|g| args.names.is_empty() || args.names.contains(&g.name)) {
-        let Some(stamp) = builder.build(guest).with_context(|| format!("building {}", guest.name))? else {
+    for guest in guests
+        .iter()
+        .filter(|g| args.names.is_empty() || args.names.contains(&g.name))
+    {
+        let Some(stamp) = builder
+            .build(guest)
+            .with_context(|| format!("building {}", guest.name))?
+        else {
             missing.push(guest.name.as_str());
             continue;
         };
@@ -117,14 +138,30 @@ pub fn run(args: &Args) -> Result<()> {
             compilers.insert(stamp.compiler.clone());
         }
         let wasm = out.join(format!("{}.wasm", guest.program));
-        let ask = |args: &[String], run| oracle::expected(guest, args, &wasm, &stamp.sha256, &out, run);
-        let small = Run { args: guest.small.clone(), expected: ask(&guest.small, !args.no_oracle && !guest.interactive)? };
+        let ask =
+            |args: &[String], run| oracle::expected(guest, args, &wasm, &stamp.sha256, &out, run);
+        let small = Run {
+            args: guest.small.clone(),
+            expected: ask(&guest.small, !args.no_oracle && !guest.interactive)?,
+        };
         let large = match &guest.large {
-            Some(large) => Some(Run { args: large.clone(), expected: ask(large, args.large && !guest.interactive)? }),
+            Some(large) => Some(Run {
+                args: large.clone(),
+                expected: ask(large, args.large && !guest.interactive)?,
+            }),
             None => None,
         };
-        let seconds = |r: &Run| r.expected.as_ref().map_or("-".into(), |e| format!("{:.2}", e.seconds));
-        println!("{:24} small {:>6} s  large {:>6} s", guest.name, seconds(&small), large.as_ref().map_or("-".into(), seconds));
+        let seconds = |r: &Run| {
+            r.expected
+                .as_ref()
+                .map_or("-".into(), |e| format!("{:.2}", e.seconds))
+        };
+        println!(
+            "{:24} small {:>6} s  large {:>6} s",
+            guest.name,
+            seconds(&small),
+            large.as_ref().map_or("-".into(), seconds)
+        );
         entries.push(Entry {
             name: guest.name.clone(),
             kind: guest.kind,
@@ -141,12 +178,23 @@ pub fn run(args: &Args) -> Result<()> {
         });
     }
     if args.names.is_empty() {
-        let listed = Listed { compiler: compilers.into_iter().collect::<Vec<_>>().join("; "), work: oracle::WORK, guests: entries };
+        let listed = Listed {
+            compiler: compilers.into_iter().collect::<Vec<_>>().join("; "),
+            work: oracle::WORK,
+            guests: entries,
+        };
         fs::write(out.join("guests.json"), serde_json::to_vec_pretty(&listed)?)?;
-        println!("{} guests, {}", listed.guests.len(), out.join("guests.json").display());
+        println!(
+            "{} guests, {}",
+            listed.guests.len(),
+            out.join("guests.json").display()
+        );
     }
     if !missing.is_empty() {
-        println!("MISSING (no toolchain for them here): {}", missing.join(", "));
+        println!(
+            "MISSING (no toolchain for them here): {}",
+            missing.join(", ")
+        );
     }
     Ok(())
 }
@@ -194,7 +242,11 @@ impl Builder<'_> {
             }
         };
         fs::rename(&part, &wasm)?;
-        let stamp = Stamp { key, sha256: sha256_file(&wasm)?, compiler };
+        let stamp = Stamp {
+            key,
+            sha256: sha256_file(&wasm)?,
+            compiler,
+        };
         fs::write(&stamp_path, serde_json::to_vec_pretty(&stamp)?)?;
         Ok(Some(stamp))
     }
@@ -213,14 +265,32 @@ impl Builder<'_> {
         match guest.kind {
             Kind::Sqlite => {
                 let sqlite = setup::sqlite_source()?;
-                command.arg("-w").arg("-I").arg(&sqlite).arg(sqlite.join("sqlite3.c")).arg(folder.join("sqlite/driver.c")).args(SQLITE_FLAGS);
+                command
+                    .arg("-w")
+                    .arg("-I")
+                    .arg(&sqlite)
+                    .arg(sqlite.join("sqlite3.c"))
+                    .arg(folder.join("sqlite/driver.c"))
+                    .args(SQLITE_FLAGS);
             }
             Kind::Lua => {
                 let lua = setup::lua_source()?;
-                let mut files: Vec<PathBuf> = fs::read_dir(&lua)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
-                files.retain(|f| f.extension().is_some_and(|e| e == "c") && !["lua.c", "luac.c", "onelua.c", "ltests.c"].iter().any(|n| f.ends_with(n)));
+                let mut files: Vec<PathBuf> = fs::read_dir(&lua)?
+                    .map(|e| Ok(e?.path()))
+                    .collect::<Result<_>>()?;
+                files.retain(|f| {
+                    f.extension().is_some_and(|e| e == "c")
+                        && !["lua.c", "luac.c", "onelua.c", "ltests.c"]
+                            .iter()
+                            .any(|n| f.ends_with(n))
+                });
                 files.sort();
-                command.args(["-w", "-I"]).arg(&lua).args(&files).arg(folder.join("lua/main.c")).args(LUA_FLAGS);
+                command
+                    .args(["-w", "-I"])
+                    .arg(&lua)
+                    .args(&files)
+                    .arg(folder.join("lua/main.c"))
+                    .args(LUA_FLAGS);
             }
             _ => {
                 command.arg(source(guest)?);
@@ -231,20 +301,34 @@ impl Builder<'_> {
 }
 
 fn source(guest: &Guest) -> Result<PathBuf> {
-    Ok(root().join("guests").join(guest.source.as_ref().with_context(|| format!("{} has no source", guest.name))?))
+    Ok(root().join("guests").join(
+        guest
+            .source
+            .as_ref()
+            .with_context(|| format!("{} has no source", guest.name))?,
+    ))
 }
 
 /// The hash of everything that a program is made from. The compiler's version is not part of it (it is in the stamp):
 /// `rm -r target/guests` builds anew with the newest one.
 fn key(guest: &Guest) -> Result<String> {
     let folder = root().join("guests");
-    let mut key = format!("recipe {RECIPE} {C_FLAGS:?} {:?} {:?}", guest.flags, std::env::var("DORMOUSE_GUEST_CC").ok());
+    let mut key = format!(
+        "recipe {RECIPE} {C_FLAGS:?} {:?} {:?}",
+        guest.flags,
+        std::env::var("DORMOUSE_GUEST_CC").ok()
+    );
     let mut add = |path: PathBuf| -> Result<()> {
         key += &format!(" {}", sha256_file(&path)?);
         Ok(())
     };
     match guest.kind {
-        Kind::Wat => key = format!("recipe {RECIPE} {}", sha256(full_text(&source(guest)?)?.as_bytes())),
+        Kind::Wat => {
+            key = format!(
+                "recipe {RECIPE} {}",
+                sha256(full_text(&source(guest)?)?.as_bytes())
+            )
+        }
         Kind::Python => key = format!("recipe {RECIPE} {}", setup::PYTHON_SHA256),
         Kind::Sqlite => {
             add(folder.join("sqlite/driver.c"))?;
@@ -267,11 +351,15 @@ fn key(guest: &Guest) -> Result<String> {
 
 /// A .wat guest's text with each line `;;@include FILE` replaced by that file of the same folder.
 fn full_text(path: &Path) -> Result<String> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut full = String::new();
     for line in text.lines() {
         match line.trim().strip_prefix(";;@include ") {
-            Some(name) => full += &fs::read_to_string(path.with_file_name(name.trim())).with_context(|| format!("{}: {line}", path.display()))?,
+            Some(name) => {
+                full += &fs::read_to_string(path.with_file_name(name.trim()))
+                    .with_context(|| format!("{}: {line}", path.display()))?
+            }
             None => full += line,
         }
         full.push('\n');
@@ -296,7 +384,9 @@ fn check_exceptions(path: &Path) -> Result<()> {
             for operator in body.get_operators_reader()? {
                 match operator? {
                     wasmparser::Operator::TryTable { .. } => new += 1,
-                    wasmparser::Operator::Try { .. } => bail!("{} uses the legacy exception handling", path.display()),
+                    wasmparser::Operator::Try { .. } => {
+                        bail!("{} uses the legacy exception handling", path.display())
+                    }
                     _ => {}
                 }
             }

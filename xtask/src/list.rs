@@ -77,8 +77,10 @@ struct List {
 pub fn read() -> Result<Vec<Guest>> {
     let folder = root().join("guests");
     let path = folder.join("guests.toml");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let List { guest: mut guests } = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let List { guest: mut guests } =
+        toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
     for guest in &mut guests {
         if guest.program.is_empty() {
             guest.program = guest.name.clone();
@@ -88,13 +90,27 @@ pub fn read() -> Result<Vec<Guest>> {
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_>>()?;
     texts.sort();
-    for file in texts.iter().filter(|f| f.ends_with(".wat") && !f.starts_with('_')) {
+    for file in texts
+        .iter()
+        .filter(|f| f.ends_with(".wat") && !f.starts_with('_'))
+    {
         let name = format!("wat-{}", file.trim_end_matches(".wat"));
         let traps = fs::read_to_string(folder.join("wat").join(file))?.contains(";;@traps");
-        guests.push(Guest { program: name.clone(), name, kind: Kind::Wat, source: Some(format!("wat/{file}")), traps, ..Guest::default() });
+        guests.push(Guest {
+            program: name.clone(),
+            name,
+            kind: Kind::Wat,
+            source: Some(format!("wat/{file}")),
+            traps,
+            ..Guest::default()
+        });
     }
     let mut names: Vec<_> = guests.iter().map(|g| &g.name).collect();
     names.sort();
-    ensure!(names.windows(2).all(|w| w[0] != w[1]), "two guests of one name in {}", path.display());
+    ensure!(
+        names.windows(2).all(|w| w[0] != w[1]),
+        "two guests of one name in {}",
+        path.display()
+    );
     Ok(guests)
 }

