@@ -1,7 +1,7 @@
 //! Capture and in-place resume with warm continuations, by depth of the stack.
 
 use crate::median;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use dormouse_engine::{Event, Machine, Options, Run};
 use dormouse_wasi::{StdioConfig, Wasi, WasiConfig};
 use std::sync::Arc;
@@ -48,5 +48,5 @@ pub fn run() -> Result<()> {
         println!("| {frames} | {us:.1} | {each:.0} | {:.1} |", first / 1e3);
     }
     println!();
-    Ok(()).context("capture")
+    Ok(())
 }

@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 
 /// Counted rounds, after one that warms up.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 pub fn run(names: &[&str]) -> Result<()> {
     println!("run time with safepoints / plain wasmtime: CPU seconds of the program's thread,");
