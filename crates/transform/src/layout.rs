@@ -208,7 +208,7 @@ pub(crate) fn sites(
 }
 
 /// Values of this type can be put into a frame.
-fn storable(t: ValType) -> bool {
+pub(crate) fn storable(t: ValType) -> bool {
     !matches!(t, ValType::Ref(_)) || is_funcref(t) || is_externref(t)
 }
 

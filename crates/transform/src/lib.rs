@@ -116,6 +116,7 @@ impl Program {
         let restartable: Vec<bool> =
             module.imports.iter().map(|i| (options.restartable)(&i.module, &i.name)).collect();
         let reach = Reach::compute(&module, &restartable)?;
+        refuse_kept_exceptions(&module, &reach)?;
         let mut first_slot = Vec::with_capacity(module.funcs.len() + 1);
         let mut next = 0u32;
         for f in 0..module.funcs.len() {
@@ -271,4 +272,21 @@ impl Program {
         let flags = (self.module.datas.len() + self.module.elems.len()) as u64;
         (names::control::DROPPED + flags).div_ceil(65536)
     }
+}
+
+/// An exception reference cannot leave the engine, so the program must not keep one where a
+/// capture would have to read it.
+fn refuse_kept_exceptions(m: &Module, reach: &Reach) -> Result<()> {
+    let storable = |t: ValType| layout::storable(t);
+    if let Some(i) = m.globals.iter().position(|g| g.mutable && !storable(g.content_type)) {
+        return Err(Error::unsupported(format!("global {i}, which holds exception references"), 0));
+    }
+    let written = |t: usize| reach.uses.written_tables.contains(&(t as u32));
+    let kept = |(i, t): (usize, &wasmparser::TableType)| {
+        written(i) && !storable(ValType::Ref(t.element_type))
+    };
+    if let Some(i) = m.tables.iter().enumerate().position(kept) {
+        return Err(Error::unsupported(format!("table {i}, which holds exception references"), 0));
+    }
+    Ok(())
 }

@@ -1,0 +1,241 @@
+//! A random module that the engine can run: one of wasm-smith's, with a `_start` that calls some of
+//! its functions, and with its globals, tables and memories exported under plain names.
+
+use arbitrary::Unstructured;
+use wasm_encoder::reencode::{Error, Reencode, RoundtripReencoder, utils};
+use wasm_encoder::{
+    CodeSection, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
+    HeapType, Instruction as I, TypeSection, ValType,
+};
+use wasm_smith::{Config, MemoryOffsetChoices};
+use wasmparser::Parser;
+
+/// SplitMix64.
+pub fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The module of a seed; `None` if it has no function to call.
+pub fn module(seed: u64) -> Option<Vec<u8>> {
+    let mut state = seed.wrapping_mul(0xd134_2543_de82_ef95);
+    let size = 512 << (next(&mut state) % 6);
+    let bytes: Vec<u8> = (0..size / 8).flat_map(|_| next(&mut state).to_le_bytes()).collect();
+    let mut u = Unstructured::new(&bytes);
+    let chance = |state: &mut u64, n: u64| next(state).is_multiple_of(n);
+    let config = Config {
+        allow_start_export: chance(&mut state, 4),
+        bulk_memory_enabled: true,
+        canonicalize_nans: true,
+        disallow_traps: !chance(&mut state, 4),
+        exceptions_enabled: !chance(&mut state, 4),
+        export_everything: true,
+        extended_const_enabled: true,
+        gc_enabled: false,
+        max_data_segments: 6,
+        max_element_segments: 6,
+        max_elements: 12,
+        max_funcs: 12,
+        min_funcs: 3,
+        min_types: 3,
+        min_globals: 2,
+        max_globals: 10,
+        max_imports: 0,
+        max_instructions: 30 << (next(&mut state) % 5),
+        max_memories: 3,
+        min_memories: 1,
+        max_memory32_bytes: 3 << 16,
+        memory_max_size_required: true,
+        memory_offset_choices: MemoryOffsetChoices(90, 9, 1),
+        max_nesting_depth: 8,
+        max_table_elements: 40,
+        max_tables: 4,
+        min_tables: 1,
+        max_tags: 3,
+        max_type_size: 100,
+        max_types: 12,
+        memory64_enabled: false,
+        multi_value_enabled: true,
+        reference_types_enabled: true,
+        relaxed_simd_enabled: false,
+        saturating_float_to_int_enabled: true,
+        sign_extension_ops_enabled: true,
+        simd_enabled: chance(&mut state, 2),
+        table_max_size_required: true,
+        tail_call_enabled: true,
+        threads_enabled: false,
+        wide_arithmetic_enabled: false,
+        ..Config::default()
+    };
+    let mut module = wasm_smith::Module::new(config, &mut u).ok()?;
+    let fuel = 30 << (next(&mut state) % 6);
+    module.ensure_termination(fuel).ok()?;
+    let original = module.to_bytes();
+    let mut w = Wrap::of(&original, state)?;
+    let mut out = wasm_encoder::Module::new();
+    w.parse_core_module(&mut out, Parser::new(0), &original).expect("a module that was just made");
+    Some(out.finish())
+}
+
+/// Adds `_start` and the exports.
+struct Wrap {
+    state: u64,
+    types: Vec<wasmparser::FuncType>,
+    funcs: Vec<u32>,
+    globals: u32,
+    tables: u32,
+    memories: u32,
+    /// All functions are exported, or just those that `_start` takes references of.
+    all: bool,
+    named: Vec<u32>,
+}
+
+impl Wrap {
+    fn of(bytes: &[u8], state: u64) -> Option<Wrap> {
+        let mut w = Wrap {
+            state,
+            types: vec![],
+            funcs: vec![],
+            globals: 0,
+            tables: 0,
+            memories: 0,
+            all: state & 16 == 0,
+            named: vec![],
+        };
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload.ok()? {
+                wasmparser::Payload::TypeSection(s) => {
+                    w.types = s.into_iter_err_on_gc_types().collect::<Result<_, _>>().ok()?;
+                }
+                wasmparser::Payload::FunctionSection(s) => {
+                    w.funcs = s.into_iter().collect::<Result<_, _>>().ok()?;
+                }
+                wasmparser::Payload::GlobalSection(s) => w.globals = s.count(),
+                wasmparser::Payload::TableSection(s) => w.tables = s.count(),
+                wasmparser::Payload::MemorySection(s) => w.memories = s.count(),
+                _ => {}
+            }
+        }
+        if w.funcs.is_empty() {
+            return None;
+        }
+        w.named = (0..2).map(|_| (next(&mut w.state) % w.funcs.len() as u64) as u32).collect();
+        Some(w)
+    }
+
+    /// Calls some functions; results go to globals of ours, one of each type.
+    fn start(&mut self) -> Function {
+        let mut f = Function::new([]);
+        let n = self.funcs.len() as u64;
+        for _ in 0..1 + next(&mut self.state) % 6 {
+            let func = (next(&mut self.state) % n) as u32;
+            let ty = self.types[self.funcs[func as usize] as usize].clone();
+            for &t in ty.params() {
+                self.constant(&mut f, t);
+            }
+            f.instruction(&I::Call(func));
+            for &t in ty.results().iter().rev() {
+                match RESULTS.iter().position(|r| RoundtripReencoder.val_type(t).ok() == Some(*r)) {
+                    Some(k) => f.instruction(&I::GlobalSet(self.globals + k as u32)),
+                    None => f.instruction(&I::Drop),
+                };
+            }
+        }
+        f.instruction(&I::End);
+        f
+    }
+
+    fn constant(&mut self, f: &mut Function, t: wasmparser::ValType) {
+        use wasmparser::ValType as V;
+        let r = next(&mut self.state);
+        let small = if r & 3 == 0 { r >> 2 } else { (r >> 2) % 8 };
+        let vector = u128::from(next(&mut self.state)) << 64 | u128::from(r);
+        f.instruction(&match t {
+            V::I32 => I::I32Const(small as i32),
+            V::I64 => I::I64Const(small as i64),
+            V::F32 => I::F32Const((small as f32 / 4.0).into()),
+            V::F64 => I::F64Const((small as f64 / 4.0).into()),
+            V::V128 => I::V128Const(vector as i128),
+            V::Ref(t) if t.is_extern_ref() => I::RefNull(HeapType::EXTERN),
+            V::Ref(t) if t.is_func_ref() => {
+                if r & 1 == 0 {
+                    I::RefNull(HeapType::FUNC)
+                } else {
+                    I::RefFunc(self.named[(r >> 1) as usize % 2])
+                }
+            }
+            V::Ref(_) => I::RefNull(HeapType::Abstract {
+                shared: false,
+                ty: wasm_encoder::AbstractHeapType::Exn,
+            }),
+        });
+    }
+}
+
+const RESULTS: [ValType; 6] =
+    [ValType::I32, ValType::I64, ValType::F32, ValType::F64, ValType::V128, ValType::FUNCREF];
+
+type Re = Result<(), Error<std::convert::Infallible>>;
+
+impl Reencode for Wrap {
+    type Error = std::convert::Infallible;
+
+    fn parse_type_section(&mut self, out: &mut TypeSection, s: wasmparser::TypeSectionReader<'_>) -> Re {
+        utils::parse_type_section(self, out, s)?;
+        out.ty().function([], []);
+        Ok(())
+    }
+
+    fn parse_function_section(&mut self, out: &mut FunctionSection, s: wasmparser::FunctionSectionReader<'_>) -> Re {
+        utils::parse_function_section(self, out, s)?;
+        out.function(self.types.len() as u32);
+        Ok(())
+    }
+
+    // There is always one: the fuel.
+    fn parse_global_section(&mut self, out: &mut GlobalSection, s: wasmparser::GlobalSectionReader<'_>) -> Re {
+        utils::parse_global_section(self, out, s)?;
+        for t in RESULTS {
+            use wasm_encoder::ConstExpr as C;
+            let init = match t {
+                ValType::I32 => C::i32_const(0),
+                ValType::I64 => C::i64_const(0),
+                ValType::F32 => C::f32_const(0.0.into()),
+                ValType::F64 => C::f64_const(0.0.into()),
+                ValType::V128 => C::v128_const(0),
+                _ => C::ref_null(HeapType::FUNC),
+            };
+            out.global(GlobalType { val_type: t, mutable: true, shared: false }, &init);
+        }
+        Ok(())
+    }
+
+    fn parse_export_section(&mut self, out: &mut ExportSection, _: wasmparser::ExportSectionReader<'_>) -> Re {
+        let n = self.funcs.len() as u32;
+        out.export("_start", ExportKind::Func, n);
+        // `_start` names functions in `ref.func`: an export is what allows that.
+        for i in (0..n).filter(|&i| self.all || self.named.contains(&i)) {
+            out.export(&format!("f{i}"), ExportKind::Func, i);
+        }
+        for i in 0..self.globals + RESULTS.len() as u32 {
+            out.export(&format!("g{i}"), ExportKind::Global, i);
+        }
+        for i in 0..self.tables {
+            out.export(&format!("t{i}"), ExportKind::Table, i);
+        }
+        for i in 0..self.memories {
+            out.export(&format!("m{i}"), ExportKind::Memory, i);
+        }
+        Ok(())
+    }
+
+    fn parse_code_section(&mut self, out: &mut CodeSection, s: wasmparser::CodeSectionReader<'_>) -> Re {
+        utils::parse_code_section(self, out, s)?;
+        let start = self.start();
+        out.function(&start);
+        Ok(())
+    }
+}
