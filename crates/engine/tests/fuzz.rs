@@ -62,12 +62,13 @@ impl Random {
     }
 }
 
-/// Runs to the end, with captures. Half of the captures go on in place, the rest in a fresh
-/// instance; some are checked to give the same state again. `None`: given up.
-fn captured(code: &Arc<Code>, gap: Option<Gap>, seed: u64, count: &mut Count) -> Result<Option<End>, Error> {
+/// Runs to the end, with captures. With random gaps half of the captures go on in place; all others
+/// go on in a fresh instance of any of `codes`, and some are checked to give the same state again.
+/// On a machine that does not count it runs to its end. `None`: given up.
+fn captured(codes: &[Arc<Code>], gap: Option<Gap>, seed: u64, count: &mut Count) -> Result<Option<End>, Error> {
     let mut random = Random(seed);
     let mut captures = 0;
-    let mut run = Run::start(code.clone(), wasi())?;
+    let mut run = Run::start(codes[0].clone(), wasi())?;
     loop {
         run.stop_after(match gap {
             None => i32::MAX as u32,
@@ -94,6 +95,7 @@ fn captured(code: &Arc<Code>, gap: Option<Gap>, seed: u64, count: &mut Count) ->
         count.deepest = count.deepest.max(state.frames.len());
         let restore = RestoreOptions { stdio: StdioConfig::null(), ..RestoreOptions::default() };
         let wasi = Wasi::restore(&state.wasi, restore)?;
+        let code = &codes[random.below(codes.len() as u64) as usize];
         run = Run::resume(code.clone(), &state, wasi, |index, into| {
             into.copy_from_slice(&memories[index as usize]);
             Ok(())
@@ -128,8 +130,9 @@ fn compare(plain: &End, other: &End) -> Option<Result<(), String>> {
     Some(Ok(()))
 }
 
-fn one(machine: &Machine, seed: u64, wasm: &[u8], count: &mut Count, verbose: bool) -> Result<(), String> {
+fn one(machines: &[Machine], seed: u64, wasm: &[u8], count: &mut Count, verbose: bool) -> Result<(), String> {
     count.seeds += 1;
+    let machine = &machines[0];
     let code = match machine.load(wasm.into()) {
         Ok(c) => Arc::new(c),
         Err(Error::Module(dormouse_transform::Error::Unsupported { feature, .. })) => {
@@ -157,12 +160,18 @@ fn one(machine: &Machine, seed: u64, wasm: &[u8], count: &mut Count, verbose: bo
         }
         count.trapped += 1;
     }
+    let mut codes = vec![code];
+    if seed.is_multiple_of(8) {
+        for m in &machines[1..] {
+            codes.push(Arc::new(m.load(wasm.into()).map_err(|e| format!("elsewhere: {e}"))?));
+        }
+    }
     let most = 3 + (seed % 60) as u32;
     let gaps = [None, Some(Gap::Every(1)), Some(Gap::Random { seed, most })];
     for gap in gaps {
         let before = count.captures;
         let end = machine
-            .on_stack(|| captured(&code, gap, seed, count))
+            .on_stack(|| captured(&codes, gap, seed, count))
             .unwrap()
             .map_err(|e| format!("{gap:?}: {e}"))?;
         count.executions += 1;
@@ -189,8 +198,10 @@ fn from_env(name: &str) -> Option<u64> {
 
 #[test]
 fn random_modules() {
-    let machine =
-        Machine::new(Options { counted: true, stack: 8 << 20, ..Options::default() }).unwrap();
+    let machine = |counted, pulley| {
+        Machine::new(Options { counted, pulley, stack: 8 << 20, ..Options::default() }).unwrap()
+    };
+    let machines = [machine(true, false), machine(true, true), machine(false, false), machine(false, true)];
     let out = std::env::var_os("FUZZ_OUT").map(std::path::PathBuf::from);
     let keep = |seed: u64, wasm: &[u8]| {
         if let Some(dir) = &out {
@@ -209,7 +220,7 @@ fn random_modules() {
                 keep(seed, &wasm);
             }
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                one(&machine, seed, &wasm, &mut count, one_only.is_some())
+                one(&machines, seed, &wasm, &mut count, one_only.is_some())
             }));
             let why = match result {
                 Ok(Ok(())) => None,

@@ -1,11 +1,14 @@
 //! A random module that the engine can run: one of wasm-smith's, with a `_start` that calls some of
-//! its functions, and with its globals, tables and memories exported under plain names.
+//! its functions, and with its globals, tables and memories exported under plain names. Calls that
+//! wasm-smith cannot make safely are put in: some of its direct calls go through a table, and in some
+//! modules the end of the fuel is an exception instead of a trap.
 
 use arbitrary::Unstructured;
 use wasm_encoder::reencode::{Error, Reencode, RoundtripReencoder, utils};
 use wasm_encoder::{
-    CodeSection, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
-    HeapType, Instruction as I, TypeSection, ValType,
+    CodeSection, ElementSection, Elements, ExportKind, ExportSection, Function, FunctionSection,
+    GlobalSection, GlobalType, HeapType, Instruction as I, RefType, TableSection, TableType, TagKind,
+    TagSection, TagType, TypeSection, ValType,
 };
 use wasm_smith::{Config, MemoryOffsetChoices};
 use wasmparser::Parser;
@@ -19,6 +22,17 @@ pub fn next(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// Calls that give the same answers each time; some can be interrupted and made again.
+const IMPORTS: &str = r#"(module
+  (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
+  (import "wasi_snapshot_preview1" "fd_datasync" (func (param i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_pread" (func (param i32 i32 i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_fdstat_get" (func (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_seek" (func (param i32 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func (param i32 i32) (result i32))))"#;
+
 /// The module of a seed; `None` if it has no function to call.
 pub fn module(seed: u64) -> Option<Vec<u8>> {
     let mut state = seed.wrapping_mul(0xd134_2543_de82_ef95);
@@ -26,12 +40,18 @@ pub fn module(seed: u64) -> Option<Vec<u8>> {
     let bytes: Vec<u8> = (0..size / 8).flat_map(|_| next(&mut state).to_le_bytes()).collect();
     let mut u = Unstructured::new(&bytes);
     let chance = |state: &mut u64, n: u64| next(state).is_multiple_of(n);
+    let available_imports = chance(&mut state, 3).then(|| wat::parse_str(IMPORTS).expect("text"));
+    let max_imports = if available_imports.is_some() { 4 } else { 0 };
+    let exceptions_enabled = chance(&mut state, 2);
     let config = Config {
+        available_imports,
         allow_start_export: chance(&mut state, 4),
         bulk_memory_enabled: true,
         canonicalize_nans: true,
         disallow_traps: !chance(&mut state, 4),
-        exceptions_enabled: !chance(&mut state, 4),
+        exceptions_enabled,
+        min_tags: usize::from(exceptions_enabled),
+        min_element_segments: 1,
         export_everything: true,
         extended_const_enabled: true,
         gc_enabled: false,
@@ -43,7 +63,7 @@ pub fn module(seed: u64) -> Option<Vec<u8>> {
         min_types: 3,
         min_globals: 2,
         max_globals: 10,
-        max_imports: 0,
+        max_imports,
         max_instructions: 30 << (next(&mut state) % 5),
         max_memories: 3,
         min_memories: 1,
@@ -88,6 +108,9 @@ struct Wrap {
     globals: u32,
     tables: u32,
     memories: u32,
+    tags: u32,
+    /// Reaching `unreachable` throws our tag.
+    throws: bool,
     /// All functions are exported, or just those that `_start` takes references of.
     all: bool,
     named: Vec<u32>,
@@ -102,6 +125,8 @@ impl Wrap {
             globals: 0,
             tables: 0,
             memories: 0,
+            tags: 0,
+            throws: false,
             all: state & 16 == 0,
             named: vec![],
         };
@@ -110,11 +135,22 @@ impl Wrap {
                 wasmparser::Payload::TypeSection(s) => {
                     w.types = s.into_iter_err_on_gc_types().collect::<Result<_, _>>().ok()?;
                 }
+                wasmparser::Payload::ImportSection(s) => {
+                    for i in s.into_imports() {
+                        match i.ok()?.ty {
+                            wasmparser::TypeRef::Func(t) => w.funcs.push(t),
+                            _ => return None,
+                        }
+                    }
+                }
                 wasmparser::Payload::FunctionSection(s) => {
-                    w.funcs = s.into_iter().collect::<Result<_, _>>().ok()?;
+                    for t in s {
+                        w.funcs.push(t.ok()?);
+                    }
                 }
                 wasmparser::Payload::GlobalSection(s) => w.globals = s.count(),
                 wasmparser::Payload::TableSection(s) => w.tables = s.count(),
+                wasmparser::Payload::TagSection(s) => w.tags = s.count(),
                 wasmparser::Payload::MemorySection(s) => w.memories = s.count(),
                 _ => {}
             }
@@ -122,6 +158,7 @@ impl Wrap {
         if w.funcs.is_empty() {
             return None;
         }
+        w.throws = w.tags > 0 && state & 32 != 0;
         w.named = (0..2).map(|_| (next(&mut w.state) % w.funcs.len() as u64) as u32).collect();
         Some(w)
     }
@@ -229,6 +266,58 @@ impl Reencode for Wrap {
         for i in 0..self.memories {
             out.export(&format!("m{i}"), ExportKind::Memory, i);
         }
+        out.export("memory", ExportKind::Memory, 0);
+        Ok(())
+    }
+
+    // There is always a table and an element segment. Ours holds every function at its index.
+    fn parse_table_section(&mut self, out: &mut TableSection, s: wasmparser::TableSectionReader<'_>) -> Re {
+        utils::parse_table_section(self, out, s)?;
+        let minimum = self.funcs.len() as u64;
+        let element_type = RefType::FUNCREF;
+        out.table(TableType { element_type, table64: false, minimum, maximum: None, shared: false });
+        Ok(())
+    }
+
+    fn parse_element_section(&mut self, out: &mut ElementSection, s: wasmparser::ElementSectionReader<'_>) -> Re {
+        utils::parse_element_section(self, out, s)?;
+        let all: Vec<u32> = (0..self.funcs.len() as u32).collect();
+        let zero = wasm_encoder::ConstExpr::i32_const(0);
+        out.active(Some(self.tables), &zero, Elements::Functions(all.into()));
+        Ok(())
+    }
+
+    fn parse_tag_section(&mut self, out: &mut TagSection, s: wasmparser::TagSectionReader<'_>) -> Re {
+        utils::parse_tag_section(self, out, s)?;
+        out.tag(TagType { kind: TagKind::Exception, func_type_idx: self.types.len() as u32 });
+        Ok(())
+    }
+
+    fn parse_function_body(&mut self, out: &mut CodeSection, body: wasmparser::FunctionBody<'_>) -> Re {
+        let mut f = self.new_function_with_parsed_locals(&body)?;
+        let mut reader = body.get_operators_reader()?;
+        while !reader.eof() {
+            let indirect = next(&mut self.state).is_multiple_of(3);
+            match self.parse_instruction(&mut reader)? {
+                I::Call(callee) if indirect => {
+                    let type_index = self.funcs[callee as usize];
+                    f.instruction(&I::I32Const(callee as i32));
+                    f.instruction(&I::CallIndirect { type_index, table_index: self.tables });
+                }
+                I::ReturnCall(callee) if indirect => {
+                    let type_index = self.funcs[callee as usize];
+                    f.instruction(&I::I32Const(callee as i32));
+                    f.instruction(&I::ReturnCallIndirect { type_index, table_index: self.tables });
+                }
+                I::Unreachable if self.throws => {
+                    f.instruction(&I::Throw(self.tags));
+                }
+                i => {
+                    f.instruction(&i);
+                }
+            }
+        }
+        out.function(&f);
         Ok(())
     }
 
