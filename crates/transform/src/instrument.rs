@@ -94,6 +94,22 @@ fn broken<E: std::fmt::Display>(e: wasm_encoder::reencode::Error<E>) -> Error {
     Error::NotWasm(e.to_string())
 }
 
+/// Everything in which `instrument` can fail for what the module holds, without writing code.
+pub(crate) fn check(p: &Program) -> Result<()> {
+    let m = &p.module;
+    for func in m.imports.len() as u32..m.funcs.len() as u32 {
+        p.sites_of(&Body::decode(m, func)?)?;
+    }
+    for import in 0..m.imports.len() as u32 {
+        p.sites_of(&p.stub_body(import))?;
+    }
+    let offsets = m.elems.iter().filter_map(|e| e.active.as_ref());
+    for (_, offset) in offsets.chain(m.datas.iter().filter_map(|d| d.active.as_ref())) {
+        constant(m, offset)?;
+    }
+    Ok(())
+}
+
 pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
     let m = &p.module;
     let original_funcs = m.funcs.len() as u32;

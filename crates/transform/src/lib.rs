@@ -139,6 +139,15 @@ impl Program {
         instrument::instrument(self)
     }
 
+    /// Whether [`Program::instrument`] will accept every function: looks at all safepoints, which
+    /// [`Program::new`] leaves until they are needed.
+    ///
+    /// # Errors
+    /// A value that cannot be saved, and is alive at a safepoint.
+    pub fn check(&self) -> Result<()> {
+        instrument::check(self)
+    }
+
     /// A module with the continuations of these slots, exported as [`names::continuation`].
     pub fn continuations(&self, slots: &[u32]) -> Result<Vec<u8>> {
         continuation::continuations(self, slots)

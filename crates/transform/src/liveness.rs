@@ -13,7 +13,7 @@ pub(crate) fn live_at(body: &Body<'_>, at: &[usize]) -> HashMap<usize, Vec<u32>>
     let n = body.ops.len();
     let words = body.locals.len().div_ceil(64);
     if words == 0 {
-        return at.iter().map(|&i| (i, vec![])).collect();
+        return at.iter().filter(|&&i| !body.dead[i]).map(|&i| (i, vec![])).collect();
     }
     let mut leader = vec![false; n + 1];
     leader[0] = true;

@@ -169,14 +169,11 @@ impl Module {
                 }
             }
             Payload::ExportSection(s) => {
-                for e in s {
-                    let e = e?;
+                for e in s.into_iter_with_offsets() {
+                    let (offset, e) = e?;
                     if e.name.starts_with(crate::names::PREFIX) {
-                        return Err(Error::unsupported(
-                            format!("the export name `{}`, which is reserved", e.name),
-                            s_offset(&e.name),
-                        )
-                        .into());
+                        let what = format!("the export name `{}`, which is reserved", e.name);
+                        return Err(Error::unsupported(what, offset).into());
                     }
                     self.exports.push((e.name.into(), e.kind, e.index));
                 }
@@ -290,11 +287,6 @@ pub(crate) fn is_externref(t: ValType) -> bool {
 
 fn expr_range(e: &ConstExpr<'_>) -> std::ops::Range<usize> {
     e.get_binary_reader().range()
-}
-
-// The name's place in the file is not kept by the parser.
-fn s_offset(_: &str) -> usize {
-    0
 }
 
 enum Failure {

@@ -56,6 +56,9 @@ pub fn check(args: cli::Check) -> Done {
         Err(e) => report.problems.push(dormouse::one_line(&e.to_string())),
         Ok(program) => {
             report.problems.extend(facts.problems);
+            if let Err(e) = program.check() {
+                report.problems.push(dormouse::one_line(&e.to_string()));
+            }
             if program.exported_function("_start").is_none() {
                 let what = dormouse_engine::Error::NoStart.to_string();
                 report.problems.push(what);
