@@ -8,20 +8,19 @@
 //!     i32.atomic.load $control            call $f
 //!     if  ;; unlikely                     global.get $unwinding
 //!       local.get $i                      if  ;; unlikely
-//!       call $save_i32_1                    local.get $s0
-//!       i32.const 7   ;; slot               call $save_i32_1
-//!       call $save_site                     i32.const 8
-//!       i32.const 0   ;; dummy result       call $save_site
+//!       i32.const 7   ;; slot               local.get $s0
+//!       call $save_site_1_0_0_0_0           i32.const 8
+//!       i32.const 0   ;; dummy result       call $save_site_1_0_0_0_0
 //!       return                              i32.const 0
 //!     end                                   return
 //!     ...                                 end
 //! ```
 //!
-//! The cold paths never rejoin. Values are stored by out-of-line helpers, at most eight at a time:
-//! inline stores cost compile time, and loads on a cold path get hoisted into hot code.
+//! The cold paths never rejoin. An out-of-line helper stores the whole frame: inline stores cost
+//! compile time, and loads on a cold path get hoisted into hot code.
 
 use crate::body::Body;
-use crate::helpers::Helper;
+use crate::helpers::{Helper, MOST};
 use crate::layout::{CLASSES, Kind, Site, Sites, Source, block_params, block_results};
 use crate::module::{Module, is_externref, is_funcref};
 use crate::{Error, Poll, Result};
@@ -434,33 +433,38 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.unlikely.push(self.out.len() as u32);
         self.i(&I::If(BlockType::Empty));
         self.save_frame(site);
-        self.helper(Helper::SaveSite);
         self.dummies();
         self.i(&I::Return);
         self.i(&I::End);
     }
 
-    /// Stores the frame's values and leaves its slot number on the stack.
+    /// Saves the frame and sets `$unwinding`.
     fn save_frame(&mut self, site: &Site) {
-        let (mut n, total) = (0, site.layout.values.len());
-        while n < total {
-            let ty = site.layout.values[n].1;
-            let class = CLASSES.iter().position(|c| c.0 == ty);
-            let most = if class.is_some() { 8 } else { 1 };
-            let chunk = site.layout.values[n..].iter().take(most).take_while(|v| v.1 == ty).count();
-            for v in n..n + chunk {
-                let l = self.local_of(site.layout.values[v]);
-                self.i(&I::LocalGet(l));
-            }
-            let h = match class {
-                Some(c) => Helper::Save(c as u8, chunk as u8),
-                None if is_funcref(ty) => Helper::SaveFuncref,
-                None => Helper::SaveExternref,
-            };
-            self.helper(h);
-            n += chunk;
+        let values = &site.layout.values;
+        let numbers = values.iter().take_while(|v| CLASSES.iter().any(|c| c.0 == v.1)).count();
+        for &value in &values[numbers..] {
+            let l = self.local_of(value);
+            self.i(&I::LocalGet(l));
+            let funcref = is_funcref(value.1);
+            self.helper(if funcref { Helper::SaveFuncref } else { Helper::SaveExternref });
         }
-        self.i(&I::I32Const(site.slot as i32));
+        let mut chunks = values[..numbers].chunks(MOST).peekable();
+        loop {
+            let chunk = chunks.next().unwrap_or_default();
+            let mut shape = [0; CLASSES.len()];
+            for &value in chunk {
+                let l = self.local_of(value);
+                self.i(&I::LocalGet(l));
+                if let Some(class) = CLASSES.iter().position(|c| c.0 == value.1) {
+                    shape[class] += 1;
+                }
+            }
+            if chunks.peek().is_none() {
+                self.i(&I::I32Const(site.slot as i32));
+                return self.helper(Helper::SaveSite(shape));
+            }
+            self.helper(Helper::Save(shape));
+        }
     }
 
     fn local_of(&mut self, (source, ty): (Source, ValType)) -> u32 {
@@ -633,7 +637,6 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             .find(|s| s.kind == Kind::Loop && s.op == op)
             .ok_or(Error::Frames("a loop without a safepoint"))?;
         self.save_frame(site);
-        self.helper(Helper::SaveGoto);
         let continuations = self.space.own(Part::Continuations);
         self.i(&I::I32Const(site.slot as i32));
         self.i(&I::TableGet(continuations));
@@ -641,12 +644,12 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.unlikely.push(self.out.len() as u32);
         self.i(&I::If(BlockType::Empty));
         // Not compiled yet: unwind to the host, which compiles it and resumes.
-        let unwinding = self.space.own(Part::Unwinding);
-        self.i(&I::I32Const(1));
-        self.i(&I::GlobalSet(unwinding));
         self.dummies();
         self.i(&I::Return);
         self.i(&I::End);
+        let unwinding = self.space.own(Part::Unwinding);
+        self.i(&I::I32Const(0));
+        self.i(&I::GlobalSet(unwinding));
         self.i(&I::I32Const(site.slot as i32));
         let type_index = self.space.signature(&[], m.func_type(self.body.func).results());
         self.i(&I::ReturnCallIndirect { type_index, table_index: continuations });

@@ -1,15 +1,21 @@
 //! The functions of our own that the main module gets, and their bodies.
 //!
 //! ```wat
-//!   (func $save_i32_2 (param i32 i32)          (func $save_site (param $slot i32)
-//!     (local $at i32)                            local.get $slot
-//!     global.get $sp  local.tee $at              call $save_goto
-//!     local.get 0  i32.store $frames 0           i32.const 1
-//!     local.get $at                              global.set $unwinding)
-//!     local.get 1  i32.store $frames 4
-//!     local.get $at  i32.const 8  i32.add
-//!     global.set $sp)
+//!   (func $save_site_2_0_0_1_0                 (func $end_frame (param $slot i32)
+//!       (param i32 i32 f64) (param $slot i32)    global.get $sp  local.get $slot  i32.store $frames
+//!     (local $at i32)                            global.get $sp  i32.const 4  i32.add  global.set $sp
+//!     global.get $sp  local.set $at              ;; there is always room for one more frame
+//!     local.get $at  local.get 0  i32.store $frames 0
+//!     local.get $at  local.get 1  i32.store $frames 4
+//!     local.get $at  local.get 2  f64.store $frames 8
+//!     local.get $at  i32.const 16  i32.add  global.set $sp
+//!     local.get $slot  call $end_frame
+//!     i32.const 1  global.set $unwinding)
 //! ```
+//!
+//! One call saves a whole frame, whatever its types: the engine's calling convention preserves no
+//! registers, so a value that had to survive a first call would be kept in memory, and the register
+//! allocator puts such stores into the hot loop.
 
 use crate::emit::{Part, Space, val_type};
 use crate::layout::CLASSES;
@@ -20,14 +26,14 @@ use wasmparser::{RefType, ValType};
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Helper {
-    /// Stores that many values of a class (index in `CLASSES`).
-    Save(u8, u8),
+    /// Stores a part of a frame that is too large for one call.
+    Save(Shape),
+    /// Stores a frame, its slot, and starts unwinding.
+    SaveSite(Shape),
     SaveFuncref,
     SaveExternref,
     /// Ends a frame: stores the slot and makes room for the next one.
-    SaveGoto,
-    /// The same, and starts unwinding.
-    SaveSite,
+    EndFrame,
     /// Counts a safepoint; 1 if it is the one to stop at.
     CountedPoll,
     MemoryInit(u32, u32),
@@ -37,15 +43,28 @@ pub(crate) enum Helper {
     RefFunc(u32),
 }
 
+/// How many values of each class (`CLASSES`) a helper stores.
+pub(crate) type Shape = [u8; CLASSES.len()];
+
+/// Most values one helper stores: wasm allows 1,000 parameters, more than a few dozen are rare.
+pub(crate) const MOST: usize = 64;
+
+/// The types of a shape's values, in order.
+fn types(shape: Shape) -> impl Iterator<Item = (usize, ValType, u32)> {
+    shape.into_iter().zip(CLASSES).enumerate().flat_map(|(class, (n, (ty, _, bytes)))| {
+        std::iter::repeat_n((class, ty, bytes), n.into())
+    })
+}
+
 impl Helper {
     pub fn export_name(self) -> String {
         let p = names::PREFIX;
         match self {
-            Helper::Save(c, n) => format!("{p}save_{}_{n}", CLASSES[c as usize].1),
+            Helper::Save([a, b, c, d, e]) => format!("{p}save_{a}_{b}_{c}_{d}_{e}"),
+            Helper::SaveSite([a, b, c, d, e]) => format!("{p}save_site_{a}_{b}_{c}_{d}_{e}"),
             Helper::SaveFuncref => format!("{p}save_funcref"),
             Helper::SaveExternref => format!("{p}save_externref"),
-            Helper::SaveGoto => format!("{p}save_goto"),
-            Helper::SaveSite => format!("{p}save_site"),
+            Helper::EndFrame => format!("{p}end_frame"),
             Helper::CountedPoll => format!("{p}counted_poll"),
             Helper::MemoryInit(d, m) => format!("{p}memory_init_{d}_{m}"),
             Helper::TableInit(e, t) => format!("{p}table_init_{e}_{t}"),
@@ -58,10 +77,11 @@ impl Helper {
     pub fn ty(self) -> (Vec<ValType>, Vec<ValType>) {
         use ValType::I32;
         match self {
-            Helper::Save(c, n) => (vec![CLASSES[c as usize].0; n as usize], vec![]),
+            Helper::Save(shape) => (types(shape).map(|t| t.1).collect(), vec![]),
+            Helper::SaveSite(shape) => (types(shape).map(|t| t.1).chain([I32]).collect(), vec![]),
             Helper::SaveFuncref => (vec![ValType::Ref(RefType::FUNCREF)], vec![]),
             Helper::SaveExternref => (vec![ValType::Ref(RefType::EXTERNREF)], vec![]),
-            Helper::SaveGoto | Helper::SaveSite => (vec![I32], vec![]),
+            Helper::EndFrame => (vec![I32], vec![]),
             Helper::CountedPoll => (vec![], vec![I32]),
             Helper::MemoryInit(..) | Helper::TableInit(..) => (vec![I32; 3], vec![]),
             Helper::DataDrop(_) | Helper::ElemDrop(_) => (vec![], vec![]),
@@ -70,39 +90,22 @@ impl Helper {
     }
 }
 
-/// All helpers a module needs, in a fixed order.
-pub(crate) fn all(uses: &crate::reach::Uses) -> Vec<Helper> {
-    let mut v = vec![Helper::SaveGoto, Helper::SaveSite, Helper::CountedPoll];
-    for c in 0..CLASSES.len() as u8 {
-        v.extend((1..=8).map(|n| Helper::Save(c, n)));
-    }
-    v.extend([Helper::SaveFuncref, Helper::SaveExternref]);
-    let first = v.len();
-    v.extend(uses.memory_init.iter().map(|&(d, m)| Helper::MemoryInit(d, m)));
-    v.extend(uses.table_init.iter().map(|&(e, t)| Helper::TableInit(e, t)));
-    v.extend(uses.data_drop.iter().map(|&d| Helper::DataDrop(d)));
-    v.extend(uses.elem_drop.iter().map(|&e| Helper::ElemDrop(e)));
-    v.extend(uses.ref_func.iter().map(|&f| Helper::RefFunc(f)));
-    // Sets have no order; the same module must always give the same bytes.
-    v[first..].sort_by_key(|h| h.export_name());
-    v
-}
-
 /// Body bytes of a helper. `largest` is the size of the largest frame in bytes.
 pub(crate) fn body<S: Space>(h: Helper, s: &mut S, m: &Module, largest: u32) -> Vec<u8> {
     let (mut locals, mut c) = (vec![], vec![]);
     let (sp, frames, unwinding) = (s.own(Part::Sp), s.own(Part::Frames), s.own(Part::Unwinding));
     let control = s.own(Part::Control);
     match h {
-        Helper::Save(class, n) => {
-            let (_, _, bytes) = CLASSES[class as usize];
-            let at = n as u32;
+        Helper::Save(shape) | Helper::SaveSite(shape) => {
+            let values = shape.iter().map(|&n| u32::from(n)).sum();
+            let site = matches!(h, Helper::SaveSite(_));
+            let at = values + u32::from(site);
             locals.push(ValType::I32);
             c.extend([I::GlobalGet(sp), I::LocalSet(at)]);
-            for i in 0..n as u32 {
-                let arg =
-                    MemArg { offset: u64::from(i * bytes), align: 0, memory_index: frames };
-                c.extend([I::LocalGet(at), I::LocalGet(i)]);
+            let mut offset = 0;
+            for (i, (class, _, bytes)) in types(shape).enumerate() {
+                let arg = MemArg { offset, align: 0, memory_index: frames };
+                c.extend([I::LocalGet(at), I::LocalGet(i as u32)]);
                 c.push(match class {
                     0 => I::I32Store(arg),
                     1 => I::I64Store(arg),
@@ -110,9 +113,14 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, m: &Module, largest: u32) -> 
                     3 => I::F64Store(arg),
                     _ => I::V128Store(arg),
                 });
+                offset += u64::from(bytes);
             }
-            c.extend([I::LocalGet(at), I::I32Const((n as u32 * bytes) as i32)]);
-            c.extend([I::I32Add, I::GlobalSet(sp)]);
+            c.extend([I::LocalGet(at), I::I32Const(offset as i32), I::I32Add, I::GlobalSet(sp)]);
+            if site {
+                let end = s.helper(Helper::EndFrame);
+                c.extend([I::LocalGet(values), I::Call(end)]);
+                c.extend([I::I32Const(1), I::GlobalSet(unwinding)]);
+            }
         }
         Helper::SaveFuncref | Helper::SaveExternref => {
             let (rsp, table, heap) = if h == Helper::SaveFuncref {
@@ -127,7 +135,7 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, m: &Module, largest: u32) -> 
             c.extend([I::GlobalGet(rsp), I::LocalGet(0), I::TableSet(table)]);
             c.extend([I::GlobalGet(rsp), I::I32Const(1), I::I32Add, I::GlobalSet(rsp)]);
         }
-        Helper::SaveGoto => {
+        Helper::EndFrame => {
             let arg = MemArg { offset: 0, align: 0, memory_index: frames };
             c.extend([I::GlobalGet(sp), I::LocalGet(0), I::I32Store(arg)]);
             c.extend([I::GlobalGet(sp), I::I32Const(4), I::I32Add, I::GlobalSet(sp)]);
@@ -143,10 +151,6 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, m: &Module, largest: u32) -> 
             c.extend([I::I32Const((largest >> 16) as i32 + 1), I::MemoryGrow(frames)]);
             c.extend([I::I32Const(-1), I::I32Eq, I::If(BlockType::Empty)]);
             c.extend([I::Unreachable, I::End, I::End, I::End]);
-        }
-        Helper::SaveSite => {
-            let goto = s.helper(Helper::SaveGoto);
-            c.extend([I::LocalGet(0), I::Call(goto), I::I32Const(1), I::GlobalSet(unwinding)]);
         }
         Helper::CountedPoll => {
             let count = MemArg { offset: control::COUNT, align: 2, memory_index: control };

@@ -30,6 +30,9 @@ use wasmparser::{DataKind, ElementItems, ElementKind, ExternalKind, Operator, Pa
 struct Main<'p> {
     p: &'p Program,
     helpers: HashMap<Helper, u32>,
+    /// The same in the order of their indices, which begin here.
+    helper_list: Vec<Helper>,
+    first_helper: u32,
     /// Stub of each restartable import.
     stubs: Vec<Option<u32>>,
     types: HashMap<(Vec<ValType>, Vec<ValType>), u32>,
@@ -38,7 +41,11 @@ struct Main<'p> {
 
 impl Space for Main<'_> {
     fn helper(&mut self, h: Helper) -> u32 {
-        self.helpers[&h]
+        let (first, list) = (self.first_helper, &mut self.helper_list);
+        *self.helpers.entry(h).or_insert_with(|| {
+            list.push(h);
+            first + list.len() as u32 - 1
+        })
     }
     fn function(&mut self, f: u32) -> u32 {
         self.stubs.get(f as usize).copied().flatten().unwrap_or(f)
@@ -122,11 +129,11 @@ pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
             })
         })
         .collect();
-    let helper_list = helpers::all(&p.reach.uses);
-    let first_helper = next;
     let mut s = Main {
         p,
-        helpers: helper_list.iter().zip(first_helper..).map(|(&h, i)| (h, i)).collect(),
+        helpers: HashMap::new(),
+        helper_list: vec![],
+        first_helper: next,
         stubs,
         types: HashMap::new(),
         new_types: vec![],
@@ -152,12 +159,15 @@ pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
             types_of_ours.push(m.funcs[import as usize]);
         }
     }
-    for &h in &helper_list {
+    // A helper's body may ask for another helper, which is then appended.
+    let mut done = 0;
+    while let Some(&h) = s.helper_list.get(done) {
         let (params, results) = h.ty();
         types_of_ours.push(s.signature(&params, &results));
         codes.push(Code { bytes: helpers::body(h, &mut s, m, largest), unlikely: vec![] });
+        done += 1;
     }
-    let first_init = first_helper + helper_list.len() as u32;
+    let first_init = s.first_helper + s.helper_list.len() as u32;
     for code in [init(&mut s, true)?, init(&mut s, false)?, drop_segments(&mut s)] {
         types_of_ours.push(s.signature(&[], &[]));
         codes.push(Code { bytes: code, unlikely: vec![] });
@@ -195,7 +205,7 @@ pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
         out.section(tags);
     }
     out.section(&globals(parts.globals));
-    out.section(&exports(&mut s, &helper_list, first_init));
+    out.section(&exports(&mut s, first_init));
     if !m.elems.is_empty() {
         out.section(&parts.elems);
     }
@@ -350,7 +360,7 @@ fn globals(mut s: GlobalSection) -> GlobalSection {
     s
 }
 
-fn exports(s: &mut Main<'_>, helper_list: &[Helper], first_init: u32) -> ExportSection {
+fn exports(s: &mut Main<'_>, first_init: u32) -> ExportSection {
     let p = s.p;
     let m = &p.module;
     let mut x = ExportSection::new();
@@ -370,7 +380,7 @@ fn exports(s: &mut Main<'_>, helper_list: &[Helper], first_init: u32) -> ExportS
             x.export(&names::function(f), ExportKind::Func, i);
         }
     }
-    for &h in helper_list {
+    for &h in &s.helper_list {
         x.export(&h.export_name(), ExportKind::Func, s.helpers[&h]);
     }
     for (n, name) in [names::INIT_TABLES, names::INIT, names::DROP_SEGMENTS].iter().enumerate() {

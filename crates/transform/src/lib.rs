@@ -50,7 +50,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 /// Changes whenever the same module would be instrumented differently: part of cache keys.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// How a poll reads the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
