@@ -5,8 +5,9 @@
 //!   atomic      =  the rest: no polls inside, no checks after calls to it
 //! ```
 //!
-//! Loops are polled at their headers. What is left are cycles of calls: a depth-first walk of the
-//! call graph finds its back edges, and one end of each gets a poll at its entry. An indirect call
+//! Loops are polled at their headers, so a call inside a loop always comes after a poll. What is left
+//! are cycles of calls outside loops: a depth-first walk of that part of the call graph finds its back
+//! edges, and one end of each gets a poll at its entry. An indirect call
 //! goes to a node of its own that stands for every function of that type whose reference exists.
 
 use crate::module::Module;
@@ -40,8 +41,12 @@ pub(crate) struct Uses {
     pub written_tables: HashSet<u32>,
 }
 
+#[derive(Default)]
 struct Facts {
     loops: u32,
+    /// Callees outside any loop, direct and by type.
+    bare_calls: Vec<u32>,
+    bare_indirect: Vec<u32>,
     calls: Vec<u32>,
     indirect: Vec<u32>,
     tail_calls: Vec<u32>,
@@ -72,18 +77,29 @@ impl Reach {
         referenced.dedup();
         let nf = m.funcs.len();
         let mut edges: Vec<Vec<usize>> = vec![vec![]; nf + canon.len()];
-        for (i, f) in facts.iter().enumerate() {
-            let to = &mut edges[imports + i];
-            to.extend(f.calls.iter().chain(&f.tail_calls).map(|&c| c as usize));
-            to.extend(f.indirect.iter().chain(&f.tail_indirect).map(|&t| nf + class[t as usize]));
+        let mut bare = edges.clone();
+        let nodes = |calls: &mut dyn Iterator<Item = u32>, types: &mut dyn Iterator<Item = u32>| {
+            let types = types.map(|t| nf + class[t as usize]);
+            let mut to: Vec<usize> = calls.map(|c| c as usize).chain(types).collect();
             to.sort_unstable();
             to.dedup();
+            to
+        };
+        for (i, f) in facts.iter().enumerate() {
+            edges[imports + i] = nodes(
+                &mut f.calls.iter().chain(&f.tail_calls).copied(),
+                &mut f.indirect.iter().chain(&f.tail_indirect).copied(),
+            );
+            bare[imports + i] =
+                nodes(&mut f.bare_calls.iter().copied(), &mut f.bare_indirect.iter().copied());
         }
         for &r in &referenced {
-            edges[nf + class[m.funcs[r as usize] as usize]].push(r as usize);
+            let node = nf + class[m.funcs[r as usize] as usize];
+            edges[node].push(r as usize);
+            bare[node].push(r as usize);
         }
         let mut polled = vec![false; nf + canon.len()];
-        mark_back_edges(&edges, nf, &mut polled);
+        mark_back_edges(&bare, nf, &mut polled);
 
         let mut unwinds = polled.clone();
         unwinds[..imports].copy_from_slice(restartable);
@@ -146,17 +162,46 @@ impl Reach {
 }
 
 fn scan(m: &Module, func: u32, uses: &mut Uses) -> Result<Facts> {
-    let mut f =
-        Facts { loops: 0, calls: vec![], indirect: vec![], tail_calls: vec![], tail_indirect: vec![] };
+    let mut f = Facts::default();
+    // Nesting of the open constructs, and how many of them are loops.
+    let (mut open, mut loops) = (vec![], 0);
     let body = m.body(func);
     let mut r = body.get_operators_reader().map_err(Error::invalid)?;
     while !r.eof() {
         match r.read().map_err(Error::invalid)? {
-            Operator::Loop { .. } => f.loops += 1,
-            Operator::Call { function_index } => f.calls.push(function_index),
-            Operator::CallIndirect { type_index, .. } => f.indirect.push(type_index),
-            Operator::ReturnCall { function_index } => f.tail_calls.push(function_index),
-            Operator::ReturnCallIndirect { type_index, .. } => f.tail_indirect.push(type_index),
+            Operator::Loop { .. } => {
+                f.loops += 1;
+                loops += 1;
+                open.push(true);
+            }
+            Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
+                open.push(false);
+            }
+            Operator::End => loops -= u32::from(open.pop() == Some(true)),
+            Operator::Call { function_index } => {
+                f.calls.push(function_index);
+                if loops == 0 {
+                    f.bare_calls.push(function_index);
+                }
+            }
+            Operator::CallIndirect { type_index, .. } => {
+                f.indirect.push(type_index);
+                if loops == 0 {
+                    f.bare_indirect.push(type_index);
+                }
+            }
+            Operator::ReturnCall { function_index } => {
+                f.tail_calls.push(function_index);
+                if loops == 0 {
+                    f.bare_calls.push(function_index);
+                }
+            }
+            Operator::ReturnCallIndirect { type_index, .. } => {
+                f.tail_indirect.push(type_index);
+                if loops == 0 {
+                    f.bare_indirect.push(type_index);
+                }
+            }
             Operator::MemoryInit { data_index, mem } => {
                 uses.memory_init.insert((data_index, mem));
             }
