@@ -13,6 +13,7 @@ mod cache;
 mod capture;
 mod chaos;
 mod error;
+mod linear;
 mod link;
 mod machine;
 mod observe;

@@ -73,6 +73,9 @@ impl Machine {
         // Instrumented modules use one atomic instruction on memory that is not shared.
         c.wasm_threads(!options.pulley);
         c.wasm_relaxed_simd(false);
+        // Copy-on-write images of data segments exist only for wasmtime's own memories.
+        c.memory_init_cow(false);
+        c.with_host_memory(Arc::new(crate::linear::Creator { may_move: true }));
         if options.pulley {
             let width = if cfg!(target_pointer_width = "64") { "pulley64" } else { "pulley32" };
             let order = if cfg!(target_endian = "big") { "be" } else { "" };

@@ -1,0 +1,48 @@
+//! Linear memories for wasmtime that are ours (`dormouse-memory`), so that their pages can be
+//! tracked, copied and mapped as checkpoints need it.
+
+use dormouse_memory::{Layout, LinearMemory as Ours};
+use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
+
+/// Makes memories; wasmtime says how much to reserve and how large the guard is.
+pub(crate) struct Creator {
+    /// Whether memories may move when they outgrow their reservation.
+    pub may_move: bool,
+}
+
+struct Linear(Ours);
+
+// SAFETY: `dormouse_memory::LinearMemory` maps `capacity` bytes and the guard behind them in one
+// reservation; the first `len` are accessible and zero when new, the rest faults; the base stays put
+// while `len` is at most `capacity`. That is what this trait asks for.
+unsafe impl LinearMemory for Linear {
+    fn byte_size(&self) -> usize {
+        self.0.len()
+    }
+    fn byte_capacity(&self) -> usize {
+        self.0.capacity()
+    }
+    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
+        Ok(self.0.grow_to(new_size)?)
+    }
+    fn as_ptr(&self) -> *mut u8 {
+        self.0.base().as_ptr()
+    }
+}
+
+// SAFETY: the memory has the reservation and the guard that wasmtime asks for, or there is an error.
+unsafe impl MemoryCreator for Creator {
+    fn new_memory(
+        &self,
+        _: MemoryType,
+        minimum: usize,
+        maximum: Option<usize>,
+        reserved: Option<usize>,
+        guard: usize,
+    ) -> std::result::Result<Box<dyn LinearMemory>, String> {
+        let reserve = reserved.unwrap_or(minimum);
+        let layout = Layout { minimum, maximum, reserve, guard, may_move: self.may_move };
+        let memory = Ours::new(layout).map_err(|e| e.to_string())?;
+        Ok(Box::new(Linear(memory)))
+    }
+}
