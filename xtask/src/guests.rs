@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Options of `cargo xtask guests`.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Args {
     /// Build only these guests (and leave guests.json alone)
     names: Vec<String>,
@@ -32,14 +32,8 @@ pub struct Args {
 
 /// Changed when a recipe below changes in a way that its sources do not show.
 const RECIPE: u32 = 2;
-const C_FLAGS: [&str; 6] = [
-    "-O2",
-    "-std=gnu11",
-    "-Wall",
-    "-Wno-sign-compare",
-    "-Wl,--strip-debug",
-    "-fno-ident",
-];
+const C_FLAGS: [&str; 6] =
+    ["-O2", "-std=gnu11", "-Wall", "-Wno-sign-compare", "-Wl,--strip-debug", "-fno-ident"];
 const SQLITE_FLAGS: [&str; 10] = [
     "-DSQLITE_THREADSAFE=0",
     "-DSQLITE_OMIT_LOAD_EXTENSION",
@@ -118,18 +112,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let lock = fs::File::create(out.join("lock"))?;
     lock.lock().context("cannot lock target/guests/lock")?; // held until we end: two runs at once would disturb each other
-    let builder = Builder {
-        out: &out,
-        compiler: OnceCell::new(),
-    };
+    let builder = Builder { out: &out, compiler: OnceCell::new() };
     let (mut entries, mut missing, mut compilers) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for guest in guests
-        .iter()
-        .filter(|g| args.names.is_empty() || args.names.contains(&g.name))
-    {
-        let Some(stamp) = builder
-            .build(guest)
-            .with_context(|| format!("building {}", guest.name))?
+    for guest in guests.iter().filter(|g| args.names.is_empty() || args.names.contains(&g.name)) {
+        let Some(stamp) =
+            builder.build(guest).with_context(|| format!("building {}", guest.name))?
         else {
             missing.push(guest.name.as_str());
             continue;
@@ -151,11 +138,8 @@ pub fn run(args: &Args) -> Result<()> {
             }),
             None => None,
         };
-        let seconds = |r: &Run| {
-            r.expected
-                .as_ref()
-                .map_or("-".into(), |e| format!("{:.2}", e.seconds))
-        };
+        let seconds =
+            |r: &Run| r.expected.as_ref().map_or("-".into(), |e| format!("{:.2}", e.seconds));
         println!(
             "{:24} small {:>6} s  large {:>6} s",
             guest.name,
@@ -184,17 +168,10 @@ pub fn run(args: &Args) -> Result<()> {
             guests: entries,
         };
         fs::write(out.join("guests.json"), serde_json::to_vec_pretty(&listed)?)?;
-        println!(
-            "{} guests, {}",
-            listed.guests.len(),
-            out.join("guests.json").display()
-        );
+        println!("{} guests, {}", listed.guests.len(), out.join("guests.json").display());
     }
     if !missing.is_empty() {
-        println!(
-            "MISSING (no toolchain for them here): {}",
-            missing.join(", ")
-        );
+        println!("MISSING (no toolchain for them here): {}", missing.join(", "));
     }
     Ok(())
 }
@@ -242,11 +219,7 @@ impl Builder<'_> {
             }
         };
         fs::rename(&part, &wasm)?;
-        let stamp = Stamp {
-            key,
-            sha256: sha256_file(&wasm)?,
-            compiler,
-        };
+        let stamp = Stamp { key, sha256: sha256_file(&wasm)?, compiler };
         fs::write(&stamp_path, serde_json::to_vec_pretty(&stamp)?)?;
         Ok(Some(stamp))
     }
@@ -275,9 +248,8 @@ impl Builder<'_> {
             }
             Kind::Lua => {
                 let lua = setup::lua_source()?;
-                let mut files: Vec<PathBuf> = fs::read_dir(&lua)?
-                    .map(|e| Ok(e?.path()))
-                    .collect::<Result<_>>()?;
+                let mut files: Vec<PathBuf> =
+                    fs::read_dir(&lua)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
                 files.retain(|f| {
                     f.extension().is_some_and(|e| e == "c")
                         && !["lua.c", "luac.c", "onelua.c", "ltests.c"]
@@ -301,12 +273,9 @@ impl Builder<'_> {
 }
 
 fn source(guest: &Guest) -> Result<PathBuf> {
-    Ok(root().join("guests").join(
-        guest
-            .source
-            .as_ref()
-            .with_context(|| format!("{} has no source", guest.name))?,
-    ))
+    Ok(root()
+        .join("guests")
+        .join(guest.source.as_ref().with_context(|| format!("{} has no source", guest.name))?))
 }
 
 /// The hash of everything that a program is made from. The compiler's version is not part of it (it is in the stamp):
@@ -324,10 +293,7 @@ fn key(guest: &Guest) -> Result<String> {
     };
     match guest.kind {
         Kind::Wat => {
-            key = format!(
-                "recipe {RECIPE} {}",
-                sha256(full_text(&source(guest)?)?.as_bytes())
-            )
+            key = format!("recipe {RECIPE} {}", sha256(full_text(&source(guest)?)?.as_bytes()))
         }
         Kind::Python => key = format!("recipe {RECIPE} {}", setup::PYTHON_SHA256),
         Kind::Sqlite => {

@@ -90,10 +90,7 @@ pub fn read() -> Result<Vec<Guest>> {
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_>>()?;
     texts.sort();
-    for file in texts
-        .iter()
-        .filter(|f| f.ends_with(".wat") && !f.starts_with('_'))
-    {
+    for file in texts.iter().filter(|f| f.ends_with(".wat") && !f.starts_with('_')) {
         let name = format!("wat-{}", file.trim_end_matches(".wat"));
         let traps = fs::read_to_string(folder.join("wat").join(file))?.contains(";;@traps");
         guests.push(Guest {
@@ -107,10 +104,6 @@ pub fn read() -> Result<Vec<Guest>> {
     }
     let mut names: Vec<_> = guests.iter().map(|g| &g.name).collect();
     names.sort();
-    ensure!(
-        names.windows(2).all(|w| w[0] != w[1]),
-        "two guests of one name in {}",
-        path.display()
-    );
+    ensure!(names.windows(2).all(|w| w[0] != w[1]), "two guests of one name in {}", path.display());
     Ok(guests)
 }

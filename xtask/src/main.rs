@@ -1,9 +1,11 @@
 //! `cargo xtask`: the chores of this repository. One file per subcommand.
 
+mod bench;
 mod guests;
 mod list;
 mod oracle;
 mod setup;
+mod test;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -12,6 +14,10 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "cargo xtask", version)]
 enum Task {
+    /// Run everything that must pass: formatting, clippy, all tests (and install what they need)
+    Test(test::Args),
+    /// Run the benchmarks
+    Bench(bench::Args),
     /// Build and fetch the guest programs into target/guests, and write target/guests/guests.json
     Guests(guests::Args),
     /// Install the tools that the other subcommands use (they also do so when they need one)
@@ -20,6 +26,8 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Task::parse() {
+        Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Guests(args) => guests::run(&args),
         Task::Setup(args) => setup::run(&args),
     };

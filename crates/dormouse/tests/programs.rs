@@ -263,7 +263,8 @@ fn killed(name: &str, args: &[&str]) {
     let expected = desk.uninterrupted();
     let mut random = Random::new(name);
     let mut kills = 0;
-    let mut job = desk.start(desk.run(&["--name", "job", "--every", "300ms"]), random.below(2) == 0);
+    let mut job =
+        desk.start(desk.run(&["--name", "job", "--every", "300ms"]), random.below(2) == 0);
     while kills < 3 {
         let before = desk.place.checkpoints("job");
         let wait = Duration::from_millis(random.below(900));
@@ -303,11 +304,8 @@ fn stopped(name: &str, args: &[&str]) {
         match stop {
             "SIGTERM" => signal(&job, "TERM"),
             _ => {
-                let done = Ended::of(
-                    desk.command(&["checkpoint", "--stop", "job"])
-                        .output()
-                        .unwrap(),
-                );
+                let done =
+                    Ended::of(desk.command(&["checkpoint", "--stop", "job"]).output().unwrap());
                 assert_eq!(done.code, Some(0), "{}", done.err);
             }
         }
@@ -406,7 +404,10 @@ fn in_a_sleep() {
     assert_eq!(done.code, Some(0), "{}", done.err);
     assert_eq!(job.wait().unwrap().code(), Some(85), "{}", desk.errors());
     let slept = asleep.elapsed();
-    assert!(started.elapsed() < Duration::from_secs(4), "it was stopped in its sleep, not after it");
+    assert!(
+        started.elapsed() < Duration::from_secs(4),
+        "it was stopped in its sleep, not after it"
+    );
     // While it is stopped its clock stands still.
     sleep(Duration::from_secs(1));
     let resumed = Instant::now();
