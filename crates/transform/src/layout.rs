@@ -212,7 +212,7 @@ pub(crate) fn storable(t: ValType) -> bool {
     !matches!(t, ValType::Ref(_)) || is_funcref(t) || is_externref(t)
 }
 
-pub(crate) fn block_params<'m>(m: &'m Module, t: BlockType) -> &'m [ValType] {
+pub(crate) fn block_params(m: &Module, t: BlockType) -> &[ValType] {
     match t {
         BlockType::FuncType(i) => m.types[i as usize].params(),
         _ => &[],

@@ -121,12 +121,12 @@ impl Program {
         let mut next = 0u32;
         for f in 0..module.funcs.len() {
             first_slot.push(next);
-            next += if f < module.imports.len() {
-                u32::from(restartable[f])
-            } else if reach.may_unwind[f] {
-                u32::from(reach.entry_poll[f]) + reach.site_counts[f]
-            } else {
-                0
+            next += match restartable.get(f) {
+                Some(&import) => u32::from(import),
+                None if reach.may_unwind[f] => {
+                    u32::from(reach.entry_poll[f]) + reach.site_counts[f]
+                }
+                None => 0,
             };
         }
         first_slot.push(next);
