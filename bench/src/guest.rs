@@ -26,6 +26,9 @@ pub struct Run {
     pub args: Vec<String>,
 }
 
+/// What a guest has printed.
+pub type Output = Arc<Mutex<Vec<u8>>>;
+
 pub fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
@@ -48,7 +51,7 @@ impl Guest {
     }
 
     /// A fresh work directory with the guest's inputs, and WASI objects that see it as /work.
-    pub fn wasi(&self, args: &[String]) -> Result<(Wasi, tempfile::TempDir, Arc<Mutex<Vec<u8>>>)> {
+    pub fn wasi(&self, args: &[String]) -> Result<(Wasi, tempfile::TempDir, Output)> {
         let work = tempfile::tempdir()?;
         for input in &self.inputs {
             let from = root().join(input);
