@@ -56,7 +56,8 @@ impl Guest {
         for input in &self.inputs {
             let from = root().join(input);
             let name = from.file_name().context("an input has no name")?;
-            std::fs::copy(&from, work.path().join(name)).with_context(|| from.display().to_string())?;
+            std::fs::copy(&from, work.path().join(name))
+                .with_context(|| from.display().to_string())?;
         }
         let out = Arc::new(Mutex::new(vec![]));
         let stdio = StdioConfig {

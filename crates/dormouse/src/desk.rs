@@ -78,11 +78,7 @@ struct Inner {
 
 impl Desk {
     pub fn new(report: Report) -> Desk {
-        Desk {
-            inner: Mutex::default(),
-            changed: Condvar::new(),
-            report,
-        }
+        Desk { inner: Mutex::default(), changed: Condvar::new(), report }
     }
 
     /// Says something to whoever runs the job.
@@ -104,11 +100,7 @@ impl Desk {
         if let Some(ended) = &inner.ended {
             let _ = reply.send(Err(ended.clone()));
         } else {
-            inner.wanted.push(Order {
-                why,
-                stop,
-                reply: Some(reply),
-            });
+            inner.wanted.push(Order { why, stop, reply: Some(reply) });
             inner.request();
         }
         answer
@@ -118,11 +110,7 @@ impl Desk {
     pub fn order_if_idle(&self, why: Why) {
         let mut inner = self.lock();
         if inner.ended.is_none() && inner.wanted.is_empty() && !inner.writing {
-            inner.wanted.push(Order {
-                why,
-                stop: false,
-                reply: None,
-            });
+            inner.wanted.push(Order { why, stop: false, reply: None });
             inner.request();
         }
     }
@@ -159,19 +147,12 @@ impl Desk {
                     inner.saved += 1;
                     inner.newest = Some(info.clone());
                     inner.told = false;
-                    Some(Notice::Saved {
-                        checkpoint: info.clone(),
-                        why,
-                        first: inner.saved == 1,
-                    })
+                    Some(Notice::Saved { checkpoint: info.clone(), why, first: inner.saved == 1 })
                 }
                 Err(_) if why == Why::Timer && inner.told => None,
                 Err(message) => {
                     inner.told = true;
-                    Some(Notice::Failed {
-                        message: message.clone(),
-                        why,
-                    })
+                    Some(Notice::Failed { message: message.clone(), why })
                 }
             };
             inner.request();
@@ -192,10 +173,7 @@ impl Desk {
         let mut inner = self.lock();
         inner.ended.get_or_insert_with(|| ended.to_owned());
         inner.requester = None;
-        for reply in std::mem::take(&mut inner.wanted)
-            .into_iter()
-            .filter_map(|o| o.reply)
-        {
+        for reply in std::mem::take(&mut inner.wanted).into_iter().filter_map(|o| o.reply) {
             let _ = reply.send(Err(ended.to_owned()));
         }
         drop(inner);

@@ -107,11 +107,7 @@ impl Error {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
-        move |source| Error::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Error::Io { action, path, source }
     }
 }
 
@@ -124,11 +120,7 @@ pub fn one_line(message: &str) -> String {
     let mut out = String::with_capacity(message.len());
     for part in message.lines().map(str::trim).filter(|l| !l.is_empty()) {
         if !out.is_empty() {
-            out.push_str(if out.ends_with([':', ';', ',']) {
-                " "
-            } else {
-                "; "
-            });
+            out.push_str(if out.ends_with([':', ';', ',']) { " " } else { "; " });
         }
         out.push_str(part);
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   0..=125   the program's own (`run`, `resume`)
-//!   1         `check`: it cannot be checkpointed; `verify`: something is damaged
+//!   1         `check`: it cannot be checkpointed; `verify`: something is damaged; `demo`: it went wrong
 //!   2         wrong usage
 //!   85        checkpointed and stopped by SIGTERM, or by `checkpoint --stop`
 //!   125       Dormouse itself failed
@@ -28,7 +28,8 @@ pub const KILLED: u8 = 137;
 pub const HELP: &str = "\
 Exit status:
   0-125  the program's own (run, resume)
-  1      check: the module cannot be checkpointed; verify: the store is damaged
+  1      check: the module cannot be checkpointed; verify: the store is damaged;
+         demo: the results differ
   2      wrong usage
   85     checkpointed and stopped, by SIGTERM or `checkpoint --stop`
   125    dormouse itself failed; the last line on stderr says why, and what to do

@@ -115,7 +115,7 @@ impl Job {
         self
     }
 
-    /// Most bytes of stack; by default 256 MiB, or what it had.
+    /// Bytes of stack the program can count on; by default 64 MiB, or what it had.
     pub fn stack(mut self, bytes: usize) -> Job {
         self.stack = Some(bytes);
         self
@@ -188,7 +188,7 @@ impl Job {
                 newest.name()
             )));
         }
-        let machine = self.machine(self.stack, false)?;
+        let machine = self.machine(self.stack)?;
         let code = self.load(&machine, module)?;
         let every = self.every.flatten();
         let writer = self.writer(store, &name, program, &code, every, self.stack);
@@ -200,18 +200,7 @@ impl Job {
             stdio: self.stdio,
         };
         let begin = |code| Ok(Run::start(code, Wasi::new(wasi)?)?);
-        live(
-            Live {
-                machine,
-                code,
-                lease,
-                writer,
-                every,
-                signals,
-                report,
-            },
-            begin,
-        )
+        live(Live { machine, code, lease, writer, every, signals, report }, begin)
     }
 
     /// Goes on from a checkpoint, as the same job or, with another [`Job::name`], as a clone.
@@ -226,16 +215,9 @@ impl Job {
         let Some(newest) = known.last() else {
             // Says whether there is no such job or it is damaged.
             store.load(&from.job, from.number)?;
-            return Err(StoreError::NoJob {
-                job: from.job.clone(),
-            }
-            .into());
+            return Err(StoreError::NoJob { job: from.job.clone() }.into());
         };
-        let program = newest
-            .annotations
-            .get(annotations::PROGRAM)
-            .unwrap_or(&from.job)
-            .clone();
+        let program = newest.annotations.get(annotations::PROGRAM).unwrap_or(&from.job).clone();
         store.list(&name)?;
         let lease = Lease::take(&self.store, &name, &program)?;
         let checkpoint = store.load(&from.job, from.number)?;
@@ -244,21 +226,17 @@ impl Job {
         }
         if from.number.is_none() && checkpoint.warnings.iter().any(|d| d.checkpoint.is_some()) {
             let good = checkpoint.info.name();
-            self.tell(Notice::Warning(format!(
-                "going on from {good}, the newest that is good"
-            )));
+            self.tell(Notice::Warning(format!("going on from {good}, the newest that is good")));
         }
         if let Some(module) = &self.module {
             same_module(&checkpoint.state.module_digest, &sha256(module))?;
         }
         let remembered = &checkpoint.info.annotations;
-        let stack = self
-            .stack
-            .or_else(|| remembered.get(annotations::STACK)?.parse().ok());
+        let stack = self.stack.or_else(|| remembered.get(annotations::STACK)?.parse().ok());
         let every = self
             .every
             .unwrap_or_else(|| humantime::parse_duration(remembered.get(annotations::EVERY)?).ok());
-        let machine = self.machine(stack, true)?;
+        let machine = self.machine(stack)?;
         let code = self.load(&machine, checkpoint.module.as_slice().into())?;
         let writer = self.writer(store, &name, &program, &code, every, stack);
         let (report, signals) = (self.report.clone(), self.signals);
@@ -272,29 +250,13 @@ impl Job {
         let begin = |code| {
             let state = &checkpoint.state;
             let fill = |index, into: &mut [u8]| {
-                checkpoint
-                    .read_memory(index, into)
-                    .map_err(|e| e.to_string())
+                checkpoint.read_memory(index, into).map_err(|e| e.to_string())
             };
-            Ok(Run::resume(
-                code,
-                state,
-                Wasi::restore(&state.wasi, restore)?,
-                fill,
-            )?)
+            // Files are cut back when WASI objects are made: only once all else is known to be good.
+            let wasi = || Ok(Wasi::restore(&state.wasi, restore)?);
+            Ok(Run::resume_with(code, state, wasi, fill)?)
         };
-        live(
-            Live {
-                machine,
-                code,
-                lease,
-                writer,
-                every,
-                signals,
-                report,
-            },
-            begin,
-        )
+        live(Live { machine, code, lease, writer, every, signals, report }, begin)
     }
 
     /// Runs a module under chaos: see [`dormouse_engine::chaos`]. It takes no checkpoints, and needs
@@ -309,10 +271,7 @@ impl Job {
         args: Vec<Vec<u8>>,
         gap: Gap,
     ) -> Result<(Outcome, ChaosReport)> {
-        let options = Options {
-            counted: true,
-            ..self.options(self.stack, true)
-        };
+        let options = Options { counted: true, ..self.options(self.stack) };
         let machine = Machine::new(options)?;
         let code = self.load(&machine, module)?;
         let wasi = WasiConfig {
@@ -336,20 +295,14 @@ impl Job {
         (self.report)(notice);
     }
 
-    fn machine(&self, stack: Option<usize>, resumed: bool) -> Result<Machine> {
-        Ok(Machine::new(self.options(stack, resumed))?)
+    fn machine(&self, stack: Option<usize>) -> Result<Machine> {
+        Ok(Machine::new(self.options(stack))?)
     }
 
-    fn options(&self, stack: Option<usize>, resumed: bool) -> Options {
+    fn options(&self, stack: Option<usize>) -> Options {
         let default = Options::default();
-        let stack = stack.unwrap_or(default.stack);
         Options {
-            // Continuations' frames can be larger than the original's; what ran can always go on.
-            stack: if resumed {
-                stack.saturating_mul(2)
-            } else {
-                stack
-            },
+            stack: stack.unwrap_or(default.stack),
             cache: self.cache.clone(),
             // Where Cranelift has no backend.
             pulley: !cfg!(any(
@@ -384,12 +337,7 @@ impl Job {
         if let Some(stack) = stack {
             remember.insert(annotations::STACK.to_owned(), stack.to_string());
         }
-        Writer {
-            store,
-            job: name.to_owned(),
-            module: code.bytes().clone(),
-            annotations: remember,
-        }
+        Writer { store, job: name.to_owned(), module: code.bytes().clone(), annotations: remember }
     }
 }
 
@@ -406,15 +354,7 @@ struct Live {
 
 /// Runs a job with everything that can give it orders.
 fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Result<Outcome> {
-    let Live {
-        machine,
-        code,
-        lease,
-        writer,
-        every,
-        signals,
-        report,
-    } = live;
+    let Live { machine, code, lease, writer, every, signals, report } = live;
     let desk = Arc::new(Desk::new(report));
     let _listening = signals.then(|| signals::listen(desk.clone())).transpose()?;
     let about = About {
@@ -430,14 +370,10 @@ fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Resu
             let _ = code.program();
             timer::tick(&desk, every);
         };
-        let spawned = std::thread::Builder::new()
-            .name("timer".into())
-            .spawn(ticks);
+        let spawned = std::thread::Builder::new().name("timer".into()).spawn(ticks);
         spawned.map_err(Error::io("start the timer of", "this job"))?;
     }
-    desk.report(Notice::Begins {
-        job: writer.job.clone(),
-    });
+    desk.report(Notice::Begins { job: writer.job.clone() });
     let outcome = drive::drive(&machine, || begin(code), &desk, &writer);
     desk.close("the job failed");
     server.finish(&lease);
@@ -450,33 +386,22 @@ fn same_module(expected: &[u8; 32], found: &[u8; 32]) -> Result<()> {
     let hex = |digest: &[u8; 32]| digest.iter().map(|b| format!("{b:02x}")).collect();
     match expected == found {
         true => Ok(()),
-        false => Err(dormouse_engine::Error::OtherModule {
-            expected: hex(expected),
-            found: hex(found),
+        false => {
+            Err(dormouse_engine::Error::OtherModule { expected: hex(expected), found: hex(found) }
+                .into())
         }
-        .into()),
     }
 }
 
 fn argv(program: &str, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    std::iter::once(program.as_bytes().to_vec())
-        .chain(args)
-        .collect()
+    std::iter::once(program.as_bytes().to_vec()).chain(args).collect()
 }
 
 /// `sim.wasm` -> `sim-4k7q`, which neither runs nor has checkpoints.
 fn new_name(store: &Store, program: &str) -> Result<String> {
-    let stem = Path::new(program)
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let stem = Path::new(program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let stem: String = stem
-        .chars()
-        .map(|c| if allowed(c) { c } else { '-' })
-        .take(60)
-        .collect();
+    let stem: String = stem.chars().map(|c| if allowed(c) { c } else { '-' }).take(60).collect();
     let stem = stem.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
     let stem = if stem.is_empty() { "job" } else { stem };
     loop {

@@ -65,10 +65,7 @@ impl Lease {
                 }
                 None => {
                     let pid = holder(store, job).map(|h| h.pid);
-                    return Err(Error::Running {
-                        job: job.to_owned(),
-                        pid,
-                    });
+                    return Err(Error::Running { job: job.to_owned(), pid });
                 }
             }
         };
@@ -86,12 +83,7 @@ impl Lease {
             file.write_all(&text)
         };
         write(&mut file).map_err(Error::io("write", &path))?;
-        Ok(Lease {
-            path,
-            socket,
-            holder,
-            _file: file,
-        })
+        Ok(Lease { path, socket, holder, _file: file })
     }
 }
 
@@ -107,12 +99,7 @@ impl Drop for Lease {
 fn try_take(path: &Path) -> io::Result<Option<File>> {
     loop {
         let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600);
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -182,9 +169,7 @@ pub fn is_running(store: &Path, job: &str) -> bool {
 
 fn run_dir(store: &Path) -> PathBuf {
     // Absolute, because others use the socket's path from elsewhere.
-    std::path::absolute(store)
-        .unwrap_or_else(|_| store.to_owned())
-        .join("run")
+    std::path::absolute(store).unwrap_or_else(|_| store.to_owned()).join("run")
 }
 
 fn socket_path(dir: &Path, job: &str) -> Result<PathBuf> {

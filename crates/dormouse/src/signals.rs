@@ -45,9 +45,6 @@ pub(crate) fn listen(desk: Arc<Desk>) -> Result<Listening> {
             }
         }
     };
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(work)
-        .map_err(failed())?;
+    std::thread::Builder::new().name("signals".into()).spawn(work).map_err(failed())?;
     Ok(Listening(handle))
 }

@@ -11,16 +11,10 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Size, String> {
         let bad = || "write a number of bytes, or one with K, M or G, such as 64M".to_owned();
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let number: usize = number.parse().map_err(|_| bad())?;
-        let shift = match unit
-            .to_ascii_lowercase()
-            .trim_end_matches("ib")
-            .trim_end_matches('b')
-        {
+        let shift = match unit.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
             "" => 0,
             "k" => 10,
             "m" => 20,
@@ -57,24 +51,12 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        for (read, bytes) in [
-            ("65536", 65536),
-            ("512K", 512 << 10),
-            ("64MiB", 64 << 20),
-            ("1g", 1 << 30),
-        ] {
+        for (read, bytes) in
+            [("65536", 65536), ("512K", 512 << 10), ("64MiB", 64 << 20), ("1g", 1 << 30)]
+        {
             assert_eq!(read.parse::<Size>().unwrap().0, bytes);
         }
-        for bad in [
-            "",
-            "M",
-            "-1",
-            "1.5M",
-            "64Q",
-            "0",
-            "999999G",
-            "99999999999999999999",
-        ] {
+        for bad in ["", "M", "-1", "1.5M", "64Q", "0", "999999G", "99999999999999999999"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
         assert_eq!(

@@ -34,9 +34,7 @@ impl Symbols {
                 Ok(Payload::ExportSection(exports)) => {
                     for export in exports.into_iter().flatten() {
                         if export.kind == ExternalKind::Func {
-                            s.names
-                                .entry(export.index)
-                                .or_insert_with(|| export.name.to_owned());
+                            s.names.entry(export.index).or_insert_with(|| export.name.to_owned());
                         }
                     }
                 }
@@ -65,10 +63,7 @@ impl Symbols {
     }
 
     pub fn name(&self, func: u32) -> String {
-        self.names
-            .get(&func)
-            .cloned()
-            .unwrap_or_else(|| format!("func[{func}]"))
+        self.names.get(&func).cloned().unwrap_or_else(|| format!("func[{func}]"))
     }
 
     /// How far into the function's body an offset in the module is.

@@ -16,21 +16,13 @@ impl FromStr for Target {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Target, Error> {
-        let bad = || Error::BadTarget {
-            text: text.to_owned(),
-        };
+        let bad = || Error::BadTarget { text: text.to_owned() };
         match text.split_once('@') {
             None if text.is_empty() => Err(bad()),
-            None => Ok(Target {
-                job: text.to_owned(),
-                number: None,
-            }),
+            None => Ok(Target { job: text.to_owned(), number: None }),
             Some(("", _)) => Err(bad()),
             Some((job, number)) => match number.parse() {
-                Ok(n) if n > 0 => Ok(Target {
-                    job: job.to_owned(),
-                    number: Some(n),
-                }),
+                Ok(n) if n > 0 => Ok(Target { job: job.to_owned(), number: Some(n) }),
                 _ => Err(bad()),
             },
         }

@@ -15,18 +15,12 @@ const PATIENCE: Duration = Duration::from_millis(400);
 
 /// `error: ...`, in one line.
 pub fn error(message: &str) {
-    say(format!(
-        "{ERROR}error:{ERROR:#} {}",
-        dormouse::one_line(message)
-    ));
+    say(format!("{ERROR}error:{ERROR:#} {}", dormouse::one_line(message)));
 }
 
 /// `warning: ...`, in one line.
 pub fn warning(message: &str) {
-    say(format!(
-        "{WARNING}warning:{WARNING:#} {}",
-        dormouse::one_line(message)
-    ));
+    say(format!("{WARNING}warning:{WARNING:#} {}", dormouse::one_line(message)));
 }
 
 /// `dormouse: ...`
@@ -84,10 +78,7 @@ pub fn quoted(text: &str) -> String {
 /// `2026-11-21T05:16:41.123Z` as `2026-11-21 05:16:41` of here.
 pub fn local_time(rfc3339: &str) -> String {
     match rfc3339.parse::<jiff::Timestamp>() {
-        Ok(t) => t
-            .to_zoned(jiff::tz::TimeZone::system())
-            .strftime("%F %T")
-            .to_string(),
+        Ok(t) => t.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T").to_string(),
         Err(_) => rfc3339.to_owned(),
     }
 }
@@ -97,10 +88,7 @@ pub fn since(rfc3339: &str) -> String {
     let Ok(then) = rfc3339.parse::<jiff::Timestamp>() else {
         return "?".to_owned();
     };
-    let seconds = jiff::Timestamp::now()
-        .as_second()
-        .saturating_sub(then.as_second())
-        .max(0) as u64;
+    let seconds = jiff::Timestamp::now().as_second().saturating_sub(then.as_second()).max(0) as u64;
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
@@ -119,10 +107,7 @@ impl Spinner {
     /// Nothing where stderr is not a terminal.
     pub fn start(message: String) -> Spinner {
         if !std::io::stderr().is_terminal() {
-            return Spinner {
-                end: None,
-                thread: None,
-            };
+            return Spinner { end: None, thread: None };
         }
         let (end, ended) = channel();
         let turn = move || {
@@ -134,10 +119,7 @@ impl Spinner {
             }
         };
         let thread = std::thread::Builder::new().spawn(turn).ok();
-        Spinner {
-            end: Some(end),
-            thread,
-        }
+        Spinner { end: Some(end), thread }
     }
 }
 
@@ -152,13 +134,9 @@ impl Drop for Spinner {
 
 /// `DORMOUSE_LOG=debug` (or warn, info, trace) tells what goes on inside.
 pub fn log() {
-    let level = std::env::var("DORMOUSE_LOG")
-        .ok()
-        .and_then(|l| l.parse().ok());
+    let level = std::env::var("DORMOUSE_LOG").ok().and_then(|l| l.parse().ok());
     let level = level.unwrap_or(tracing::Level::WARN);
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(level);
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
     let _ = log.without_time().with_ansi(false).try_init();
 }
 
@@ -176,10 +154,7 @@ mod tests {
 
     #[test]
     fn columns() {
-        let rows = [
-            vec!["A".into(), "B".into()],
-            vec!["long".into(), "x".into()],
-        ];
+        let rows = [vec!["A".into(), "B".into()], vec!["long".into(), "x".into()]];
         assert_eq!(table(&rows), "A      B\nlong   x\n");
     }
 }

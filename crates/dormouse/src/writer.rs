@@ -37,10 +37,7 @@ impl Image {
         for (index, bytes) in run.memories().map_err(|e| e.to_string())? {
             let mut copy = Vec::new();
             copy.try_reserve_exact(bytes.len()).map_err(|_| {
-                format!(
-                    "no room for a copy of memory {index}, {} bytes",
-                    bytes.len()
-                )
+                format!("no room for a copy of memory {index}, {} bytes", bytes.len())
             })?;
             copy.extend_from_slice(bytes);
             memories.push((index, copy));
@@ -55,10 +52,7 @@ impl Writer {
         let memories: Vec<MemoryPages<'_>> = image
             .memories
             .iter()
-            .map(|(index, bytes)| MemoryPages {
-                index: *index,
-                bytes,
-            })
+            .map(|(index, bytes)| MemoryPages { index: *index, bytes })
             .collect();
         let new = NewCheckpoint {
             annotations: self.annotations.clone(),

@@ -12,16 +12,11 @@ fn refused(p: &Place, args: &[&str], pattern: &str) {
     let line = ended.error().to_owned();
     let mut rest = line.as_str();
     for (i, part) in pattern.split("...").enumerate() {
-        let at = rest
-            .find(part)
-            .unwrap_or_else(|| panic!("{args:?}\n  {line}\n  {pattern}"));
+        let at = rest.find(part).unwrap_or_else(|| panic!("{args:?}\n  {line}\n  {pattern}"));
         assert!(i > 0 || at == 0, "{args:?}\n  {line}\n  {pattern}");
         rest = &rest[at + part.len()..];
     }
-    assert!(
-        rest.is_empty() || pattern.ends_with("..."),
-        "{args:?}\n  {line}\n  {pattern}"
-    );
+    assert!(rest.is_empty() || pattern.ends_with("..."), "{args:?}\n  {line}\n  {pattern}");
 }
 
 #[test]
@@ -35,82 +30,42 @@ fn bad_modules() {
     write("cut.wasm", &module[..module.len() - 3]);
     write("bad.wat", b"(module (func (result i32)");
     write("component.wasm", b"\0asm\x0d\0\x01\0");
-    p.guest(
-        "invalid",
-        "(module (func (export \"_start\") (drop (i32.const 0))))",
-    );
+    p.guest("invalid", "(module (func (export \"_start\") (drop (i32.const 0))))");
     let mut invalid = std::fs::read(p.path("invalid.wasm")).unwrap();
     let drop = invalid.iter().rposition(|b| *b == 0x1a).unwrap();
     invalid[drop] = 0x01;
     write("invalid.wasm", &invalid);
-    p.guest(
-        "import",
-        r#"(module (import "env" "magic" (func)) (func (export "_start")))"#,
-    );
-    p.guest(
-        "memory",
-        r#"(module (import "env" "memory" (memory 1)) (func (export "_start")))"#,
-    );
+    p.guest("import", r#"(module (import "env" "magic" (func)) (func (export "_start")))"#);
+    p.guest("memory", r#"(module (import "env" "memory" (memory 1)) (func (export "_start")))"#);
     p.guest("library", r#"(module (func (export "run")))"#);
     let odd = r#"(module (import "wasi_snapshot_preview1" "fd_write" (func (param i64))) (func (export "_start")))"#;
     p.guest("odd", odd);
-    p.guest(
-        "threads",
-        r#"(module (memory 1 1 shared) (func (export "_start")))"#,
-    );
+    p.guest("threads", r#"(module (memory 1 1 shared) (func (export "_start")))"#);
 
-    refused(
-        &p,
-        &["run", "none.wasm"],
-        "cannot read the module none.wasm: No such file...",
-    );
-    refused(
-        &p,
-        &["run", "text.wasm"],
-        "not a WebAssembly module:...give a binary .wasm file...",
-    );
+    refused(&p, &["run", "none.wasm"], "cannot read the module none.wasm: No such file...");
+    refused(&p, &["run", "text.wasm"], "not a WebAssembly module:...give a binary .wasm file...");
     refused(&p, &["run", "empty.wasm"], "not a WebAssembly module:...");
-    refused(
-        &p,
-        &["run", "cut.wasm"],
-        "invalid WebAssembly module:...may be damaged or truncated",
-    );
+    refused(&p, &["run", "cut.wasm"], "invalid WebAssembly module:...may be damaged or truncated");
     refused(
         &p,
         &["run", "invalid.wasm"],
         "invalid WebAssembly module:...may be damaged or truncated",
     );
     refused(&p, &["run", "bad.wat"], "cannot assemble bad.wat:...");
-    refused(
-        &p,
-        &["run", "component.wasm"],
-        "this is a WebAssembly component,...",
-    );
+    refused(&p, &["run", "component.wasm"], "this is a WebAssembly component,...");
     refused(
         &p,
         &["run", "import.wasm"],
         "the module imports `env.magic`, which nobody provides;...",
     );
-    refused(
-        &p,
-        &["run", "memory.wasm"],
-        "the module imports the memory `env` `memory`;...",
-    );
-    refused(
-        &p,
-        &["run", "library.wasm"],
-        "the module has no `_start` function...",
-    );
+    refused(&p, &["run", "memory.wasm"], "the module imports the memory `env` `memory`;...");
+    refused(&p, &["run", "library.wasm"], "the module has no `_start` function...");
     refused(
         &p,
         &["run", "odd.wasm"],
         "the module imports `wasi_snapshot_preview1.fd_write` with another type...",
     );
-    refused(
-        &p,
-        &["run", "threads.wasm"],
-        "the module uses the WebAssembly feature threads...",
-    );
+    refused(&p, &["run", "threads.wasm"], "the module uses the WebAssembly feature threads...");
     assert_eq!(p.dormouse(&["run", &exit]).code, Some(42));
 }
 
@@ -125,42 +80,18 @@ fn bad_stores_and_names() {
         &["run", "--store", &exit, &exit],
         "...exit.wasm is not a dormouse store and not empty;...",
     );
-    refused(
-        &p,
-        &["run", "--store", ".", &exit],
-        ". is not a dormouse store and not empty;...",
-    );
-    refused(
-        &p,
-        &["list", "--store", "."],
-        ". is not a dormouse store and not empty;...",
-    );
-    refused(
-        &p,
-        &["run", "--name", "a/b", &exit],
-        "\"a/b\" cannot be the name of a job;...",
-    );
+    refused(&p, &["run", "--store", ".", &exit], ". is not a dormouse store and not empty;...");
+    refused(&p, &["list", "--store", "."], ". is not a dormouse store and not empty;...");
+    refused(&p, &["run", "--name", "a/b", &exit], "\"a/b\" cannot be the name of a job;...");
     refused(
         &p,
         &["run", "--dir", "nowhere", &exit],
         "cannot open directory...nowhere for the guest's \"nowhere\"...name another with --dir...",
     );
     assert_eq!(p.dormouse(&["run", &exit]).code, Some(42));
-    refused(
-        &p,
-        &["resume", "sim"],
-        "the store has no checkpoint of job sim;...",
-    );
-    refused(
-        &p,
-        &["list", "sim"],
-        "the store has no checkpoint of job sim;...",
-    );
-    refused(
-        &p,
-        &["inspect", "sim@2"],
-        "the store has no checkpoint of job sim;...",
-    );
+    refused(&p, &["resume", "sim"], "the store has no checkpoint of job sim;...");
+    refused(&p, &["list", "sim"], "the store has no checkpoint of job sim;...");
+    refused(&p, &["inspect", "sim@2"], "the store has no checkpoint of job sim;...");
     refused(&p, &["checkpoint", "sim"], "job sim is not running;...");
     refused(&p, &["kill", "sim"], "job sim is not running;...");
 
@@ -173,16 +104,8 @@ fn bad_stores_and_names() {
         &["resume", "sim@2"],
         "the store has no checkpoint sim@2;...`dormouse list sim` shows...",
     );
-    refused(
-        &p,
-        &["inspect", "sim@2"],
-        "the store has no checkpoint sim@2;...",
-    );
-    refused(
-        &p,
-        &["resume", "sim", "--dir", ".::/x"],
-        "the program has no directory \"/x\"...",
-    );
+    refused(&p, &["inspect", "sim@2"], "the store has no checkpoint sim@2;...");
+    refused(&p, &["resume", "sim", "--dir", ".::/x"], "the program has no directory \"/x\"...");
     refused(
         &p,
         &["resume", "sim", "--module", &exit],
@@ -190,11 +113,7 @@ fn bad_stores_and_names() {
     );
     let same = p.dormouse(&["resume", "sim", "--module", &copy]);
     assert_eq!(same.code, Some(9), "{}", same.err);
-    refused(
-        &p,
-        &["resume", "sim", "--clone", "a b"],
-        "\"a b\" cannot be the name of a job;...",
-    );
+    refused(&p, &["resume", "sim", "--clone", "a b"], "\"a b\" cannot be the name of a job;...");
 }
 
 #[test]
@@ -204,19 +123,13 @@ fn bad_usage() {
     for (args, hint) in [
         (vec!["run"], "PROGRAM"),
         (vec!["dance"], "unrecognized subcommand"),
-        (
-            vec!["run", "--every", "5", &exit],
-            "such as 500ms, 30s, 5m or 1h",
-        ),
+        (vec!["run", "--every", "5", &exit], "such as 500ms, 30s, 5m or 1h"),
         (vec!["run", "--every", "0s", &exit], "at least 1ms"),
         (vec!["run", "--stack", "big", &exit], "such as 64M"),
         (vec!["run", "--dir", "::x", &exit], "HOST::GUEST"),
         (vec!["run", "--chaos", "0", &exit], "--chaos"),
         (vec!["run", "--seed", "1", &exit], "--chaos"),
-        (
-            vec!["run", "--chaos", "1", "--every", "1s", &exit],
-            "cannot be used with",
-        ),
+        (vec!["run", "--chaos", "1", "--every", "1s", &exit], "cannot be used with"),
         (vec!["resume", "sim@x"], "JOB@N"),
         (vec!["resume", "@1"], "JOB@N"),
     ] {
@@ -234,11 +147,7 @@ fn ends() {
     let trap = p.dormouse(&["run", &p.guest("trap", TRAP)]);
     assert_eq!(trap.code, Some(134));
     let first = trap.err.lines().next().unwrap();
-    assert!(
-        first.starts_with("error: the program trapped: "),
-        "{}",
-        trap.err
-    );
+    assert!(first.starts_with("error: the program trapped: "), "{}", trap.err);
     assert!(first.contains("integer divide by zero"), "{}", trap.err);
     assert!(trap.err.contains("divide"), "{}", trap.err);
 }
@@ -264,14 +173,9 @@ fn arguments_and_environment() {
         (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 64)))))"#;
     let p = Place::new();
     let show = p.guest("show", show);
-    let out = p.ok(&[
-        "run", "--env", "A=1", "--env", "B=x=y", &show, "--", "-x", "a b", "--name",
-    ]);
+    let out = p.ok(&["run", "--env", "A=1", "--env", "B=x=y", &show, "--", "-x", "a b", "--name"]);
     assert_eq!(out, "show.wasm\0-x\0a b\0--name\0A=1\0B=x=y\0");
-    assert_eq!(
-        p.ok(&["run", &show, "plain", "--dir"]),
-        "show.wasm\0plain\0--dir\0"
-    );
+    assert_eq!(p.ok(&["run", &show, "plain", "--dir"]), "show.wasm\0plain\0--dir\0");
 }
 
 #[test]
@@ -287,16 +191,9 @@ fn reports() {
     p.guest("gc", "(module (type (struct (field i32))) (func (export \"_start\") (drop (struct.new_default 0))))");
     let check = p.dormouse(&["check", "gc.wasm"]);
     assert_eq!(check.code, Some(1));
-    assert!(
-        check.out.contains("cannot be run and checkpointed"),
-        "{}",
-        check.out
-    );
+    assert!(check.out.contains("cannot be run and checkpointed"), "{}", check.out);
     assert!(check.out.contains("gc"), "{}", check.out);
-    p.guest(
-        "import",
-        r#"(module (import "env" "magic" (func)) (func (export "_start")))"#,
-    );
+    p.guest("import", r#"(module (import "env" "magic" (func)) (func (export "_start")))"#);
     let check = p.dormouse(&["check", "import.wasm", "--json"]);
     assert_eq!(check.code, Some(1));
     assert!(check.out.contains("`env.magic`"), "{}", check.out);
@@ -308,10 +205,7 @@ fn reports() {
     p.ok(&["checkpoint", "--stop", "sim"]);
     Ended::wait(job);
     let list = p.json(&["list", "--json"]);
-    assert_eq!(
-        (&list[0]["job"], &list[0]["running"]),
-        (&"sim".into(), &false.into())
-    );
+    assert_eq!((&list[0]["job"], &list[0]["running"]), (&"sim".into(), &false.into()));
     assert!(p.ok(&["list"]).contains("sim@1"));
     assert!(p.ok(&["list", "sim"]).contains("sim@1"));
     let report = p.json(&["inspect", "sim@1", "--json"]);
@@ -321,11 +215,9 @@ fn reports() {
     assert_eq!(report["frames"][1]["name"], "_start");
     assert_eq!(report["wasi"]["args"][0], "copy.wasm");
     let text = p.ok(&["inspect", "sim"]);
-    for part in [
-        "checkpoint  sim@1",
-        "open files  0 stdin",
-        "#0      wasi_snapshot_preview1.fd_read",
-    ] {
+    for part in
+        ["checkpoint  sim@1", "open files  0 stdin", "#0      wasi_snapshot_preview1.fd_read"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

@@ -6,22 +6,30 @@ pub enum Error {
     #[error(transparent)]
     Module(#[from] dormouse_transform::Error),
     /// Imports that are not WASI preview 1 functions.
-    #[error("the module imports {names}, which nobody provides; only wasi_snapshot_preview1 functions are available: recompile for wasm32-wasip1")]
+    #[error(
+        "the module imports {names}, which nobody provides; only wasi_snapshot_preview1 functions are available: recompile for wasm32-wasip1"
+    )]
     Imports {
         /// `module.name`, comma separated.
         names: String,
     },
     /// An import has another type than WASI says.
-    #[error("the module imports `{name}` with another type than WASI preview 1 gives it; recompile with a current wasi-libc")]
+    #[error(
+        "the module imports `{name}` with another type than WASI preview 1 gives it; recompile with a current wasi-libc"
+    )]
     ImportType {
         /// `module.name`.
         name: String,
     },
     /// No `_start`.
-    #[error("the module has no `_start` function to run; compile it as a command (an executable), not as a library")]
+    #[error(
+        "the module has no `_start` function to run; compile it as a command (an executable), not as a library"
+    )]
     NoStart,
     /// The image belongs to another module.
-    #[error("the checkpoint is of another module (SHA-256 {expected}), not of this one ({found}); give the module it was taken from")]
+    #[error(
+        "the checkpoint is of another module (SHA-256 {expected}), not of this one ({found}); give the module it was taken from"
+    )]
     OtherModule {
         /// Digest in the state.
         expected: String,
@@ -29,7 +37,9 @@ pub enum Error {
         found: String,
     },
     /// The state does not fit the module.
-    #[error("the checkpoint does not fit its module: {0}; it is damaged or was made by a newer version")]
+    #[error(
+        "the checkpoint does not fit its module: {0}; it is damaged or was made by a newer version"
+    )]
     State(String),
     /// The state cannot leave the process now.
     #[error("cannot checkpoint now: {0}; the program goes on")]
@@ -40,7 +50,7 @@ pub enum Error {
     /// The engine refused; a bug of ours or a lack of resources.
     #[error("the WebAssembly engine failed: {0}")]
     Engine(String),
-    /// A file of the code cache could not be written or read; never fatal by itself.
+    /// The system gave no thread, or no stack of that size.
     #[error("cannot start a thread for the program: {0}; try a smaller --stack")]
     Thread(std::io::Error),
 }

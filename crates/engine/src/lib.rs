@@ -24,7 +24,7 @@ mod run;
 
 pub use chaos::{ChaosReport, Gap, chaos};
 pub use error::{Error, Result};
-pub use machine::{Code, Machine, Options};
+pub use machine::{Code, HEADROOM, Machine, Options};
 #[doc(hidden)]
 pub use observe::Observed;
 pub use plain::Plain;

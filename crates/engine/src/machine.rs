@@ -17,10 +17,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use wasmtime::{Config, Engine, InstancePre, Linker, Module, OptLevel};
 
+/// How much more stack there is than the program can count on. A continuation's native frame can be
+/// larger than the original's (twice, where much is alive across a call), and what ran before a
+/// capture must be able to go on after it. The engine knows one limit for both.
+pub const HEADROOM: usize = 4;
+
 /// Settings of a [`Machine`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Most bytes of stack the program may use; it is memory only once it is used.
+    /// Bytes of stack the program can count on, however often it is captured; they are memory only
+    /// once they are used. There is more ([`HEADROOM`] times as much).
     pub stack: usize,
     /// Where compiled code is kept; `None` compiles every time.
     pub cache: Option<PathBuf>,
@@ -32,7 +38,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { stack: 256 << 20, cache: None, counted: false, pulley: false }
+        Options { stack: 64 << 20, cache: None, counted: false, pulley: false }
     }
 }
 
@@ -67,7 +73,8 @@ impl Machine {
     pub fn new(options: Options) -> Result<Machine> {
         let mut c = Config::new();
         c.cranelift_opt_level(OptLevel::Speed);
-        c.max_wasm_stack(options.stack).async_stack_size(options.stack);
+        let stack = options.stack.saturating_mul(HEADROOM);
+        c.max_wasm_stack(stack).async_stack_size(stack);
         c.wasm_tail_call(true).wasm_multi_memory(true).wasm_extended_const(true);
         c.wasm_exceptions(true).wasm_branch_hinting(true);
         // Instrumented modules use one atomic instruction on memory that is not shared.
@@ -133,7 +140,7 @@ impl Machine {
         std::thread::scope(|s| {
             let t = std::thread::Builder::new()
                 .name("program".into())
-                .stack_size(self.options.stack + (16 << 20))
+                .stack_size(self.options.stack.saturating_mul(HEADROOM).saturating_add(16 << 20))
                 .spawn_scoped(s, f)
                 .map_err(Error::Thread)?;
             t.join().map_err(|e| std::panic::resume_unwind(e))

@@ -5,8 +5,9 @@ use crate::machine::{Code, hex};
 use crate::run::{Phase, Run};
 use crate::{Error, Result};
 use dormouse_state::{State, Value};
-use dormouse_transform::{FramesMemory, Source, ValType, names, names::control};
-use dormouse_wasi::Wasi;
+use dormouse_transform::{FramesMemory, Kind, Source, ValType, names, names::control};
+use dormouse_wasi::{StdioConfig, Wasi, WasiConfig};
+use std::collections::HashMap;
 use std::sync::Arc;
 use wasmtime::{Ref, V128, Val};
 
@@ -20,6 +21,20 @@ impl Run {
         code: Arc<Code>,
         state: &State,
         wasi: Wasi,
+        fill: impl FnMut(u32, &mut [u8]) -> std::result::Result<(), String>,
+    ) -> Result<Run> {
+        Run::resume_with(code, state, || Ok(wasi), fill)
+    }
+
+    /// The same, but WASI objects are made last, by `wasi`: reopening files cuts them back, so it
+    /// must not happen before everything else of the image is in place.
+    ///
+    /// # Errors
+    /// As [`Run::resume`]; `wasi` is not called unless it is all that is missing.
+    pub fn resume_with(
+        code: Arc<Code>,
+        state: &State,
+        wasi: impl FnOnce() -> Result<Wasi>,
         mut fill: impl FnMut(u32, &mut [u8]) -> std::result::Result<(), String>,
     ) -> Result<Run> {
         if state.module_digest != code.digest() {
@@ -28,7 +43,8 @@ impl Run {
         }
         let (program, inventory) = (code.program()?, code.inventory()?);
         let bad = |what: &str| Error::State(what.to_string());
-        let mut run = Run::instantiate(code.clone(), wasi)?;
+        let none = WasiConfig { stdio: StdioConfig::null(), ..WasiConfig::default() };
+        let mut run = Run::instantiate(code.clone(), Wasi::new(none)?)?;
         run.call(names::INIT_TABLES)?;
 
         let count = inventory.memories as usize;
@@ -60,7 +76,9 @@ impl Run {
             run.fill_table(index, &t.entries)?;
         }
         let (datas, elems) = inventory.segments;
-        for (list, first, n) in [(&state.dropped_data, 0, datas), (&state.dropped_elems, datas, elems)] {
+        for (list, first, n) in
+            [(&state.dropped_data, 0, datas), (&state.dropped_elems, datas, elems)]
+        {
             for &i in list {
                 if i >= n {
                     return Err(bad("it names a segment that does not exist"));
@@ -83,6 +101,7 @@ impl Run {
             return Err(bad("it has no frames"));
         }
         run.write_frames(frames)?;
+        run.set_wasi(wasi()?);
         run.go_on_next();
         Ok(run)
     }
@@ -93,21 +112,33 @@ impl Run {
         let mut out = FramesMemory::default();
         let mut references = vec![];
         for f in frames.iter().rev() {
-            let operands = program.push_frame(&mut out, f.site.func, f.site.offset, |source, ty| {
-                let v = match source {
-                    Source::Local(l) => {
-                        let at = f.locals.binary_search_by_key(&l, |x| x.0).ok()?;
-                        f.locals[at].1
+            let operands =
+                program.push_frame(&mut out, f.site.func, f.site.offset, |source, ty| {
+                    let v = match source {
+                        Source::Local(l) => {
+                            let at = f.locals.binary_search_by_key(&l, |x| x.0).ok()?;
+                            f.locals[at].1
+                        }
+                        Source::Operand(p) => *f.operands.get(p as usize)?,
+                    };
+                    if matches!(v, Value::FuncRef(_) | Value::ExternRefNull) {
+                        references.push(v);
                     }
-                    Source::Operand(p) => *f.operands.get(p as usize)?,
-                };
-                if matches!(v, Value::FuncRef(_) | Value::ExternRefNull) {
-                    references.push(v);
-                }
-                fits(v, ty).then(|| bits(v))
-            })?;
+                    fits(v, ty).then(|| bits(v))
+                })?;
             if operands as usize != f.operands.len() {
                 return Err(Error::State("a frame has another operand stack".into()));
+            }
+        }
+        // All but the innermost frame wait for a call to return.
+        let mut calls = HashMap::new();
+        for (i, &slot) in out.slots.iter().enumerate() {
+            let is_call = match calls.get(&slot) {
+                Some(&c) => c,
+                None => *calls.entry(slot).or_insert(program.site(slot)?.1.kind == Kind::Call),
+            };
+            if is_call != (i > 0) {
+                return Err(Error::State("its frames do not follow from each other".into()));
             }
         }
         let own = self.own;
@@ -161,7 +192,9 @@ impl Run {
             Value::FuncRef(Some(i)) => {
                 let f = self.instance.get_func(&mut self.store, &names::function(i));
                 Ref::Func(Some(f.ok_or_else(|| {
-                    Error::State(format!("a reference to function {i}, which the module never makes"))
+                    Error::State(format!(
+                        "a reference to function {i}, which the module never makes"
+                    ))
                 })?))
             }
             Value::FuncRef(None) => Ref::Func(None),

@@ -12,7 +12,7 @@
 //! here with no request pending: it is compiled and the program goes on.
 
 use crate::link::{Ended, Host, Safepoint};
-use crate::machine::{Code, slots_in};
+use crate::machine::{Code, HEADROOM, slots_in};
 use crate::request::Requester;
 use crate::{Error, Result};
 use dormouse_transform::{MAIN, names, names::control};
@@ -103,13 +103,15 @@ impl Run {
     pub(crate) fn instantiate(code: Arc<Code>, wasi: Wasi) -> Result<Run> {
         let interrupter = wasi.interrupter();
         let counted = code.machine.options.counted;
-        let mut store = Store::new(&code.machine.engine, Host { wasi, memory: None, safepoint: None });
+        let mut store =
+            Store::new(&code.machine.engine, Host { wasi, memory: None, safepoint: None });
         let instance = code.pre.instantiate(&mut store)?;
         let own = Own::of(&instance, &mut store)?;
         let memory = instance.get_memory(&mut store, "memory");
         let safepoint = Safepoint { control: own.control, unwinding: own.unwinding, counted };
         store.data_mut().memory = memory;
         store.data_mut().safepoint = Some(safepoint);
+        reserve_frames(&own, &mut store, code.machine.options.stack);
         let requester = Requester::new(own.control.data_ptr(&store), interrupter);
         Ok(Run {
             code,
@@ -241,6 +243,12 @@ impl Run {
         Ok(())
     }
 
+    /// Gives the program its WASI objects. Nothing of it has been run, and nobody has a requester.
+    pub(crate) fn set_wasi(&mut self, wasi: Wasi) {
+        self.requester = Requester::new(self.own.control.data_ptr(&self.store), wasi.interrupter());
+        self.store.data_mut().wasi = wasi;
+    }
+
     /// The program stands at its frames now and is to go on from them.
     pub(crate) fn go_on_next(&mut self) {
         self.next = Next::GoOn;
@@ -284,6 +292,17 @@ impl Own {
             Val::I32(v) => v as u32,
             _ => 0,
         }
+    }
+}
+
+/// Makes room for the frames of a full stack, so that a capture needs no more: it could not be undone.
+/// What a frame saves lies in its native frame, so as much as there is stack is nearly always enough.
+/// It is memory only once it is used.
+fn reserve_frames(own: &Own, store: &mut Store<Host>, stack: usize) {
+    let pages = (stack.saturating_mul(HEADROOM) as u64 >> 16).min(65_535);
+    let more = pages.saturating_sub(own.frames.size(&*store));
+    if let Err(e) = own.frames.grow(store, more) {
+        tracing::debug!("no room for the frames of a full stack: {e:#}");
     }
 }
 

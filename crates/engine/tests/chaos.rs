@@ -26,7 +26,9 @@ fn wasi(stdio: StdioConfig) -> Wasi {
 /// Traps name functions of the transformed module; only the trap itself is compared.
 fn comparable(e: Event) -> String {
     match e {
-        Event::Trapped(t) => t.lines().rev().find(|l| l.contains("trap")).unwrap_or(&t).trim().into(),
+        Event::Trapped(t) => {
+            t.lines().rev().find(|l| l.contains("trap")).unwrap_or(&t).trim().into()
+        }
         other => format!("{other:?}"),
     }
 }
@@ -66,7 +68,8 @@ fn wat_guests() {
         let wasm = wat::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         let (end, output) = plain(&machine, &wasm);
         assert!(!output.is_empty(), "{name} prints nothing: {end}");
-        for gap in [Gap::Every(1), Gap::Every(2), Gap::Every(7), Gap::Random { seed: 1, most: 40 }] {
+        for gap in [Gap::Every(1), Gap::Every(2), Gap::Every(7), Gap::Random { seed: 1, most: 40 }]
+        {
             let (e, o, captures) = under_chaos(&machine, &wasm, gap);
             assert_eq!(o, output, "{name} under {gap:?}: {e}");
             assert_eq!(e, end, "{name} under {gap:?}");

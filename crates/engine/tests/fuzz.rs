@@ -65,7 +65,12 @@ impl Random {
 /// Runs to the end, with captures. With random gaps half of the captures go on in place; all others
 /// go on in a fresh instance of any of `codes`, and some are checked to give the same state again.
 /// On a machine that does not count it runs to its end. `None`: given up.
-fn captured(codes: &[Arc<Code>], gap: Option<Gap>, seed: u64, count: &mut Count) -> Result<Option<End>, Error> {
+fn captured(
+    codes: &[Arc<Code>],
+    gap: Option<Gap>,
+    seed: u64,
+    count: &mut Count,
+) -> Result<Option<End>, Error> {
     let mut random = Random(seed);
     let mut captures = 0;
     let mut run = Run::start(codes[0].clone(), wasi())?;
@@ -124,13 +129,23 @@ fn compare(plain: &End, other: &End) -> Option<Result<(), String>> {
                 Some(v) => format!("{} bytes", v.len()),
                 None => "nothing".into(),
             };
-            return Some(Err(format!("{name}: plain {}, transformed {}", show(Some(value)), show(b.get(name)))));
+            return Some(Err(format!(
+                "{name}: plain {}, transformed {}",
+                show(Some(value)),
+                show(b.get(name))
+            )));
         }
     }
     Some(Ok(()))
 }
 
-fn one(machines: &[Machine], seed: u64, wasm: &[u8], count: &mut Count, verbose: bool) -> Result<(), String> {
+fn one(
+    machines: &[Machine],
+    seed: u64,
+    wasm: &[u8],
+    count: &mut Count,
+    verbose: bool,
+) -> Result<(), String> {
     count.seeds += 1;
     let machine = &machines[0];
     let code = match machine.load(wasm.into()) {
@@ -201,7 +216,8 @@ fn random_modules() {
     let machine = |counted, pulley| {
         Machine::new(Options { counted, pulley, stack: 8 << 20, ..Options::default() }).unwrap()
     };
-    let machines = [machine(true, false), machine(true, true), machine(false, false), machine(false, true)];
+    let machines =
+        [machine(true, false), machine(true, true), machine(false, false), machine(false, true)];
     let out = std::env::var_os("FUZZ_OUT").map(std::path::PathBuf::from);
     let keep = |seed: u64, wasm: &[u8]| {
         if let Some(dir) = &out {

@@ -164,27 +164,14 @@ impl LinearMemory {
     /// # Ok::<(), MemoryError>(())
     /// ```
     pub fn new(layout: Layout) -> Result<Self, MemoryError> {
-        let Layout {
-            minimum,
-            maximum,
-            reserve,
-            guard,
-            may_move,
-        } = layout;
+        let Layout { minimum, maximum, reserve, guard, may_move } = layout;
         within(minimum, maximum)?;
         if guard > 0 && !CAN_GUARD {
             return Err(MemoryError::NoGuard);
         }
         let wanted = reserve.max(minimum);
         let (reservation, capacity) = reserve_and_open(wanted, guard, minimum)?;
-        Ok(Self {
-            reservation,
-            len: minimum,
-            capacity,
-            guard,
-            maximum,
-            may_move,
-        })
+        Ok(Self { reservation, len: minimum, capacity, guard, maximum, may_move })
     }
 
     /// Where the memory begins, aligned to the host's pages.
@@ -246,10 +233,7 @@ impl LinearMemory {
     /// ```
     pub fn grow_to(&mut self, new_len: usize) -> Result<(), MemoryError> {
         if new_len < self.len {
-            return Err(MemoryError::Shrink {
-                wanted: new_len,
-                len: self.len,
-            });
+            return Err(MemoryError::Shrink { wanted: new_len, len: self.len });
         }
         within(new_len, self.maximum)?;
         if new_len <= self.capacity {
@@ -269,11 +253,8 @@ impl LinearMemory {
     /// Twice the capacity, so that a memory growing page by page is not copied each time; if that
     /// much cannot be had, what is needed.
     fn move_to_larger(&mut self, new_len: usize) -> Result<(), MemoryError> {
-        let doubled = self
-            .capacity
-            .saturating_mul(2)
-            .min(self.maximum.unwrap_or(usize::MAX))
-            .max(new_len);
+        let doubled =
+            self.capacity.saturating_mul(2).min(self.maximum.unwrap_or(usize::MAX)).max(new_len);
         let (mut larger, capacity) = reserve_and_open(doubled, self.guard, new_len)
             .or_else(|_| reserve_and_open(new_len, self.guard, new_len))?;
         // Pages without content stay untouched in the new place, and take no memory there.
@@ -309,10 +290,7 @@ fn reserve_and_open(
         let bytes = bytes.max(page);
         (bytes <= isize::MAX as usize).then_some((capacity_bytes, bytes))
     })()
-    .ok_or(MemoryError::AddressSpace {
-        wanted: capacity,
-        guard,
-    })?;
+    .ok_or(MemoryError::AddressSpace { wanted: capacity, guard })?;
     let mut reservation =
         Reservation::new(bytes).map_err(|source| MemoryError::Reserve { bytes, source })?;
     open(&mut reservation, len)?;

@@ -45,9 +45,7 @@ pub fn nonzero_pages(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
             next = count;
             return None;
         };
-        let end = (first + 1..count)
-            .find(|&page| is_zero(pages(page, page + 1)))
-            .unwrap_or(count);
+        let end = (first + 1..count).find(|&page| is_zero(pages(page, page + 1))).unwrap_or(count);
         // The page at `end` is known to be zero.
         next = end + 1;
         Some((first as u64, pages(first, end)))
@@ -59,10 +57,7 @@ fn is_zero(page: &[u8]) -> bool {
     let (blocks, rest) = page.as_chunks::<BLOCK>();
     blocks.iter().all(|block| {
         let (words, _) = block.as_chunks::<8>();
-        words
-            .iter()
-            .fold(0, |all, word| all | u64::from_ne_bytes(*word))
-            == 0
+        words.iter().fold(0, |all, word| all | u64::from_ne_bytes(*word)) == 0
     }) && rest.iter().all(|&byte| byte == 0)
 }
 
@@ -87,9 +82,7 @@ mod tests {
     }
 
     fn collected(bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
-        nonzero_pages(bytes)
-            .map(|(page, run)| (page, run.to_vec()))
-            .collect()
+        nonzero_pages(bytes).map(|(page, run)| (page, run.to_vec())).collect()
     }
 
     proptest! {
@@ -125,10 +118,7 @@ mod tests {
             let page = at / PAGE_SIZE;
             let end = bytes.len().min((page + 1) * PAGE_SIZE);
             let mut runs = nonzero_pages(&bytes);
-            assert_eq!(
-                runs.next(),
-                Some((page as u64, &bytes[page * PAGE_SIZE..end]))
-            );
+            assert_eq!(runs.next(), Some((page as u64, &bytes[page * PAGE_SIZE..end])));
             assert_eq!(runs.next(), None);
             assert_eq!(runs.next(), None, "and stays at the end");
             drop(runs);

@@ -47,11 +47,7 @@ impl Reservation {
     /// not zero, and at most `isize::MAX`.
     pub(crate) fn new(len: usize) -> io::Result<Self> {
         assert!(len > 0 && len <= isize::MAX as usize && len.is_multiple_of(os::page_size()));
-        Ok(Self {
-            base: os::reserve(len)?,
-            len,
-            accessible: 0,
-        })
+        Ok(Self { base: os::reserve(len)?, len, accessible: 0 })
     }
 
     /// Makes the first `accessible` bytes readable and writable; they keep what they hold, and new

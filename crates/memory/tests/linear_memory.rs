@@ -10,12 +10,7 @@ const GUARD: usize = if CAN_GUARD { 64 * KIB } else { 0 };
 const WASM_PAGE: usize = 64 * KIB;
 
 fn fixed(minimum: usize, reserve: usize) -> Layout {
-    Layout {
-        minimum,
-        reserve,
-        guard: GUARD,
-        ..Layout::default()
-    }
+    Layout { minimum, reserve, guard: GUARD, ..Layout::default() }
 }
 
 #[test]
@@ -75,10 +70,7 @@ fn zero_size() {
         Layout::default(),
         fixed(0, 0),
         fixed(0, MIB),
-        Layout {
-            maximum: Some(0),
-            ..fixed(0, MIB)
-        },
+        Layout { maximum: Some(0), ..fixed(0, MIB) },
     ] {
         let mut memory = LinearMemory::new(layout).unwrap();
         assert_eq!(memory.bytes(), &[]);
@@ -87,10 +79,7 @@ fn zero_size() {
         assert_eq!(memory.capacity(), layout.reserve);
         memory.grow_to(0).unwrap();
         let grown = memory.grow_to(WASM_PAGE);
-        assert_eq!(
-            grown.is_ok(),
-            layout.reserve > 0 && layout.maximum.is_none()
-        );
+        assert_eq!(grown.is_ok(), layout.reserve > 0 && layout.maximum.is_none());
     }
 }
 
@@ -121,10 +110,7 @@ fn a_memory_that_may_move_outgrows_its_reservation() {
     }
     // Doubled each time, but never beyond the maximum.
     assert_eq!(capacities, [1, 2, 4, 8, 13].map(|pages| pages * WASM_PAGE));
-    assert!(matches!(
-        memory.grow_to(14 * WASM_PAGE),
-        Err(MemoryError::BeyondMaximum { .. })
-    ));
+    assert!(matches!(memory.grow_to(14 * WASM_PAGE), Err(MemoryError::BeyondMaximum { .. })));
 }
 
 #[test]
@@ -141,39 +127,19 @@ fn lengths_need_not_be_whole_pages() {
 fn what_no_host_has_is_an_error() {
     let all = usize::MAX;
     for layout in [
-        Layout {
-            reserve: all,
-            ..Layout::default()
-        },
-        Layout {
-            minimum: all,
-            ..Layout::default()
-        },
-        Layout {
-            reserve: all / 2,
-            guard: GUARD,
-            ..Layout::default()
-        },
+        Layout { reserve: all, ..Layout::default() },
+        Layout { minimum: all, ..Layout::default() },
+        Layout { reserve: all / 2, guard: GUARD, ..Layout::default() },
     ] {
         let refused = LinearMemory::new(layout).unwrap_err();
-        assert!(
-            matches!(refused, MemoryError::AddressSpace { .. }),
-            "{refused}"
-        );
+        assert!(matches!(refused, MemoryError::AddressSpace { .. }), "{refused}");
     }
-    let mut memory = LinearMemory::new(Layout {
-        may_move: true,
-        ..fixed(WASM_PAGE, 0)
-    })
-    .unwrap();
+    let mut memory = LinearMemory::new(Layout { may_move: true, ..fixed(WASM_PAGE, 0) }).unwrap();
     memory.bytes_mut()[9] = 9;
     let base = memory.base();
     for wanted in [all, all / 2 + 1] {
         let refused = memory.grow_to(wanted).unwrap_err();
-        assert!(
-            matches!(refused, MemoryError::AddressSpace { .. }),
-            "{refused}"
-        );
+        assert!(matches!(refused, MemoryError::AddressSpace { .. }), "{refused}");
     }
     assert_eq!((memory.base(), memory.len()), (base, WASM_PAGE));
     assert_eq!(memory.bytes()[9], 9);
@@ -189,10 +155,7 @@ fn is_send_and_sync() {
 #[cfg(any(not(unix), miri))]
 #[test]
 fn a_guard_is_refused_where_nothing_faults() {
-    let refused = LinearMemory::new(Layout {
-        guard: 1,
-        ..Layout::default()
-    });
+    let refused = LinearMemory::new(Layout { guard: 1, ..Layout::default() });
     assert!(matches!(refused, Err(MemoryError::NoGuard)));
 }
 
@@ -226,15 +189,8 @@ mod linux {
             assert_eq!(range.start, at, "a hole in the reservation");
             at = range.end;
         }
-        assert_eq!(
-            at,
-            start + memory.capacity() + GUARD,
-            "the guard is reserved"
-        );
-        found
-            .into_iter()
-            .map(|(range, permissions)| (range.len(), permissions))
-            .collect()
+        assert_eq!(at, start + memory.capacity() + GUARD, "the guard is reserved");
+        found.into_iter().map(|(range, permissions)| (range.len(), permissions)).collect()
     }
 
     #[test]
@@ -245,22 +201,13 @@ mod linux {
         memory.grow_to(WASM_PAGE).unwrap();
         assert_eq!(
             permissions(&memory),
-            [
-                (WASM_PAGE, open.clone()),
-                (MIB - WASM_PAGE + GUARD, shut.clone())
-            ]
+            [(WASM_PAGE, open.clone()), (MIB - WASM_PAGE + GUARD, shut.clone())]
         );
         memory.grow_to(MIB).unwrap();
-        assert_eq!(
-            permissions(&memory),
-            [(MIB, open.clone()), (GUARD, shut.clone())]
-        );
+        assert_eq!(permissions(&memory), [(MIB, open.clone()), (GUARD, shut.clone())]);
 
-        let mut memory = LinearMemory::new(Layout {
-            may_move: true,
-            ..fixed(0, WASM_PAGE)
-        })
-        .unwrap();
+        let mut memory =
+            LinearMemory::new(Layout { may_move: true, ..fixed(0, WASM_PAGE) }).unwrap();
         memory.grow_to(MIB + WASM_PAGE).unwrap();
         assert_eq!(
             permissions(&memory),
@@ -280,11 +227,8 @@ mod linux {
         );
 
         // Twice 176 MiB cannot be had besides the first, 186 MiB can.
-        let mut memory = LinearMemory::new(Layout {
-            may_move: true,
-            ..fixed(MIB, 176 * MIB)
-        })
-        .unwrap();
+        let mut memory =
+            LinearMemory::new(Layout { may_move: true, ..fixed(MIB, 176 * MIB) }).unwrap();
         memory.bytes_mut()[77] = 7;
         memory.grow_to(186 * MIB).unwrap();
         assert_eq!(memory.capacity(), 186 * MIB);
@@ -317,10 +261,9 @@ mod linux {
 
     #[test]
     fn what_the_host_refuses_changes_nothing() {
-        for (limit, test) in [
-            ("-v 524288", "linux::within_limits"),
-            ("-d 65536", "linux::within_limits_of_data"),
-        ] {
+        for (limit, test) in
+            [("-v 524288", "linux::within_limits"), ("-d 65536", "linux::within_limits_of_data")]
+        {
             let run = std::process::Command::new("sh")
                 .args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")])
                 .arg(std::env::current_exe().unwrap())
@@ -328,10 +271,7 @@ mod linux {
                 .output()
                 .unwrap();
             let said = String::from_utf8_lossy(&run.stdout);
-            assert!(
-                run.status.success() && said.contains("1 passed"),
-                "{said}{run:?}"
-            );
+            assert!(run.status.success() && said.contains("1 passed"), "{said}{run:?}");
         }
     }
 
@@ -341,11 +281,7 @@ mod linux {
         for _ in 0..200_000 {
             LinearMemory::new(fixed(
                 0,
-                if cfg!(target_pointer_width = "64") {
-                    4096 * MIB
-                } else {
-                    MIB
-                },
+                if cfg!(target_pointer_width = "64") { 4096 * MIB } else { MIB },
             ))
             .unwrap();
         }

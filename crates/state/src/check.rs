@@ -121,11 +121,7 @@ pub enum InvalidState {
 
 fn count(what: What, count: usize, limit: usize) -> Result<(), InvalidState> {
     if count > limit {
-        return Err(InvalidState::TooMany {
-            what,
-            count: count as u64,
-            limit: limit as u64,
-        });
+        return Err(InvalidState::TooMany { what, count: count as u64, limit: limit as u64 });
     }
     Ok(())
 }
@@ -143,11 +139,7 @@ fn ascending(
         }
         if index >= limit {
             let count = u64::from(index) + 1;
-            return Err(InvalidState::TooMany {
-                what,
-                count,
-                limit: u64::from(limit),
-            });
+            return Err(InvalidState::TooMany { what, count, limit: u64::from(limit) });
         }
         least = u64::from(index) + 1;
     }
@@ -169,11 +161,7 @@ impl State {
             count(What::Operands, frame.operands.len(), MAX_OPERANDS)?;
         }
         ascending(What::Globals, MAX_GLOBALS, self.globals.iter().map(|g| g.0))?;
-        ascending(
-            What::Tables,
-            MAX_TABLES,
-            self.tables.iter().map(|t| t.index),
-        )?;
+        ascending(What::Tables, MAX_TABLES, self.tables.iter().map(|t| t.index))?;
         let mut entries = 0usize;
         for table in &self.tables {
             entries = entries.saturating_add(table.entries.len());
@@ -185,17 +173,10 @@ impl State {
                 _ => true,
             });
             if let Some(entry) = wrong {
-                return Err(InvalidState::TableEntry {
-                    table: table.index,
-                    entry,
-                });
+                return Err(InvalidState::TableEntry { table: table.index, entry });
             }
         }
-        ascending(
-            What::Memories,
-            MAX_MEMORIES,
-            self.memories.iter().map(|m| m.index),
-        )?;
+        ascending(What::Memories, MAX_MEMORIES, self.memories.iter().map(|m| m.index))?;
         for memory in &self.memories {
             if memory.pages > MAX_MEMORY_PAGES {
                 return Err(InvalidState::TooMany {
@@ -205,16 +186,8 @@ impl State {
                 });
             }
         }
-        ascending(
-            What::DroppedData,
-            MAX_SEGMENTS,
-            self.dropped_data.iter().copied(),
-        )?;
-        ascending(
-            What::DroppedElems,
-            MAX_SEGMENTS,
-            self.dropped_elems.iter().copied(),
-        )?;
+        ascending(What::DroppedData, MAX_SEGMENTS, self.dropped_data.iter().copied())?;
+        ascending(What::DroppedElems, MAX_SEGMENTS, self.dropped_elems.iter().copied())?;
         count(What::Wasi, self.wasi.len(), MAX_WASI_LEN)
     }
 }

@@ -117,18 +117,9 @@ impl Reader<'_> {
             module_digest: self.array()?,
             frames: self.list(4, Self::frame)?,
             globals: self.list(2, Self::indexed)?,
-            tables: self.list(2, |r| {
-                Ok(Table {
-                    index: r.u32()?,
-                    entries: r.list(1, Self::value)?,
-                })
-            })?,
-            memories: self.list(2, |r| {
-                Ok(Memory {
-                    index: r.u32()?,
-                    pages: r.u64()?,
-                })
-            })?,
+            tables: self
+                .list(2, |r| Ok(Table { index: r.u32()?, entries: r.list(1, Self::value)? }))?,
+            memories: self.list(2, |r| Ok(Memory { index: r.u32()?, pages: r.u64()? }))?,
             dropped_data: self.list(1, Self::u32)?,
             dropped_elems: self.list(1, Self::u32)?,
             wasi: self.byte_string()?,
@@ -137,10 +128,7 @@ impl Reader<'_> {
 
     fn frame(&mut self) -> Result<Frame, DecodeError> {
         Ok(Frame {
-            site: Site {
-                func: self.u32()?,
-                offset: self.u32()?,
-            },
+            site: Site { func: self.u32()?, offset: self.u32()? },
             locals: self.list(2, Self::indexed)?,
             operands: self.list(1, Self::value)?,
         })

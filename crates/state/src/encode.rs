@@ -74,11 +74,8 @@ impl State {
 
     /// About how many bytes [`State::encode`] writes, so that it seldom grows its buffer.
     fn encoded_len_hint(&self) -> usize {
-        let frames: usize = self
-            .frames
-            .iter()
-            .map(|f| 10 + 8 * f.locals.len() + 6 * f.operands.len())
-            .sum();
+        let frames: usize =
+            self.frames.iter().map(|f| 10 + 8 * f.locals.len() + 6 * f.operands.len()).sum();
         let entries: usize = self.tables.iter().map(|t| 8 + 3 * t.entries.len()).sum();
         128 + frames + 8 * self.globals.len() + entries + self.wasi.len()
     }

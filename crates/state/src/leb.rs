@@ -35,18 +35,10 @@ pub(crate) fn read(input: &[u8]) -> Result<(u64, usize), LebError> {
         value |= bits << (7 * i);
         if byte & 0x80 == 0 {
             // The last byte of a longer number must add something.
-            return if byte == 0 && i > 0 {
-                Err(LebError::Malformed)
-            } else {
-                Ok((value, i + 1))
-            };
+            return if byte == 0 && i > 0 { Err(LebError::Malformed) } else { Ok((value, i + 1)) };
         }
     }
-    if input.len() < 10 {
-        Err(LebError::Truncated)
-    } else {
-        Err(LebError::Malformed)
-    }
+    if input.len() < 10 { Err(LebError::Truncated) } else { Err(LebError::Malformed) }
 }
 
 #[cfg(test)]

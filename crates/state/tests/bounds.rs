@@ -11,10 +11,7 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 // SAFETY: passes everything on to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(
-            LIVE.fetch_add(layout.size(), Relaxed) + layout.size(),
-            Relaxed,
-        );
+        PEAK.fetch_max(LIVE.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
         // SAFETY: the caller keeps the contract.
         unsafe { System.alloc(layout) }
     }
@@ -48,43 +45,17 @@ fn allocation_is_bounded_by_the_input() {
         dropped_elems: vec![],
         wasi: vec![],
     };
-    let frame = Frame {
-        site: Site { func: 0, offset: 0 },
-        locals: vec![],
-        operands: vec![],
-    };
+    let frame = Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] };
     let null = Value::FuncRef(None);
-    inputs.push(
-        State {
-            frames: vec![frame.clone(); 50_000],
-            ..empty.clone()
-        }
-        .encode(),
-    );
+    inputs.push(State { frames: vec![frame.clone(); 50_000], ..empty.clone() }.encode());
     let full = Frame {
         locals: (0..4).map(|i| (i, null)).collect(),
         operands: vec![null; 9],
         ..frame.clone()
     };
-    inputs.push(
-        State {
-            frames: vec![full; 20_000],
-            ..empty.clone()
-        }
-        .encode(),
-    );
-    let table = Table {
-        index: 0,
-        entries: vec![null; 300_000],
-    };
-    inputs.push(
-        State {
-            frames: vec![frame],
-            tables: vec![table],
-            ..empty
-        }
-        .encode(),
-    );
+    inputs.push(State { frames: vec![full; 20_000], ..empty.clone() }.encode());
+    let table = Table { index: 0, entries: vec![null; 300_000] };
+    inputs.push(State { frames: vec![frame], tables: vec![table], ..empty }.encode());
 
     // Counts that lie, at every depth, with filler that parses as long as possible.
     for filler in [0x00u8, 0x72, 0x73, 0x01, 0x7f] {
@@ -101,10 +72,6 @@ fn allocation_is_bounded_by_the_input() {
     }
     for bytes in &inputs {
         let peak = peak_of_decoding(bytes);
-        assert!(
-            peak <= MAX_EXPANSION * bytes.len(),
-            "{peak} bytes for {}",
-            bytes.len()
-        );
+        assert!(peak <= MAX_EXPANSION * bytes.len(), "{peak} bytes for {}", bytes.len());
     }
 }

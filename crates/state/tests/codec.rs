@@ -33,11 +33,7 @@ fn dropped() -> impl Strategy<Value = Vec<u32>> {
 fn frame() -> impl Strategy<Value = Frame> {
     let operands = prop::collection::vec(value(), 0..6);
     (any::<u32>(), any::<u32>(), indexed(50_000), operands).prop_map(
-        |(func, offset, locals, operands)| Frame {
-            site: Site { func, offset },
-            locals,
-            operands,
-        },
+        |(func, offset, locals, operands)| Frame { site: Site { func, offset }, locals, operands },
     )
 }
 
@@ -69,28 +65,13 @@ fn small() -> State {
     State {
         module_digest: [7; 32],
         frames: vec![Frame {
-            site: Site {
-                func: 1,
-                offset: 300,
-            },
+            site: Site { func: 1, offset: 300 },
             locals: vec![(0, Value::I32(1)), (2, Value::FuncRef(Some(5)))],
             operands: vec![Value::V128(1 << 100)],
         }],
         globals: vec![(0, Value::I64(3)), (1, Value::F32(4))],
-        tables: vec![Table {
-            index: 0,
-            entries: vec![Value::FuncRef(None); 3],
-        }],
-        memories: vec![
-            Memory {
-                index: 0,
-                pages: 17,
-            },
-            Memory {
-                index: 1,
-                pages: 1 << 40,
-            },
-        ],
+        tables: vec![Table { index: 0, entries: vec![Value::FuncRef(None); 3] }],
+        memories: vec![Memory { index: 0, pages: 17 }, Memory { index: 1, pages: 1 << 40 }],
         dropped_data: vec![1, 5],
         dropped_elems: vec![0],
         wasi: b"wasi".to_vec(),
@@ -160,10 +141,7 @@ fn trailing_bytes_are_refused() {
     let mut bytes = small().encode();
     bytes.push(0);
     let offset = bytes.len() - 1;
-    assert_eq!(
-        State::decode(&bytes),
-        Err(DecodeError::TrailingBytes { offset, extra: 1 })
-    );
+    assert_eq!(State::decode(&bytes), Err(DecodeError::TrailingBytes { offset, extra: 1 }));
 }
 
 #[test]
@@ -189,17 +167,10 @@ fn broken_rules() {
         (|s| s.frames[0].locals[1].0 = 0, order(What::Locals, 0)),
         (
             |s| s.frames[0].locals[1].0 = 50_000,
-            InvalidState::TooMany {
-                what: What::Locals,
-                count: 50_001,
-                limit: 50_000,
-            },
+            InvalidState::TooMany { what: What::Locals, count: 50_001, limit: 50_000 },
         ),
         (|s| s.globals.swap(0, 1), order(What::Globals, 0)),
-        (
-            |s| s.tables.push(s.tables[0].clone()),
-            order(What::Tables, 0),
-        ),
+        (|s| s.tables.push(s.tables[0].clone()), order(What::Tables, 0)),
         (
             |s| s.tables[0].entries[1] = Value::I32(0),
             InvalidState::TableEntry { table: 0, entry: 1 },
@@ -211,35 +182,20 @@ fn broken_rules() {
         (|s| s.memories.swap(0, 1), order(What::Memories, 0)),
         (
             |s| s.memories[1].pages = (1 << 48) + 1,
-            InvalidState::TooMany {
-                what: What::MemoryPages,
-                count: (1 << 48) + 1,
-                limit: 1 << 48,
-            },
+            InvalidState::TooMany { what: What::MemoryPages, count: (1 << 48) + 1, limit: 1 << 48 },
         ),
         (|s| s.dropped_data.swap(0, 1), order(What::DroppedData, 1)),
-        (
-            |s| s.dropped_elems = vec![3, 3],
-            order(What::DroppedElems, 3),
-        ),
+        (|s| s.dropped_elems = vec![3, 3], order(What::DroppedElems, 3)),
         (
             |s| s.frames[0].operands = vec![Value::ExternRefNull; (1 << 20) + 1],
-            InvalidState::TooMany {
-                what: What::Operands,
-                count: (1 << 20) + 1,
-                limit: 1 << 20,
-            },
+            InvalidState::TooMany { what: What::Operands, count: (1 << 20) + 1, limit: 1 << 20 },
         ),
     ];
     for (i, (break_it, expected)) in cases.into_iter().enumerate() {
         let mut state = small();
         break_it(&mut state);
         assert_eq!(state.check(), Err(expected.clone()), "case {i}");
-        assert_eq!(
-            State::decode(&state.encode()),
-            Err(expected.into()),
-            "case {i}"
-        );
+        assert_eq!(State::decode(&state.encode()), Err(expected.into()), "case {i}");
     }
 }
 
@@ -247,17 +203,11 @@ fn broken_rules() {
 #[test]
 fn a_hundred_thousand_frames_take_milliseconds() {
     let frame = Frame {
-        site: Site {
-            func: 1234,
-            offset: 567_890,
-        },
+        site: Site { func: 1234, offset: 567_890 },
         locals: (0..6).map(|i| (i, Value::I32(i * 1000))).collect(),
         operands: vec![Value::I64(9), Value::F64(3)],
     };
-    let state = State {
-        frames: vec![frame; 100_000],
-        ..small()
-    };
+    let state = State { frames: vec![frame; 100_000], ..small() };
     let mut best = [std::time::Duration::MAX; 2];
     for _ in 0..5 {
         let start = std::time::Instant::now();
@@ -270,9 +220,6 @@ fn a_hundred_thousand_frames_take_milliseconds() {
     }
     println!("100,000 frames: encode {:?}, decode {:?}", best[0], best[1]);
     if !cfg!(debug_assertions) {
-        assert!(
-            best[0].as_millis() < 100 && best[1].as_millis() < 300,
-            "{best:?}"
-        );
+        assert!(best[0].as_millis() < 100 && best[1].as_millis() < 300, "{best:?}");
     }
 }

@@ -9,11 +9,7 @@ use std::path::PathBuf;
 fn minimal() -> State {
     State {
         module_digest: [0; 32],
-        frames: vec![Frame {
-            site: Site { func: 0, offset: 0 },
-            locals: vec![],
-            operands: vec![],
-        }],
+        frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
         globals: vec![],
         tables: vec![],
         memories: vec![],
@@ -29,28 +25,15 @@ fn example() -> State {
         module_digest: std::array::from_fn(|i| i as u8),
         frames: vec![
             Frame {
-                site: Site {
-                    func: 300,
-                    offset: 0x51,
-                },
+                site: Site { func: 300, offset: 0x51 },
                 locals: vec![(0, Value::I32(10)), (3, Value::F64(1.5f64.to_bits()))],
                 operands: vec![Value::FuncRef(Some(7))],
             },
-            Frame {
-                site: Site { func: 2, offset: 0 },
-                locals: vec![],
-                operands: vec![],
-            },
+            Frame { site: Site { func: 2, offset: 0 }, locals: vec![], operands: vec![] },
         ],
         globals: vec![(0, Value::I64(u64::MAX))],
-        tables: vec![Table {
-            index: 1,
-            entries: vec![Value::FuncRef(None)],
-        }],
-        memories: vec![Memory {
-            index: 0,
-            pages: 400,
-        }],
+        tables: vec![Table { index: 1, entries: vec![Value::FuncRef(None)] }],
+        memories: vec![Memory { index: 0, pages: 400 }],
         dropped_data: vec![2],
         dropped_elems: vec![],
         wasi: vec![0xaa, 0xbb],
@@ -72,43 +55,17 @@ fn every_value() -> State {
     ];
     State {
         frames: vec![Frame {
-            site: Site {
-                func: u32::MAX,
-                offset: u32::MAX,
-            },
-            locals: values
-                .iter()
-                .enumerate()
-                .map(|(i, v)| (i as u32 * 5000, *v))
-                .collect(),
+            site: Site { func: u32::MAX, offset: u32::MAX },
+            locals: values.iter().enumerate().map(|(i, v)| (i as u32 * 5000, *v)).collect(),
             operands: values.to_vec(),
         }],
-        globals: values
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (i as u32 * 100, *v))
-            .collect(),
+        globals: values.iter().enumerate().map(|(i, v)| (i as u32 * 100, *v)).collect(),
         tables: vec![
-            Table {
-                index: 0,
-                entries: values[6..9].to_vec(),
-            },
-            Table {
-                index: 9,
-                entries: vec![Value::ExternRefNull; 2],
-            },
-            Table {
-                index: 10,
-                entries: vec![],
-            },
+            Table { index: 0, entries: values[6..9].to_vec() },
+            Table { index: 9, entries: vec![Value::ExternRefNull; 2] },
+            Table { index: 10, entries: vec![] },
         ],
-        memories: vec![
-            Memory { index: 0, pages: 0 },
-            Memory {
-                index: 999,
-                pages: 1 << 48,
-            },
-        ],
+        memories: vec![Memory { index: 0, pages: 0 }, Memory { index: 999, pages: 1 << 48 }],
         dropped_data: vec![0, 1, 127, 128, 9_999_999],
         dropped_elems: vec![0, 16384],
         wasi: (0..=255).collect(),
@@ -118,17 +75,11 @@ fn every_value() -> State {
 
 fn deep() -> State {
     let frame = |i: u32| Frame {
-        site: Site {
-            func: i % 7,
-            offset: i * 13,
-        },
+        site: Site { func: i % 7, offset: i * 13 },
         locals: vec![(i % 3, Value::I32(i))],
         operands: vec![Value::I64(u64::from(i) << 32); (i % 4) as usize],
     };
-    State {
-        frames: (0..1000).map(frame).collect(),
-        ..minimal()
-    }
+    State { frames: (0..1000).map(frame).collect(), ..minimal() }
 }
 
 fn fixtures() -> [(&'static str, State); 4] {
@@ -153,20 +104,13 @@ fn v1() {
         // As long as version 1 is what is written:
         assert_eq!(state.encode(), bytes, "{name}");
     }
-    assert_eq!(
-        std::fs::read_dir(dir).unwrap().count(),
-        fixtures().len(),
-        "unread fixtures"
-    );
+    assert_eq!(std::fs::read_dir(dir).unwrap().count(), fixtures().len(), "unread fixtures");
 }
 
 #[test]
 fn the_documented_example() {
     let docs = include_str!("../../../docs/format.md");
-    let block = docs
-        .split("<!-- state-example -->")
-        .nth(1)
-        .expect("the marker");
+    let block = docs.split("<!-- state-example -->").nth(1).expect("the marker");
     let block = block.split("```").nth(1).expect("a code block");
     let mut bytes = vec![];
     for line in block.lines().skip(1) {

@@ -40,11 +40,7 @@ pub(crate) fn name(digest: &[u8; 32]) -> String {
 /// The bytes of 64 lower-case hexadecimal digits.
 pub(crate) fn from_hex(hex: &str) -> Option<[u8; 32]> {
     let digits = hex.as_bytes();
-    if digits.len() != 64
-        || !digits
-            .iter()
-            .all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f'))
-    {
+    if digits.len() != 64 || !digits.iter().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }
     let mut digest = [0; 32];
@@ -99,10 +95,7 @@ impl Stager {
             match fs::create_new(&path) {
                 Ok(file) => {
                     return Ok(Stager {
-                        temp: Temp {
-                            path,
-                            renamed: false,
-                        },
+                        temp: Temp { path, renamed: false },
                         file,
                         buffer: Vec::new(),
                         hash: Sha256::new(),
@@ -122,24 +115,17 @@ impl Stager {
 
     /// Writes what is buffered and waits until everything is on the disk.
     pub(crate) fn finish(mut self) -> Result<Staged, StoreError> {
-        self.flush()
-            .map_err(StoreError::io("write", &self.temp.path))?;
+        self.flush().map_err(StoreError::io("write", &self.temp.path))?;
         fs::sync_file(&self.file, &self.temp.path)
             .map_err(StoreError::io("sync", &self.temp.path))?;
-        Ok(Staged {
-            temp: self.temp,
-            digest: self.hash.finalize().into(),
-            size: self.size,
-        })
+        Ok(Staged { temp: self.temp, digest: self.hash.finalize().into(), size: self.size })
     }
 
     /// Stages `bytes` as a whole.
     pub(crate) fn whole(dir: &Path, bytes: &[u8]) -> Result<Staged, StoreError> {
         let mut stager = Stager::new(dir)?;
         for chunk in bytes.chunks(4 << 20) {
-            stager
-                .write_all(chunk)
-                .map_err(StoreError::io("write", &stager.temp.path))?;
+            stager.write_all(chunk).map_err(StoreError::io("write", &stager.temp.path))?;
         }
         stager.finish()
     }
@@ -221,15 +207,10 @@ pub(crate) fn read_verified(
     }
     let file = open_sized(store, subject, size)?;
     let mut bytes = Vec::with_capacity(size as usize);
-    file.take(size + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| subject.io(e))?;
+    file.take(size + 1).read_to_end(&mut bytes).map_err(|e| subject.io(e))?;
     if bytes.len() as u64 != size {
         let found = bytes.len() as u64;
-        return Err(Bad::Damage(subject.damage(DamageKind::Size {
-            expected: size,
-            found,
-        })));
+        return Err(Bad::Damage(subject.damage(DamageKind::Size { expected: size, found })));
     }
     check_digest(subject, sha256(&bytes), digest)?;
     Ok(bytes)
@@ -244,10 +225,7 @@ fn open_sized(store: &Path, subject: &Subject, size: u64) -> Result<File, Bad> {
     }
     if metadata.len() != size {
         let found = metadata.len();
-        return Err(Bad::Damage(subject.damage(DamageKind::Size {
-            expected: size,
-            found,
-        })));
+        return Err(Bad::Damage(subject.damage(DamageKind::Size { expected: size, found })));
     }
     File::open(&path).map_err(|e| subject.io(e))
 }

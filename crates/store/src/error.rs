@@ -151,11 +151,7 @@ impl StoreError {
         action: &'static str,
         path: &Path,
     ) -> impl FnOnce(std::io::Error) -> StoreError {
-        move |source| StoreError::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+        move |source| StoreError::Io { action, path: path.to_owned(), source }
     }
 }
 
@@ -203,9 +199,7 @@ pub enum DamageKind {
 }
 
 fn of(checkpoint: &Option<String>) -> String {
-    checkpoint
-        .as_ref()
-        .map_or(String::new(), |c| format!("checkpoint {c}: "))
+    checkpoint.as_ref().map_or(String::new(), |c| format!("checkpoint {c}: "))
 }
 
 fn lines(damages: &[Damage]) -> String {
@@ -258,10 +252,7 @@ impl Subject {
     }
 
     pub(crate) fn unsupported(&self, what: impl ToString) -> Bad {
-        Bad::Fatal(StoreError::Unsupported {
-            path: self.path.clone(),
-            what: what.to_string(),
-        })
+        Bad::Fatal(StoreError::Unsupported { path: self.path.clone(), what: what.to_string() })
     }
 
     /// A file that is missing or that the disk cannot give back is damage; no permission or no
@@ -271,19 +262,11 @@ impl Subject {
         match source.kind() {
             Kind::NotFound => Bad::Damage(self.damage(DamageKind::Missing)),
             Kind::PermissionDenied | Kind::OutOfMemory | Kind::Interrupted => {
-                Bad::Fatal(StoreError::Io {
-                    action: "read",
-                    path: self.path.clone(),
-                    source,
-                })
+                Bad::Fatal(StoreError::Io { action: "read", path: self.path.clone(), source })
             }
             // EMFILE and ENFILE on every Unix; there is no ErrorKind for them.
             _ if cfg!(unix) && matches!(source.raw_os_error(), Some(23 | 24)) => {
-                Bad::Fatal(StoreError::Io {
-                    action: "open",
-                    path: self.path.clone(),
-                    source,
-                })
+                Bad::Fatal(StoreError::Io { action: "open", path: self.path.clone(), source })
             }
             _ => Bad::Damage(self.damage(DamageKind::Unreadable(source.to_string()))),
         }

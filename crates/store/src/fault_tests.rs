@@ -22,9 +22,7 @@ struct Sample {
 fn sample(seed: u32) -> Sample {
     let mut memories = vec![vec![0u8; 3 << 16], vec![0u8; 1 << 16]];
     let mut x = seed;
-    let [first, second] = &mut memories[..] else {
-        unreachable!()
-    };
+    let [first, second] = &mut memories[..] else { unreachable!() };
     for byte in first[8192..40_000].iter_mut().chain(&mut second[..5]) {
         x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         *byte = (x >> 24) as u8;
@@ -48,13 +46,9 @@ fn sample(seed: u32) -> Sample {
 
 fn save(store: &Store, seed: u32) -> Result<u64, StoreError> {
     let Sample { state, memories } = sample(seed);
-    let pages: Vec<_> = (0..)
-        .zip(&memories)
-        .map(|(index, bytes)| MemoryPages { index, bytes })
-        .collect();
-    Ok(store
-        .save("sim", NewCheckpoint::new(MODULE, &state, &pages))?
-        .number)
+    let pages: Vec<_> =
+        (0..).zip(&memories).map(|(index, bytes)| MemoryPages { index, bytes }).collect();
+    Ok(store.save("sim", NewCheckpoint::new(MODULE, &state, &pages))?.number)
 }
 
 /// Loads a checkpoint, and checks that it is the sample with this seed.
@@ -86,15 +80,8 @@ fn child() {
 
 fn run_child(store: &Path, fault: &str, trace: Option<&Path>) -> Output {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([
-        "--exact",
-        "fault_tests::child",
-        "--nocapture",
-        "--test-threads=1",
-    ]);
-    command
-        .env("DORMOUSE_TEST_STORE", store)
-        .env("DORMOUSE_FAULT", fault);
+    command.args(["--exact", "fault_tests::child", "--nocapture", "--test-threads=1"]);
+    command.env("DORMOUSE_TEST_STORE", store).env("DORMOUSE_FAULT", fault);
     if let Some(trace) = trace {
         command.env("DORMOUSE_FAULT_TRACE", trace);
     }
@@ -127,15 +114,7 @@ fn write_files(dir: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
 }
 
 fn temps(files: &BTreeMap<PathBuf, Vec<u8>>) -> usize {
-    files
-        .keys()
-        .filter(|p| {
-            p.file_name()
-                .unwrap()
-                .to_string_lossy()
-                .starts_with(".tmp-")
-        })
-        .count()
+    files.keys().filter(|p| p.file_name().unwrap().to_string_lossy().starts_with(".tmp-")).count()
 }
 
 /// A store with two checkpoints, as files.
@@ -151,11 +130,7 @@ fn assert_older_unchanged(dir: &Path, before: &BTreeMap<PathBuf, Vec<u8>>) {
     let after = files(dir);
     for (path, bytes) in before {
         if path != Path::new("index.json") {
-            assert!(
-                after.get(path) == Some(bytes),
-                "{} has changed",
-                path.display()
-            );
+            assert!(after.get(path) == Some(bytes), "{} has changed", path.display());
         }
     }
 }
@@ -245,10 +220,7 @@ fn disk_full_at_every_step() {
         assert_holds(&store, Some(2), 2);
         let after = files(dir);
         if !saved {
-            assert!(
-                stdout.contains("no space left in") && stdout.contains("bytes"),
-                "{stdout}"
-            );
+            assert!(stdout.contains("no space left in") && stdout.contains("bytes"), "{stdout}");
             assert_eq!(temps(&after), 0);
             // All is as before, but for a sync that failed after the list was replaced.
             if store.list("sim").unwrap().len() == 2 {
@@ -295,16 +267,10 @@ fn syncs_come_in_order() {
                 unsynced_files -= 1;
             }
             "rename" => {
-                assert_eq!(
-                    unsynced_files, 0,
-                    "every file is synced before any is renamed"
-                );
+                assert_eq!(unsynced_files, 0, "every file is synced before any is renamed");
                 temps -= 1;
                 if path.ends_with("index.json") {
-                    assert_eq!(
-                        unsynced_names, 0,
-                        "the list refers to names that may be lost"
-                    );
+                    assert_eq!(unsynced_names, 0, "the list refers to names that may be lost");
                     assert_eq!(temps, 0, "the list comes last");
                     list_replaced = true;
                 }
@@ -315,8 +281,5 @@ fn syncs_come_in_order() {
         }
     }
     assert!(list_replaced);
-    assert_eq!(
-        unsynced_names, 0,
-        "save returned before the list was durable"
-    );
+    assert_eq!(unsynced_names, 0, "save returned before the list was durable");
 }

@@ -36,14 +36,7 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
         return Ok(file);
     }
     fault::step("create", path)?;
-    private(
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false),
-    )
-    .open(path)
+    private(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)
 }
 
 /// Writes all of `bytes`.

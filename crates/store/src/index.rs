@@ -36,28 +36,18 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn empty() -> Index {
-        Index {
-            manifests: Vec::new(),
-            annotations: HashMap::new(),
-        }
+        Index { manifests: Vec::new(), annotations: HashMap::new() }
     }
 
     /// Reads the list, and puts it together again if it is damaged.
     pub(crate) fn read(store: &Path) -> Result<(Index, Option<Damage>), StoreError> {
-        let subject = Subject {
-            checkpoint: None,
-            what: "index".to_owned(),
-            path: FILE.into(),
-        };
+        let subject = Subject { checkpoint: None, what: "index".to_owned(), path: FILE.into() };
         match read_file(store, &subject) {
             Ok((index, true)) => Ok((index, None)),
             Ok((mut index, false)) => {
                 index.recover(store)?;
                 let why = "its digest does not match; the checkpoints in blobs/ were searched";
-                Ok((
-                    index,
-                    Some(subject.damage(DamageKind::Malformed(why.to_owned()))),
-                ))
+                Ok((index, Some(subject.damage(DamageKind::Malformed(why.to_owned())))))
             }
             Err(Bad::Damage(damage)) => {
                 let mut index = Index::empty();
@@ -70,11 +60,7 @@ impl Index {
 
     /// All checkpoints, by job and number.
     pub(crate) fn checkpoints(&self) -> Vec<(CheckpointInfo, BlobRef)> {
-        let mut all: Vec<_> = self
-            .manifests
-            .iter()
-            .filter_map(manifest::entry_info)
-            .collect();
+        let mut all: Vec<_> = self.manifests.iter().filter_map(manifest::entry_info).collect();
         all.sort_by(|(a, _), (b, _)| {
             (&a.job, a.number, &a.created).cmp(&(&b.job, b.number, &b.created))
         });
@@ -83,26 +69,17 @@ impl Index {
 
     /// The number that comes after every one that `job` has ever had.
     pub(crate) fn next_number(&self, job: &str) -> u64 {
-        let used = self
-            .checkpoints()
-            .into_iter()
-            .filter(|(info, _)| info.job == job);
+        let used = self.checkpoints().into_iter().filter(|(info, _)| info.job == job);
         let used = used.map(|(info, _)| info.number).max().unwrap_or(0);
         let key = format!("{LAST}{job}");
-        let last = self
-            .annotations
-            .get(&key)
-            .and_then(|last| last.parse().ok());
+        let last = self.annotations.get(&key).and_then(|last| last.parse().ok());
         used.max(last.unwrap_or(0)).saturating_add(1)
     }
 
     /// Adds a checkpoint.
     pub(crate) fn add(&mut self, manifest: &Manifest, blob: BlobRef) -> Result<(), String> {
         self.manifests.push(manifest.entry(blob)?);
-        self.annotations.insert(
-            format!("{LAST}{}", manifest.job),
-            manifest.number.to_string(),
-        );
+        self.annotations.insert(format!("{LAST}{}", manifest.job), manifest.number.to_string());
         Ok(())
     }
 
@@ -129,9 +106,7 @@ impl Index {
         let at = json.find(DIGEST_IN_FILE).ok_or("no place for the digest")?;
         let (before, after) = json.split_at(at + DIGEST_IN_FILE.len());
         let digest = blob::hex(&sha256(json.as_bytes()));
-        Ok([before, &digest, &after[ZEROS.len()..]]
-            .concat()
-            .into_bytes())
+        Ok([before, &digest, &after[ZEROS.len()..]].concat().into_bytes())
     }
 
     /// Adds the checkpoints whose manifests are in `blobs/`; what they say goes before what the
@@ -151,11 +126,7 @@ impl Index {
             };
             let size = entry.metadata().map_or(u64::MAX, |m| m.len());
             let path = blob::relative_path(&digest);
-            let subject = Subject {
-                checkpoint: None,
-                what: "manifest".to_owned(),
-                path,
-            };
+            let subject = Subject { checkpoint: None, what: "manifest".to_owned(), path };
             if size > MAX_MANIFEST_LEN || !looks_like_a_manifest(&entry.path()) {
                 continue;
             }
@@ -168,9 +139,7 @@ impl Index {
             };
             let key = (manifest.job.clone(), manifest.number);
             // A save that died before it wrote the list may have left one with the same number.
-            let newer = found
-                .get(&key)
-                .is_none_or(|(other, _)| other.created < manifest.created);
+            let newer = found.get(&key).is_none_or(|(other, _)| other.created < manifest.created);
             if newer {
                 found.insert(key, (manifest, BlobRef { digest, size }));
             }
@@ -184,8 +153,7 @@ impl Index {
         });
         let mut found: Vec<_> = found.into_values().collect();
         found.sort_by(|(a, _), (b, _)| (&a.job, a.number).cmp(&(&b.job, b.number)));
-        self.manifests
-            .extend(found.iter().filter_map(|(m, blob)| m.entry(*blob).ok()));
+        self.manifests.extend(found.iter().filter_map(|(m, blob)| m.entry(*blob).ok()));
         Ok(())
     }
 }
@@ -205,9 +173,7 @@ fn read_file(store: &Path, subject: &Subject) -> Result<(Index, bool), Bad> {
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(&path).map_err(|e| subject.io(e))?;
-    file.take(MAX_INDEX_LEN)
-        .read_to_end(&mut bytes)
-        .map_err(|e| subject.io(e))?;
+    file.take(MAX_INDEX_LEN).read_to_end(&mut bytes).map_err(|e| subject.io(e))?;
     let image: ImageIndex = serde_json::from_slice(&bytes).map_err(|e| subject.malformed(e))?;
     if image.schema_version() != 2 {
         return Err(subject.malformed("its schemaVersion is not 2"));
@@ -251,9 +217,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut index = Index::empty();
         assert_eq!(index.next_number("sim"), 1);
-        index
-            .annotations
-            .insert(format!("{LAST}sim"), "7".to_owned());
+        index.annotations.insert(format!("{LAST}sim"), "7".to_owned());
         index.write(dir.path()).unwrap();
         let (index, damage) = Index::read(dir.path()).unwrap();
         assert_eq!((index.next_number("sim"), damage), (8, None));

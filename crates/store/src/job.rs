@@ -41,9 +41,7 @@ impl CheckpointInfo {
 
     /// Bytes of everything the checkpoint needs but its manifest, shared or not.
     pub fn size(&self) -> u64 {
-        self.state_size
-            .saturating_add(self.module_size)
-            .saturating_add(self.memory_size)
+        self.state_size.saturating_add(self.module_size).saturating_add(self.memory_size)
     }
 }
 
@@ -62,16 +60,8 @@ pub struct JobSummary {
 pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
     let good = name.len() <= MAX_NAME_LEN
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if good {
-        Ok(())
-    } else {
-        Err(StoreError::BadJobName {
-            name: name.to_owned(),
-        })
-    }
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if good { Ok(()) } else { Err(StoreError::BadJobName { name: name.to_owned() }) }
 }
 
 #[cfg(test)]
@@ -85,9 +75,7 @@ mod tests {
             check_name(good).unwrap();
         }
         let too_long = "a".repeat(129);
-        for bad in [
-            "", ".", "-a", "_a", "a/b", "a@1", "a b", "ä", "a\0", "..", &too_long,
-        ] {
+        for bad in ["", ".", "-a", "_a", "a/b", "a@1", "a b", "ä", "a\0", "..", &too_long] {
             check_name(bad).unwrap_err();
         }
     }

@@ -44,11 +44,9 @@ impl Checkpoint {
             .find(|(_, layer)| layer.memory_index() == index)
             .ok_or(StoreError::NoMemory { index })?;
         layer.read_into(into).map_err(|error| match error {
-            LayerError::BufferLength { expected, found } => StoreError::BufferLength {
-                index,
-                expected,
-                found,
-            },
+            LayerError::BufferLength { expected, found } => {
+                StoreError::BufferLength { index, expected, found }
+            }
             error => subject.layer(error).into(),
         })
     }
@@ -71,23 +69,15 @@ impl Store {
         if entries.is_empty() {
             // A list that lost its entries is worth more than "no such job".
             return match warnings.is_empty() {
-                true => Err(StoreError::NoJob {
-                    job: job.to_owned(),
-                }),
-                false => Err(StoreError::AllDamaged {
-                    job: job.to_owned(),
-                    damages: warnings,
-                }),
+                true => Err(StoreError::NoJob { job: job.to_owned() }),
+                false => Err(StoreError::AllDamaged { job: job.to_owned(), damages: warnings }),
             };
         }
         if let Some(number) = number {
             let (info, manifest) = entries
                 .iter()
                 .rfind(|(info, _)| info.number == number)
-                .ok_or(StoreError::NoCheckpoint {
-                    job: job.to_owned(),
-                    number,
-                })?;
+                .ok_or(StoreError::NoCheckpoint { job: job.to_owned(), number })?;
             let mut checkpoint = self.load_entry(info, manifest)?;
             checkpoint.warnings = warnings;
             return Ok(checkpoint);
@@ -102,10 +92,7 @@ impl Store {
                 Err(Bad::Fatal(error)) => return Err(error),
             }
         }
-        Err(StoreError::AllDamaged {
-            job: job.to_owned(),
-            damages: warnings,
-        })
+        Err(StoreError::AllDamaged { job: job.to_owned(), damages: warnings })
     }
 
     fn load_entry(&self, entry: &CheckpointInfo, blob: &BlobRef) -> Result<Checkpoint, Bad> {
@@ -114,13 +101,7 @@ impl Store {
         let state = self.load_state(&info, &manifest)?;
         let module = self.load_module(&info, &manifest)?;
         let memories = self.load_memories(&info, &manifest, &state)?;
-        Ok(Checkpoint {
-            info,
-            state,
-            module,
-            warnings: Vec::new(),
-            memories,
-        })
+        Ok(Checkpoint { info, state, module, warnings: Vec::new(), memories })
     }
 
     pub(crate) fn load_manifest(
@@ -176,9 +157,7 @@ impl Store {
         state: &State,
     ) -> Result<Vec<(Subject, MemoryLayer<File>)>, Bad> {
         let layers = manifest.memories.iter().zip(&state.memories);
-        layers
-            .map(|((_, blob), memory)| self.load_memory(info, blob, memory))
-            .collect()
+        layers.map(|((_, blob), memory)| self.load_memory(info, blob, memory)).collect()
     }
 
     fn load_memory(

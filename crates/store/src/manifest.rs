@@ -77,11 +77,8 @@ pub(crate) struct Manifest {
 
 impl Manifest {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, String> {
-        let mut layers = vec![descriptor(
-            MODULE_MEDIA_TYPE,
-            self.module,
-            [(TITLE, "module.wasm".to_owned())],
-        )?];
+        let mut layers =
+            vec![descriptor(MODULE_MEDIA_TYPE, self.module, [(TITLE, "module.wasm".to_owned())])?];
         for (index, blob) in &self.memories {
             let title = format!("memory-{index}.pages");
             layers.push(descriptor(
@@ -118,17 +115,12 @@ impl Manifest {
         }
         let state = expect(manifest.config(), STATE_MEDIA_TYPE, subject)?;
         let mut layers = manifest.layers().iter();
-        let module = layers
-            .next()
-            .ok_or_else(|| subject.malformed("it has no module"))?;
+        let module = layers.next().ok_or_else(|| subject.malformed("it has no module"))?;
         let module = expect(module, MODULE_MEDIA_TYPE, subject)?;
         let mut memories: Vec<(u32, BlobRef)> = Vec::new();
         for layer in layers {
             let blob = expect(layer, MEMORY_MEDIA_TYPE, subject)?;
-            let index = layer
-                .annotations()
-                .as_ref()
-                .and_then(|a| a.get(MEMORY)?.parse().ok());
+            let index = layer.annotations().as_ref().and_then(|a| a.get(MEMORY)?.parse().ok());
             match index {
                 Some(index) if memories.last().is_none_or(|(last, _)| *last < index) => {
                     memories.push((index, blob));
@@ -140,15 +132,7 @@ impl Manifest {
         let identity = annotations.and_then(identity);
         let (job, number, created, annotations) =
             identity.ok_or_else(|| subject.malformed("it does not name its job and number"))?;
-        Ok(Manifest {
-            job,
-            number,
-            created,
-            annotations,
-            state,
-            module,
-            memories,
-        })
+        Ok(Manifest { job, number, created, annotations, state, module, memories })
     }
 
     /// The annotations that manifest and entry share.
@@ -184,10 +168,7 @@ impl Manifest {
             module_digest: blob::name(&self.module.digest),
             state_size: self.state.size,
             module_size: self.module.size,
-            memory_size: self
-                .memories
-                .iter()
-                .fold(0, |sum, (_, m)| sum.saturating_add(m.size)),
+            memory_size: self.memories.iter().fold(0, |sum, (_, m)| sum.saturating_add(m.size)),
             annotations: self.annotations.clone(),
         }
     }
@@ -225,10 +206,8 @@ fn identity(all: &HashMap<String, String>) -> Option<Identity> {
         return None;
     }
     let created = all.get(CREATED).cloned().unwrap_or_default();
-    let mut annotations: BTreeMap<String, String> = all
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let mut annotations: BTreeMap<String, String> =
+        all.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     annotations.retain(|key, _| !RESERVED.contains(&key.as_str()));
     Some((job, parsed, created, annotations))
 }
@@ -249,10 +228,7 @@ fn descriptor<const N: usize>(
 
 fn blob_ref(descriptor: &Descriptor) -> Option<BlobRef> {
     let digest = blob::from_hex(descriptor.as_digest_sha256()?)?;
-    Some(BlobRef {
-        digest,
-        size: descriptor.size(),
-    })
+    Some(BlobRef { digest, size: descriptor.size() })
 }
 
 fn expect(descriptor: &Descriptor, media_type: &str, subject: &Subject) -> Result<BlobRef, Bad> {

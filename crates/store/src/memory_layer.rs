@@ -100,10 +100,7 @@ pub enum LayerError {
 /// ```
 pub fn write_memory_layer(index: u32, memory: &[u8], mut out: impl Write) -> io::Result<u64> {
     if !memory.len().is_multiple_of(WASM_PAGE_SIZE) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not whole pages of 64 KiB",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not whole pages of 64 KiB"));
     }
     let mut header = Vec::with_capacity(HEADER_LEN);
     header.extend_from_slice(&MAGIC);
@@ -132,13 +129,7 @@ pub fn write_memory_layer(index: u32, memory: &[u8], mut out: impl Write) -> io:
     }
     writer.frame()?;
 
-    let FrameWriter {
-        mut out,
-        index,
-        frames,
-        offset,
-        ..
-    } = writer;
+    let FrameWriter { mut out, index, frames, offset, .. } = writer;
     let mut trailer = offset.to_le_bytes().to_vec();
     trailer.extend_from_slice(&frames.to_le_bytes());
     let checksum = checksum_of_index(&header, &index, &trailer);
@@ -152,10 +143,7 @@ pub fn write_memory_layer(index: u32, memory: &[u8], mut out: impl Write) -> io:
 
 /// Over header, index, index offset and number of frames.
 fn checksum_of_index(header: &[u8], index: &[u8], trailer: &[u8]) -> u32 {
-    crc32c::crc32c_append(
-        crc32c::crc32c_append(crc32c::crc32c(header), index),
-        trailer,
-    )
+    crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(header), index), trailer)
 }
 
 struct FrameWriter<W> {
@@ -190,16 +178,13 @@ impl<W: Write> FrameWriter<W> {
         }
         self.compressed.clear();
         self.compressed.reserve(MAX_STORED_FRAME as usize);
-        self.compressor
-            .compress_to_buffer(&self.data, &mut self.compressed)?;
+        self.compressor.compress_to_buffer(&self.data, &mut self.compressed)?;
         self.out.write_all(&self.compressed)?;
         let length = self.compressed.len() as u32;
         self.offset += u64::from(length);
         self.index.extend_from_slice(&length.to_le_bytes());
-        self.index
-            .extend_from_slice(&crc32c::crc32c(&self.data).to_le_bytes());
-        self.index
-            .extend_from_slice(&(self.runs.len() as u32).to_le_bytes());
+        self.index.extend_from_slice(&crc32c::crc32c(&self.data).to_le_bytes());
+        self.index.extend_from_slice(&(self.runs.len() as u32).to_le_bytes());
         for (first, count) in self.runs.drain(..) {
             self.index.extend_from_slice(&first.to_le_bytes());
             self.index.extend_from_slice(&count.to_le_bytes());
@@ -339,13 +324,7 @@ impl<R: ReadAt> MemoryLayer<R> {
             return Err(LayerError::Malformed("the index is damaged"));
         }
         let (frames, runs) = read_index(&bytes, frame_count, index_offset, pages)?;
-        Ok(MemoryLayer {
-            source,
-            index,
-            wasm_pages,
-            frames,
-            runs,
-        })
+        Ok(MemoryLayer { source, index, wasm_pages, frames, runs })
     }
 
     /// The memory's index in the original module.
@@ -475,9 +454,7 @@ fn read_index(
         return Err(LayerError::Malformed("bytes follow the index"));
     }
     if offset != frames_end {
-        return Err(LayerError::Malformed(
-            "bytes lie between the frames and the index",
-        ));
+        return Err(LayerError::Malformed("bytes lie between the frames and the index"));
     }
     Ok((frames, runs))
 }
@@ -486,10 +463,8 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], LayerError> {
-        let (field, rest) = self
-            .0
-            .split_first_chunk()
-            .ok_or(LayerError::Malformed("the index is too short"))?;
+        let (field, rest) =
+            self.0.split_first_chunk().ok_or(LayerError::Malformed("the index is too short"))?;
         self.0 = rest;
         Ok(*field)
     }

@@ -59,17 +59,12 @@ impl Store {
             Found::Complete => Ok(Store::at(dir)),
             // With its blobs it can be read; `load` warns about the missing file.
             Found::Unfinished if dir.join("blobs").join("sha256").is_dir() => Ok(Store::at(dir)),
-            _ => Err(StoreError::NoStore {
-                dir: dir.to_owned(),
-            }),
+            _ => Err(StoreError::NoStore { dir: dir.to_owned() }),
         }
     }
 
     fn at(dir: &Path) -> Store {
-        Store {
-            dir: dir.to_owned(),
-            known_good: Mutex::default(),
-        }
+        Store { dir: dir.to_owned(), known_good: Mutex::default() }
     }
 
     /// Where the store is.
@@ -89,11 +84,7 @@ impl Store {
                     last.checkpoints += 1;
                     last.newest = info;
                 }
-                _ => jobs.push(JobSummary {
-                    job: info.job.clone(),
-                    checkpoints: 1,
-                    newest: info,
-                }),
+                _ => jobs.push(JobSummary { job: info.job.clone(), checkpoints: 1, newest: info }),
             }
         }
         Ok(jobs)
@@ -107,11 +98,7 @@ impl Store {
     pub fn list(&self, job: &str) -> Result<Vec<CheckpointInfo>, StoreError> {
         check_name(job)?;
         let all = Index::read(&self.dir)?.0.checkpoints();
-        Ok(all
-            .into_iter()
-            .map(|(info, _)| info)
-            .filter(|info| info.job == job)
-            .collect())
+        Ok(all.into_iter().map(|(info, _)| info).filter(|info| info.job == job).collect())
     }
 
     pub(crate) fn blobs(&self) -> PathBuf {
@@ -146,17 +133,14 @@ impl Store {
 
     /// What is wrong with `oci-layout`.
     pub(crate) fn layout_damage(&self) -> Option<Damage> {
-        let subject = Subject {
-            checkpoint: None,
-            what: "layout".to_owned(),
-            path: LAYOUT_FILE.into(),
-        };
+        let subject =
+            Subject { checkpoint: None, what: "layout".to_owned(), path: LAYOUT_FILE.into() };
         match read_layout(&self.dir) {
             Ok(Some(LayoutFile::Good)) => None,
             Ok(None) => Some(subject.damage(DamageKind::Missing)),
-            Ok(Some(LayoutFile::Other(_))) => Some(subject.damage(DamageKind::Malformed(
-                "it is not an OCI layout 1.0.0".into(),
-            ))),
+            Ok(Some(LayoutFile::Other(_))) => {
+                Some(subject.damage(DamageKind::Malformed("it is not an OCI layout 1.0.0".into())))
+            }
             Err(error) => Some(subject.damage(DamageKind::Unreadable(error.to_string()))),
         }
     }
@@ -191,9 +175,7 @@ fn read_layout(dir: &Path) -> io::Result<Option<LayoutFile>> {
     let mut bytes = Vec::new();
     File::open(&path)?.take(4096).read_to_end(&mut bytes)?;
     let layout = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
-    let version = layout
-        .as_ref()
-        .and_then(|l| l.get("imageLayoutVersion")?.as_str());
+    let version = layout.as_ref().and_then(|l| l.get("imageLayoutVersion")?.as_str());
     Ok(Some(match version {
         Some("1.0.0") => LayoutFile::Good,
         other => LayoutFile::Other(other.map(str::to_owned)),
@@ -201,9 +183,7 @@ fn read_layout(dir: &Path) -> io::Result<Option<LayoutFile>> {
 }
 
 fn look(dir: &Path) -> Result<Found, StoreError> {
-    let not_a_store = || StoreError::NotAStore {
-        dir: dir.to_owned(),
-    };
+    let not_a_store = || StoreError::NotAStore { dir: dir.to_owned() };
     let mut entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
@@ -255,11 +235,7 @@ fn create(dir: &Path) -> Result<(), StoreError> {
     fs::sync_dir(dir).map_err(StoreError::io("sync", dir))?;
     for made in missing {
         if let Some(parent) = made.parent() {
-            let parent = if parent.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                parent
-            };
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             // Not every parent may be opened for reading; then the system decides when.
             let _ = fs::sync_dir(parent);
         }

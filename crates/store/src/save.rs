@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Until `index.json` is renamed nothing refers to the new blobs. A save that fails before removes
-//! them again; one that dies leaves them for a later save or `gc`.
+//! them again; one that dies leaves them for a later save.
 
 use crate::blob::{self, Staged, Stager};
 use crate::error::{StoreError, Subject};
@@ -40,12 +40,7 @@ pub struct NewCheckpoint<'a> {
 impl<'a> NewCheckpoint<'a> {
     /// Without annotations.
     pub fn new(module: &'a [u8], state: &'a State, memories: &'a [MemoryPages<'a>]) -> Self {
-        NewCheckpoint {
-            module,
-            state,
-            memories,
-            annotations: BTreeMap::new(),
-        }
+        NewCheckpoint { module, state, memories, annotations: BTreeMap::new() }
     }
 }
 
@@ -86,20 +81,14 @@ impl Store {
     ) -> Result<CheckpointInfo, StoreError> {
         let _writers = self.lock_writers()?;
         let blobs = self.blobs();
-        let module = BlobRef {
-            digest: new.state.module_digest,
-            size: new.module.len() as u64,
-        };
+        let module = BlobRef { digest: new.state.module_digest, size: new.module.len() as u64 };
         let mut staged = Vec::with_capacity(new.memories.len() + 3);
         let mut has_module = self.has_good(&module);
         if !has_module {
             staged.push(self.stage_module(new)?);
         }
         let state = Stager::whole(&blobs, state)?;
-        let state_ref = BlobRef {
-            digest: state.digest,
-            size: state.size,
-        };
+        let state_ref = BlobRef { digest: state.digest, size: state.size };
         staged.push(state);
         let mut memories = Vec::with_capacity(new.memories.len());
         for memory in new.memories {
@@ -108,13 +97,7 @@ impl Store {
             write_memory_layer(memory.index, memory.bytes, &mut stager)
                 .map_err(StoreError::io("write", &path))?;
             let layer = stager.finish()?;
-            memories.push((
-                memory.index,
-                BlobRef {
-                    digest: layer.digest,
-                    size: layer.size,
-                },
-            ));
+            memories.push((memory.index, BlobRef { digest: layer.digest, size: layer.size }));
             staged.push(layer);
         }
 
@@ -139,10 +122,7 @@ impl Store {
             .map_err(|why| StoreError::io("encode", &blobs)(io::Error::other(why)))?;
         at_most("manifest", bytes.len() as u64, MAX_MANIFEST_LEN)?;
         let manifest_blob = Stager::whole(&blobs, &bytes)?;
-        let manifest_ref = BlobRef {
-            digest: manifest_blob.digest,
-            size: manifest_blob.size,
-        };
+        let manifest_ref = BlobRef { digest: manifest_blob.digest, size: manifest_blob.size };
         staged.push(manifest_blob);
 
         let mut published = Published(Vec::with_capacity(staged.len()));
@@ -177,19 +157,11 @@ impl Store {
         if !self.size_is(blob) {
             return false;
         }
-        if self
-            .known_good
-            .lock()
-            .is_ok_and(|known| known.contains(&blob.digest))
-        {
+        if self.known_good.lock().is_ok_and(|known| known.contains(&blob.digest)) {
             return true;
         }
         let path = blob::relative_path(&blob.digest);
-        let subject = Subject {
-            checkpoint: None,
-            what: "module".to_owned(),
-            path,
-        };
+        let subject = Subject { checkpoint: None, what: "module".to_owned(), path };
         let good = blob::open_verified(&self.dir, &subject, &blob.digest, blob.size).is_ok();
         if good {
             self.remember(blob.digest);
@@ -213,10 +185,7 @@ impl Store {
         let StoreError::Io { source, .. } = &error else {
             return error;
         };
-        if !matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        ) {
+        if !matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
             return error;
         }
         let mut needed = Counter(state.len() as u64);
@@ -225,21 +194,14 @@ impl Store {
             let _ = write_memory_layer(memory.index, memory.bytes, &mut needed);
         }
         let size = new.module.len() as u64;
-        if !self.size_is(&BlobRef {
-            digest: new.state.module_digest,
-            size,
-        }) {
+        if !self.size_is(&BlobRef { digest: new.state.module_digest, size }) {
             needed.0 += size;
         }
         // Manifest and list, old and new.
         let list = std::fs::metadata(self.dir.join(crate::index::FILE)).map_or(0, |m| m.len());
         needed.0 += list + (16 << 10);
         let free = fs::free_space(&self.dir);
-        StoreError::NoSpace {
-            dir: self.dir.clone(),
-            needed: needed.0,
-            free,
-        }
+        StoreError::NoSpace { dir: self.dir.clone(), needed: needed.0, free }
     }
 }
 
@@ -281,22 +243,14 @@ impl Write for Counter {
 }
 
 fn at_most(what: &'static str, len: u64, limit: u64) -> Result<(), StoreError> {
-    if len > limit {
-        Err(StoreError::TooLarge { what, len, limit })
-    } else {
-        Ok(())
-    }
+    if len > limit { Err(StoreError::TooLarge { what, len, limit }) } else { Ok(()) }
 }
 
 /// Everything that can be known to be wrong before anything is written.
 fn check(new: &NewCheckpoint<'_>) -> Result<(), StoreError> {
     new.state.check()?;
     at_most("module", new.module.len() as u64, MAX_MODULE_LEN)?;
-    if let Some(key) = new
-        .annotations
-        .keys()
-        .find(|key| RESERVED.contains(&key.as_str()))
-    {
+    if let Some(key) = new.annotations.keys().find(|key| RESERVED.contains(&key.as_str())) {
         return Err(StoreError::ReservedAnnotation { key: key.clone() });
     }
     let mismatch = |index, expected: Option<u64>, found: Option<String>| {

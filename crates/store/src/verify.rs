@@ -69,9 +69,7 @@ impl Store {
             let name = entry.map_err(StoreError::io("list", &dir))?.file_name();
             let digest = name.to_str().and_then(blob::from_hex);
             if digest.is_none_or(|digest| !reached.contains(&digest)) {
-                report
-                    .unreferenced
-                    .push(PathBuf::from("blobs/sha256").join(name));
+                report.unreferenced.push(PathBuf::from("blobs/sha256").join(name));
             }
         }
         report.unreferenced.sort();

@@ -16,21 +16,13 @@ fn three() -> (tempfile::TempDir, BTreeSet<PathBuf>) {
     save(&store, "sim", 2);
     let before: BTreeSet<_> = files(dir.path()).into_keys().collect();
     save(&store, "sim", 3);
-    let new = files(dir.path())
-        .into_keys()
-        .filter(|path| !before.contains(path))
-        .collect();
+    let new = files(dir.path()).into_keys().filter(|path| !before.contains(path)).collect();
     (dir, new)
 }
 
 /// Ways to damage a file; `None` removes it.
 fn damaged(bytes: &[u8]) -> Vec<Option<Vec<u8>>> {
-    let mut ways = vec![
-        None,
-        Some(vec![]),
-        Some(vec![0; bytes.len()]),
-        Some(b"{}".to_vec()),
-    ];
+    let mut ways = vec![None, Some(vec![]), Some(vec![0; bytes.len()]), Some(b"{}".to_vec())];
     for len in [1, bytes.len() / 2, bytes.len() - 1] {
         ways.push(Some(bytes[..len].to_vec()));
     }
@@ -64,18 +56,11 @@ fn every_file_of_the_newest() {
             let checkpoint = store.load("sim", None).unwrap();
             assert_eq!(checkpoint.info.number, 2);
             assert_holds(&checkpoint, 2);
-            let [warning] = &checkpoint.warnings[..] else {
-                panic!("{:?}", checkpoint.warnings)
-            };
-            assert_eq!(
-                (&warning.path, warning.checkpoint.as_deref()),
-                (path, Some("sim@3"))
-            );
+            let [warning] = &checkpoint.warnings[..] else { panic!("{:?}", checkpoint.warnings) };
+            assert_eq!((&warning.path, warning.checkpoint.as_deref()), (path, Some("sim@3")));
             assert_eq!(warning.kind == DamageKind::Missing, damage.is_none());
 
-            let Err(StoreError::Damaged(asked)) = store.load("sim", Some(3)) else {
-                panic!()
-            };
+            let Err(StoreError::Damaged(asked)) = store.load("sim", Some(3)) else { panic!() };
             assert_eq!(asked, *warning);
             assert_holds(&store.load("sim", Some(1)).unwrap(), 1);
             let report = store.verify().unwrap();
@@ -95,9 +80,7 @@ fn the_shared_module() {
     let original = std::fs::read(dir.path().join(&path)).unwrap();
     for damage in damaged(&original) {
         apply(&dir.path().join(&path), &damage);
-        let Err(StoreError::AllDamaged { damages, .. }) = store.load("sim", None) else {
-            panic!()
-        };
+        let Err(StoreError::AllDamaged { damages, .. }) = store.load("sim", None) else { panic!() };
         assert!(damages.len() == 3 && damages.iter().all(|d| d.path == path && d.what == "module"));
     }
 }
@@ -119,12 +102,7 @@ fn the_list() {
         let store = Store::open(dir.path()).unwrap();
         let checkpoint = store.load("sim", None).unwrap();
         assert_holds(&checkpoint, 3);
-        assert!(
-            checkpoint
-                .warnings
-                .iter()
-                .any(|w| w.path == Path::new("index.json"))
-        );
+        assert!(checkpoint.warnings.iter().any(|w| w.path == Path::new("index.json")));
         assert_holds(&store.load("sim", Some(2)).unwrap(), 2);
     }
     // The next save mends it.
@@ -150,10 +128,7 @@ fn the_layout_file() {
                 json.get("imageLayoutVersion").and_then(|v| v.as_str()) == Some("1.0.0")
             })
         });
-        let named = checkpoint
-            .warnings
-            .iter()
-            .any(|w| w.path == Path::new("oci-layout"));
+        let named = checkpoint.warnings.iter().any(|w| w.path == Path::new("oci-layout"));
         assert_ne!(named, harmless);
     }
     std::fs::write(&path, "").unwrap();
@@ -185,9 +160,7 @@ fn litter() {
 fn forged_manifests() {
     type Forge = fn(&mut serde_json::Value, &str);
     let forgeries: [(&str, Forge); 5] = [
-        ("manifest", |m, _| {
-            m["config"]["digest"] = "sha256:00".into()
-        }),
+        ("manifest", |m, _| m["config"]["digest"] = "sha256:00".into()),
         ("state", |m, other| m["layers"][0]["digest"] = other.into()),
         ("memory 0", |m, _| {
             let swapped = m["layers"][2].clone();
@@ -196,12 +169,8 @@ fn forged_manifests() {
                 m["layers"][1][key] = swapped[key].clone();
             }
         }),
-        ("state", |m, _| {
-            drop(m["layers"].as_array_mut().unwrap().pop())
-        }),
-        ("manifest", |m, _| {
-            m["layers"].as_array_mut().unwrap().swap(1, 2)
-        }),
+        ("state", |m, _| drop(m["layers"].as_array_mut().unwrap().pop())),
+        ("manifest", |m, _| m["layers"].as_array_mut().unwrap().swap(1, 2)),
     ];
     for (what, forge) in forgeries {
         let (dir, _) = three();
@@ -214,10 +183,8 @@ fn forged_manifests() {
         forge(&mut manifest, &other);
         // Put in its place: the same name in the list, another digest.
         let bytes = serde_json::to_vec(&manifest).unwrap();
-        let digest: String = dormouse_store::sha256(&bytes)
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let digest: String =
+            dormouse_store::sha256(&bytes).iter().map(|b| format!("{b:02x}")).collect();
         std::fs::write(blobs.join(&digest), &bytes).unwrap();
         let index = dir.path().join("index.json");
         let list = std::fs::read_to_string(&index).unwrap();
@@ -231,14 +198,8 @@ fn forged_manifests() {
         let checkpoint = store.load("sim", None).unwrap();
         assert_holds(&checkpoint, 2);
         let warning = checkpoint.warnings.last().unwrap();
-        assert_eq!(
-            (&*warning.what, warning.checkpoint.as_deref()),
-            (what, Some("sim@3"))
-        );
-        assert!(
-            matches!(warning.kind, DamageKind::Malformed(_)),
-            "{warning}"
-        );
+        assert_eq!((&*warning.what, warning.checkpoint.as_deref()), (what, Some("sim@3")));
+        assert!(matches!(warning.kind, DamageKind::Malformed(_)), "{warning}");
     }
 }
 
@@ -253,10 +214,7 @@ fn store_v1() {
     }
     let store = Store::open(&dir).unwrap();
     let checkpoint = store.load("sim", None).unwrap();
-    assert_eq!(
-        (checkpoint.info.number, &checkpoint.warnings[..]),
-        (2, &[][..])
-    );
+    assert_eq!((checkpoint.info.number, &checkpoint.warnings[..]), (2, &[][..]));
     assert_holds(&checkpoint, 2);
     assert_holds(&store.load("sim", Some(1)).unwrap(), 1);
     assert_eq!(store.verify().unwrap().good, 2);

@@ -29,9 +29,7 @@ fn example() -> Vec<u8> {
 fn noise(len: usize, mut x: u64) -> Vec<u8> {
     (0..len)
         .map(|_| {
-            x = x
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (x >> 56) as u8
         })
         .collect()
@@ -78,11 +76,7 @@ fn edges() {
         assert!(read(&layer(0, &memory)).unwrap() == memory);
     }
     assert_eq!(layer(0, &[]).len(), 48);
-    assert_eq!(
-        layer(0, &vec![0; 100 * WASM_PAGE_SIZE]).len(),
-        48,
-        "zero pages are not stored"
-    );
+    assert_eq!(layer(0, &vec![0; 100 * WASM_PAGE_SIZE]).len(), 48, "zero pages are not stored");
     write_memory_layer(0, &[0; 100], std::io::sink()).unwrap_err();
 }
 
@@ -145,113 +139,53 @@ fn forgeries() {
     };
     read(&pair(&[(2, 1), (3, 1)])).unwrap();
     let twice_over = |page: u64| {
-        let index = [
-            entry(len, &data, &[(5, 1)]),
-            entry(len, &data, &[(page, 1)]),
-        ]
-        .concat();
+        let index = [entry(len, &data, &[(5, 1)]), entry(len, &data, &[(page, 1)])].concat();
         forged(1, &[&frame[..], &frame].concat(), &index, 2)
     };
     read(&twice_over(6)).unwrap();
     let cases = [
-        (
-            "out of range",
-            forged(1, &frame, &entry(len, &data, &[(16, 1)]), 1),
-        ),
-        (
-            "out of range",
-            forged(1, &frame, &entry(len, &data, &[(u64::MAX, 1)]), 1),
-        ),
-        (
-            "empty run",
-            forged(1, &frame, &entry(len, &data, &[(0, 1), (3, 0)]), 1),
-        ),
+        ("out of range", forged(1, &frame, &entry(len, &data, &[(16, 1)]), 1)),
+        ("out of range", forged(1, &frame, &entry(len, &data, &[(u64::MAX, 1)]), 1)),
+        ("empty run", forged(1, &frame, &entry(len, &data, &[(0, 1), (3, 0)]), 1)),
         ("no runs", forged(1, &frame, &entry(len, &data, &[]), 1)),
         (
             "bytes after the frames",
-            forged(
-                1,
-                &[&frame[..], b"xx"].concat(),
-                &entry(len, &data, &[(0, 1)]),
-                1,
-            ),
+            forged(1, &[&frame[..], b"xx"].concat(), &entry(len, &data, &[(0, 1)]), 1),
         ),
         ("descending", pair(&[(3, 1), (2, 1)])),
         ("descending frames", twice_over(4)),
         ("the same page in two frames", twice_over(5)),
         ("past the end", pair(&[(15, 2)])),
         ("twice", pair(&[(3, 1), (3, 1)])),
-        (
-            "overlap",
-            forged(1, &frame, &entry(len, &data, &[(3, 2), (4, 1)]), 1),
-        ),
-        (
-            "too many pages",
-            forged(64, &frame, &entry(len, &data, &[(0, 257)]), 1),
-        ),
-        (
-            "too many pages",
-            forged(64, &frame, &entry(len, &data, &[(0, 1), (1, u32::MAX)]), 1),
-        ),
-        (
-            "more than the frame holds",
-            forged(1, &frame, &entry(len, &data, &[(0, 2)]), 1),
-        ),
-        (
-            "frame too long",
-            forged(1, &frame, &entry(len + 1, &data, &[(0, 1)]), 1),
-        ),
-        (
-            "bytes between",
-            forged(1, &frame, &entry(len - 1, &data, &[(0, 1)]), 1),
-        ),
-        (
-            "frame count",
-            forged(1, &frame, &entry(len, &data, &[(0, 1)]), u32::MAX),
-        ),
-        (
-            "frame count",
-            forged(1, &frame, &entry(len, &data, &[(0, 1)]), 0),
-        ),
-        (
-            "bomb",
-            forged(1, &bomb, &entry(bomb.len() as u32, &data, &[(0, 1)]), 1),
-        ),
+        ("overlap", forged(1, &frame, &entry(len, &data, &[(3, 2), (4, 1)]), 1)),
+        ("too many pages", forged(64, &frame, &entry(len, &data, &[(0, 257)]), 1)),
+        ("too many pages", forged(64, &frame, &entry(len, &data, &[(0, 1), (1, u32::MAX)]), 1)),
+        ("more than the frame holds", forged(1, &frame, &entry(len, &data, &[(0, 2)]), 1)),
+        ("frame too long", forged(1, &frame, &entry(len + 1, &data, &[(0, 1)]), 1)),
+        ("bytes between", forged(1, &frame, &entry(len - 1, &data, &[(0, 1)]), 1)),
+        ("frame count", forged(1, &frame, &entry(len, &data, &[(0, 1)]), u32::MAX)),
+        ("frame count", forged(1, &frame, &entry(len, &data, &[(0, 1)]), 0)),
+        ("bomb", forged(1, &bomb, &entry(bomb.len() as u32, &data, &[(0, 1)]), 1)),
         ("huge", forged(u64::MAX, &[], &[], 0)),
-        (
-            "not zstd",
-            forged(1, b"hello", &entry(5, &data, &[(0, 1)]), 1),
-        ),
+        ("not zstd", forged(1, b"hello", &entry(5, &data, &[(0, 1)]), 1)),
     ];
     for (what, bytes) in cases {
         assert!(read(&bytes).is_err(), "{what}");
     }
     // A memory of the largest size is no problem until someone wants all of it.
     let largest = forged(1 << 48, &[], &[], 0);
-    assert_eq!(
-        MemoryLayer::open(&largest[..]).unwrap().wasm_pages(),
-        1 << 48
-    );
-    assert!(matches!(
-        read(&largest),
-        Err(LayerError::BufferLength { .. })
-    ));
+    assert_eq!(MemoryLayer::open(&largest[..]).unwrap().wasm_pages(), 1 << 48);
+    assert!(matches!(read(&largest), Err(LayerError::BufferLength { .. })));
 }
 
 #[test]
 fn later_versions_and_kinds_are_named() {
     let mut bytes = layer(0, &example());
     bytes[8] = 9;
-    assert!(matches!(
-        read(&bytes),
-        Err(LayerError::UnsupportedVersion { version: 9 })
-    ));
+    assert!(matches!(read(&bytes), Err(LayerError::UnsupportedVersion { version: 9 })));
     bytes[8] = 1;
     bytes[10] = 1;
-    assert!(matches!(
-        read(&bytes),
-        Err(LayerError::UnsupportedKind { kind: 1 })
-    ));
+    assert!(matches!(read(&bytes), Err(LayerError::UnsupportedKind { kind: 1 })));
 }
 
 /// Layers written by released versions, kept forever. (What zstd writes may change with its
@@ -263,35 +197,21 @@ fn v1() {
     for at in (0..sparse.len()).step_by(3 * PAGE_SIZE) {
         sparse[at + at / PAGE_SIZE % 100] = 1 + (at / PAGE_SIZE % 250) as u8;
     }
-    let fixtures = [
-        ("empty", vec![]),
-        ("example", example()),
-        ("sparse", sparse),
-    ];
+    let fixtures = [("empty", vec![]), ("example", example()), ("sparse", sparse)];
     for (name, memory) in &fixtures {
         let path = dir.join(name).with_extension("pages");
         if std::env::var_os("BLESS").is_some() && !path.exists() {
             std::fs::write(&path, layer(0, memory)).unwrap();
         }
-        assert!(
-            read(&std::fs::read(&path).unwrap()).unwrap() == *memory,
-            "{name}"
-        );
+        assert!(read(&std::fs::read(&path).unwrap()).unwrap() == *memory, "{name}");
     }
-    assert_eq!(
-        std::fs::read_dir(dir).unwrap().count(),
-        fixtures.len(),
-        "unread fixtures"
-    );
+    assert_eq!(std::fs::read_dir(dir).unwrap().count(), fixtures.len(), "unread fixtures");
 }
 
 #[test]
 fn the_documented_example() {
     let docs = include_str!("../../../docs/format.md");
-    let block = docs
-        .split("<!-- memory-example -->")
-        .nth(1)
-        .expect("the marker");
+    let block = docs.split("<!-- memory-example -->").nth(1).expect("the marker");
     let block = block.split("```").nth(1).expect("a code block");
     let mut bytes = vec![];
     for line in block.lines().skip(1) {
@@ -323,12 +243,7 @@ fn speed() {
     let mut bytes = vec![];
     let write = time(&mut || bytes = layer(0, &memory));
     let mut again = vec![0; memory.len()];
-    let read = time(&mut || {
-        MemoryLayer::open(&bytes[..])
-            .unwrap()
-            .read_into(&mut again)
-            .unwrap()
-    });
+    let read = time(&mut || MemoryLayer::open(&bytes[..]).unwrap().read_into(&mut again).unwrap());
     assert!(again == memory);
     let zeros = vec![0; 64 << 20];
     let zero = time(&mut || drop(layer(0, &zeros)));

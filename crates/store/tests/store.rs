@@ -28,10 +28,7 @@ fn checkpoints_come_back() {
     assert!(list[0].created.ends_with('Z') && list[0].created <= list[1].created);
     assert_eq!(list[0].module_size, MODULE.len() as u64);
     let jobs = store.jobs().unwrap();
-    let jobs: Vec<_> = jobs
-        .iter()
-        .map(|j| (&*j.job, j.checkpoints, j.newest.number))
-        .collect();
+    let jobs: Vec<_> = jobs.iter().map(|j| (&*j.job, j.checkpoints, j.newest.number)).collect();
     assert_eq!(jobs, [("other", 1, 1), ("sim", 3, 3)]);
 
     let report = store.verify().unwrap();
@@ -48,18 +45,13 @@ fn annotations_travel() {
     let sample = Sample::new(1);
     let pages = sample.pages();
     let mut new = NewCheckpoint::new(MODULE, &sample.state, &pages);
-    new.annotations = BTreeMap::from([(
-        "org.example.why".into(),
-        "\"io.dormouse.index\":\"sha256:".into(),
-    )]);
+    new.annotations =
+        BTreeMap::from([("org.example.why".into(), "\"io.dormouse.index\":\"sha256:".into())]);
     let saved = store.save("sim", new.clone()).unwrap();
     assert_eq!(store.load("sim", None).unwrap().info, saved);
     assert_eq!(saved.annotations, new.annotations);
     new.annotations = BTreeMap::from([("io.dormouse.job".into(), "x".into())]);
-    assert!(matches!(
-        store.save("sim", new),
-        Err(StoreError::ReservedAnnotation { .. })
-    ));
+    assert!(matches!(store.save("sim", new), Err(StoreError::ReservedAnnotation { .. })));
 }
 
 #[test]
@@ -76,17 +68,11 @@ fn what_does_not_fit_together_is_refused_before_anything_is_written() {
     let new = NewCheckpoint::new(MODULE, &good.state, &pages[..1]);
     assert!(refuse("sim", new).contains("memory 1 was given with none pages"));
     let mut short = pages.clone();
-    short[1] = MemoryPages {
-        index: 1,
-        bytes: &[0; 100],
-    };
+    short[1] = MemoryPages { index: 1, bytes: &[0; 100] };
     let new = NewCheckpoint::new(MODULE, &good.state, &short);
     assert!(refuse("sim", new).contains("0 (and 100 bytes)"));
     let mut more = pages.clone();
-    more.push(MemoryPages {
-        index: 2,
-        bytes: &[],
-    });
+    more.push(MemoryPages { index: 2, bytes: &[] });
     let new = NewCheckpoint::new(MODULE, &good.state, &more);
     assert!(refuse("sim", new).contains("memory 2"));
     let mut state = good.state.clone();
@@ -98,10 +84,7 @@ fn what_does_not_fit_together_is_refused_before_anything_is_written() {
     let mut after = sample::files(dir.path());
     after.remove(std::path::Path::new(".dormouse-index.lock"));
     assert_eq!(after, before);
-    assert!(matches!(
-        store.load("sim", None),
-        Err(StoreError::NoJob { .. })
-    ));
+    assert!(matches!(store.load("sim", None), Err(StoreError::NoJob { .. })));
 }
 
 #[test]
@@ -109,10 +92,7 @@ fn the_module_is_written_once_and_again_only_if_it_rotted() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::create_or_open(dir.path()).unwrap();
     let digest = save(&store, "sim", 1).module_digest;
-    let blob = dir
-        .path()
-        .join("blobs/sha256")
-        .join(&digest["sha256:".len()..]);
+    let blob = dir.path().join("blobs/sha256").join(&digest["sha256:".len()..]);
     let modified = || std::fs::metadata(&blob).unwrap().modified().unwrap();
     let first = modified();
     save(&store, "sim", 2);
@@ -122,10 +102,7 @@ fn the_module_is_written_once_and_again_only_if_it_rotted() {
     let mut rotten = MODULE.to_vec();
     rotten[9] ^= 1;
     std::fs::write(&blob, rotten).unwrap();
-    assert!(matches!(
-        store.load("sim", None),
-        Err(StoreError::AllDamaged { .. })
-    ));
+    assert!(matches!(store.load("sim", None), Err(StoreError::AllDamaged { .. })));
     save(&Store::open(dir.path()).unwrap(), "sim", 4);
     assert_holds(&store.load("sim", Some(1)).unwrap(), 1);
     assert_eq!(store.verify().unwrap().good, 4);
@@ -134,54 +111,26 @@ fn the_module_is_written_once_and_again_only_if_it_rotted() {
 #[test]
 fn other_directories_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(
-        Store::open(dir.path()),
-        Err(StoreError::NoStore { .. })
-    ));
-    assert!(matches!(
-        Store::open(&dir.path().join("none")),
-        Err(StoreError::NoStore { .. })
-    ));
+    assert!(matches!(Store::open(dir.path()), Err(StoreError::NoStore { .. })));
+    assert!(matches!(Store::open(&dir.path().join("none")), Err(StoreError::NoStore { .. })));
     std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
     let error = Store::create_or_open(dir.path()).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("name an empty or new directory with --store"),
-        "{error}"
-    );
-    assert!(matches!(
-        Store::open(dir.path()),
-        Err(StoreError::NotAStore { .. })
-    ));
+    assert!(error.to_string().contains("name an empty or new directory with --store"), "{error}");
+    assert!(matches!(Store::open(dir.path()), Err(StoreError::NotAStore { .. })));
     let file = dir.path().join("thesis.tex");
-    assert!(matches!(
-        Store::create_or_open(&file),
-        Err(StoreError::NotAStore { .. })
-    ));
+    assert!(matches!(Store::create_or_open(&file), Err(StoreError::NotAStore { .. })));
     assert_eq!(sample::files(dir.path()).len(), 1);
 
     let other = tempfile::tempdir().unwrap();
-    std::fs::write(
-        other.path().join("oci-layout"),
-        r#"{"imageLayoutVersion":"2.0.0"}"#,
-    )
-    .unwrap();
-    assert!(matches!(
-        Store::open(other.path()),
-        Err(StoreError::Unsupported { .. })
-    ));
+    std::fs::write(other.path().join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
+    assert!(matches!(Store::open(other.path()), Err(StoreError::Unsupported { .. })));
 }
 
 #[test]
 fn other_tools_entries_stay() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
-    std::fs::write(
-        dir.path().join("oci-layout"),
-        r#"{"imageLayoutVersion":"1.0.0"}"#,
-    )
-    .unwrap();
+    std::fs::write(dir.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
     let digest = format!("sha256:{}", "ab".repeat(32));
     let index = format!(
         r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json",
@@ -206,26 +155,18 @@ fn many_writers_at_once() {
                 let path = &path;
                 scope.spawn(move || {
                     let store = Store::create_or_open(path).unwrap();
-                    (0..5)
-                        .map(|i| save(&store, "sim", t * 5 + i).number)
-                        .collect::<Vec<_>>()
+                    (0..5).map(|i| save(&store, "sim", t * 5 + i).number).collect::<Vec<_>>()
                 })
             })
             .collect();
-        let mut all: Vec<u64> = threads
-            .into_iter()
-            .flat_map(|t| t.join().unwrap())
-            .collect();
+        let mut all: Vec<u64> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
         all.sort();
         all
     });
     assert_eq!(numbers, (1..=40).collect::<Vec<_>>());
     let store = Store::open(&path).unwrap();
     let report = store.verify().unwrap();
-    assert_eq!(
-        (report.good, report.damages, report.unreferenced),
-        (40, vec![], vec![])
-    );
+    assert_eq!((report.good, report.damages, report.unreferenced), (40, vec![], vec![]));
 }
 
 #[cfg(unix)]
@@ -250,20 +191,7 @@ fn memories_are_asked_for_by_index_and_length() {
     let store = Store::create_or_open(dir.path()).unwrap();
     save(&store, "sim", 1);
     let checkpoint = store.load("sim", None).unwrap();
-    assert!(matches!(
-        checkpoint.read_memory(7, &mut []),
-        Err(StoreError::NoMemory { index: 7 })
-    ));
+    assert!(matches!(checkpoint.read_memory(7, &mut []), Err(StoreError::NoMemory { index: 7 })));
     let error = checkpoint.read_memory(0, &mut [0; 10]).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::BufferLength {
-                index: 0,
-                found: 10,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, StoreError::BufferLength { index: 0, found: 10, .. }), "{error}");
 }

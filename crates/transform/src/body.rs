@@ -132,7 +132,9 @@ impl<'a> Body<'a> {
                 }
                 Operator::BrIf { relative_depth }
                 | Operator::BrOnNull { relative_depth }
-                | Operator::BrOnNonNull { relative_depth } => b.branch(&mut open, i, *relative_depth),
+                | Operator::BrOnNonNull { relative_depth } => {
+                    b.branch(&mut open, i, *relative_depth)
+                }
                 Operator::BrTable { targets } => {
                     for t in targets.targets() {
                         b.branch(&mut open, i, t.map_err(Error::invalid)?);

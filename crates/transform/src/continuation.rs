@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use wasm_encoder::reencode::{Error as ReError, Reencode};
 use wasm_encoder::{
-    BranchHint, BranchHints, CodeSection, EntityType, Encode, ExportKind, ExportSection,
+    BranchHint, BranchHints, CodeSection, Encode, EntityType, ExportKind, ExportSection,
     FunctionSection, GlobalType, ImportSection, MemoryType, Module as Out, RefType, TableType,
     TagKind, TagType, TypeSection,
 };
@@ -151,8 +151,7 @@ pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
     while at < slots.len() {
         // Slots of one function share its analysis.
         let func = p.function_of(slots[at])?;
-        let body =
-            if m.imported(func) { p.stub_body(func) } else { Body::decode(m, func)? };
+        let body = if m.imported(func) { p.stub_body(func) } else { Body::decode(m, func)? };
         let sites = p.sites_of(&body)?;
         while at < slots.len() && p.function_of(slots[at])? == func {
             let ordinal = (slots[at] - p.first_slot[func as usize]) as usize;
@@ -186,13 +185,21 @@ pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
     for item in n.tables.order.clone() {
         let (name, ty) = match item {
             Item::Original(t) => {
-                let ty = n.table_type(m.tables[t as usize]).map_err(|e| Error::NotWasm(e.to_string()))?;
+                let ty = n
+                    .table_type(m.tables[t as usize])
+                    .map_err(|e| Error::NotWasm(e.to_string()))?;
                 (names::table(t), ty)
             }
             Item::Own(part) => {
                 let element_type =
                     if part == Part::Externrefs { RefType::EXTERNREF } else { RefType::FUNCREF };
-                let ty = TableType { element_type, table64: false, minimum: 0, maximum: None, shared: false };
+                let ty = TableType {
+                    element_type,
+                    table64: false,
+                    minimum: 0,
+                    maximum: None,
+                    shared: false,
+                };
                 (name_of(part).to_string(), ty)
             }
         };
@@ -201,7 +208,9 @@ pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
     for item in n.memories.order.clone() {
         let (name, ty) = match item {
             Item::Original(i) => {
-                let ty = n.memory_type(m.memories[i as usize]).map_err(|e| Error::NotWasm(e.to_string()))?;
+                let ty = n
+                    .memory_type(m.memories[i as usize])
+                    .map_err(|e| Error::NotWasm(e.to_string()))?;
                 (names::memory(i), ty)
             }
             Item::Own(part) => {
@@ -254,7 +263,8 @@ pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
     for (i, (c, slot)) in codes.iter().zip(&slots).enumerate() {
         let index = first + i as u32;
         exports.export(&names::continuation(*slot), ExportKind::Func, index);
-        let list = c.unlikely.iter().map(|&o| BranchHint { branch_func_offset: o, branch_hint_value: 0 });
+        let list =
+            c.unlikely.iter().map(|&o| BranchHint { branch_func_offset: o, branch_hint_value: 0 });
         hints.function_hints(index, list);
         code.raw(&c.bytes);
     }

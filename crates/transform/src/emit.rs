@@ -168,7 +168,9 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             (Kind::Loop, _) => self.rest(site.op)?,
             (_, op) => {
                 let results = match op {
-                    Operator::Call { function_index } => self.m.func_type(*function_index).results(),
+                    Operator::Call { function_index } => {
+                        self.m.func_type(*function_index).results()
+                    }
                     Operator::CallIndirect { type_index, .. } => {
                         self.m.types[*type_index as usize].results()
                     }
@@ -403,7 +405,8 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         // A loop's parameters change with every iteration.
         self.spill_from(site.base, &site.operands, &[], None);
         let control = self.space.own(Part::Control);
-        let request = MemArg { offset: crate::names::control::REQUEST, align: 2, memory_index: control };
+        let request =
+            MemArg { offset: crate::names::control::REQUEST, align: 2, memory_index: control };
         match self.poll {
             Poll::Atomic => {
                 self.i(&I::I32Const(0));
@@ -707,8 +710,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     }
 }
 
-const EXN: HeapType =
-    HeapType::Abstract { shared: false, ty: wasm_encoder::AbstractHeapType::Exn };
+const EXN: HeapType = HeapType::Abstract { shared: false, ty: wasm_encoder::AbstractHeapType::Exn };
 
 /// The encoder's name for a value type.
 pub(crate) fn val_type(t: ValType) -> wasm_encoder::ValType {

@@ -62,7 +62,12 @@ impl Program {
 
     /// All frames in `bytes` (the frames memory up to `sp`), outermost first. `funcrefs` and
     /// `externrefs` are the fill of the two reference tables.
-    pub fn read_frames(&self, bytes: &[u8], mut funcrefs: u32, mut externrefs: u32) -> Result<Vec<SavedFrame>> {
+    pub fn read_frames(
+        &self,
+        bytes: &[u8],
+        mut funcrefs: u32,
+        mut externrefs: u32,
+    ) -> Result<Vec<SavedFrame>> {
         let mut frames = vec![];
         let mut end = bytes.len();
         while end > 0 {
@@ -107,7 +112,11 @@ impl Program {
         Ok(site.operands.len() as u32)
     }
 
-    fn with_layout<T>(&self, slot: u32, f: impl FnOnce(u32, &Layout) -> Result<T>) -> Result<((u32, u32), T)> {
+    fn with_layout<T>(
+        &self,
+        slot: u32,
+        f: impl FnOnce(u32, &Layout) -> Result<T>,
+    ) -> Result<((u32, u32), T)> {
         let func = self.function_of(slot)?;
         let sites = self.sites(func)?;
         let ordinal = (slot - self.first_slot[func as usize]) as usize;
@@ -134,7 +143,12 @@ fn width(ty: ValType) -> usize {
     }
 }
 
-fn decode(bytes: &[u8], l: &Layout, funcrefs: u32, externrefs: u32) -> Vec<(Source, ValType, Cell)> {
+fn decode(
+    bytes: &[u8],
+    l: &Layout,
+    funcrefs: u32,
+    externrefs: u32,
+) -> Vec<(Source, ValType, Cell)> {
     let (mut at, mut f, mut x) = (0, funcrefs, externrefs);
     l.values
         .iter()

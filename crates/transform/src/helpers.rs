@@ -51,9 +51,11 @@ pub(crate) const MOST: usize = 64;
 
 /// The types of a shape's values, in order.
 fn types(shape: Shape) -> impl Iterator<Item = (usize, ValType, u32)> {
-    shape.into_iter().zip(CLASSES).enumerate().flat_map(|(class, (n, (ty, _, bytes)))| {
-        std::iter::repeat_n((class, ty, bytes), n.into())
-    })
+    shape
+        .into_iter()
+        .zip(CLASSES)
+        .enumerate()
+        .flat_map(|(class, (n, (ty, _, bytes)))| std::iter::repeat_n((class, ty, bytes), n.into()))
 }
 
 impl Helper {

@@ -24,7 +24,9 @@ use wasm_encoder::{
     ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType, Instruction as I,
     MemorySection, MemoryType, Module as Out, RefType, TableSection, TableType, TypeSection,
 };
-use wasmparser::{DataKind, ElementItems, ElementKind, ExternalKind, Operator, Parser, Payload, ValType};
+use wasmparser::{
+    DataKind, ElementItems, ElementKind, ExternalKind, Operator, Parser, Payload, ValType,
+};
 
 /// Index spaces of the main module: the original's, with ours after it.
 struct Main<'p> {
@@ -52,8 +54,7 @@ impl Space for Main<'_> {
     }
     fn own(&mut self, part: Part) -> u32 {
         let m = &self.p.module;
-        let (t, g, mem) =
-            (m.tables.len() as u32, m.globals.len() as u32, m.memories.len() as u32);
+        let (t, g, mem) = (m.tables.len() as u32, m.globals.len() as u32, m.memories.len() as u32);
         match part {
             Part::Funcrefs => t,
             Part::Externrefs => t + 1,
@@ -217,7 +218,10 @@ pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
     for (i, c) in codes.iter().enumerate() {
         code.raw(&c.bytes);
         if !c.unlikely.is_empty() {
-            let list = c.unlikely.iter().map(|&o| BranchHint { branch_func_offset: o, branch_hint_value: 0 });
+            let list = c
+                .unlikely
+                .iter()
+                .map(|&o| BranchHint { branch_func_offset: o, branch_hint_value: 0 });
             hints.function_hints((m.imports.len() + i) as u32, list);
         }
     }
@@ -259,7 +263,8 @@ impl<'m> Sections<'m> {
             match payload.map_err(Error::invalid)? {
                 Payload::ImportSection(r) => {
                     let mut x = wasm_encoder::ImportSection::new();
-                    utils::parse_import_section(&mut RoundtripReencoder, &mut x, r).map_err(broken)?;
+                    utils::parse_import_section(&mut RoundtripReencoder, &mut x, r)
+                        .map_err(broken)?;
                     s.imports = Some(x);
                 }
                 Payload::TableSection(r) => {
@@ -279,14 +284,19 @@ impl<'m> Sections<'m> {
                         let items: Elements<'_> = match e.items {
                             ElementItems::Functions(f) => Elements::Functions(
                                 f.into_iter()
-                                    .map(|f| re.function_index(f.map_err(Error::invalid)?).map_err(broken))
+                                    .map(|f| {
+                                        re.function_index(f.map_err(Error::invalid)?)
+                                            .map_err(broken)
+                                    })
                                     .collect::<Result<Vec<_>>>()?
                                     .into(),
                             ),
                             ElementItems::Expressions(ty, x) => Elements::Expressions(
                                 re.ref_type(ty).map_err(broken)?,
                                 x.into_iter()
-                                    .map(|x| re.const_expr(x.map_err(Error::invalid)?).map_err(broken))
+                                    .map(|x| {
+                                        re.const_expr(x.map_err(Error::invalid)?).map_err(broken)
+                                    })
                                     .collect::<Result<Vec<_>>>()?
                                     .into(),
                             ),
@@ -473,7 +483,10 @@ fn constant(m: &crate::module::Module, range: &std::ops::Range<usize>) -> Result
             Operator::I32Mul => I::I32Mul,
             Operator::End => break,
             other => {
-                return Err(Error::unsupported(format!("{other:?} in a segment's offset"), range.start));
+                return Err(Error::unsupported(
+                    format!("{other:?} in a segment's offset"),
+                    range.start,
+                ));
             }
         });
     }

@@ -118,12 +118,7 @@ impl Layout {
 }
 
 /// Every safepoint of a function.
-pub(crate) fn sites(
-    m: &Module,
-    reach: &Reach,
-    first_slot: u32,
-    body: &Body<'_>,
-) -> Result<Sites> {
+pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>) -> Result<Sites> {
     let func = body.func;
     let refuse = |offset: u32| {
         Error::unsupported("an exception reference that lives across a safepoint", offset as usize)
@@ -140,8 +135,7 @@ pub(crate) fn sites(
     let mut sites = Sites::default();
     if reach.entry_poll[func as usize] {
         let offset = m.body(func).range().start as u32;
-        let layout =
-            Layout::of_params(m.func_type(func).params()).ok_or_else(|| refuse(offset))?;
+        let layout = Layout::of_params(m.func_type(func).params()).ok_or_else(|| refuse(offset))?;
         let kind = Kind::Entry;
         let site = Site { slot, kind, offset, op: 0, operands: vec![], base: 0, layout };
         sites.list.push(Some(site));
@@ -168,7 +162,8 @@ pub(crate) fn sites(
             _ => 0,
         };
         let holds_sites = body.ends.get(&i).is_some_and(|&end| {
-            !matches!(op, Operator::Else) && points.partition_point(|p| p.0 < i) != points.partition_point(|p| p.0 < end)
+            !matches!(op, Operator::Else)
+                && points.partition_point(|p| p.0 < i) != points.partition_point(|p| p.0 < end)
         });
         let (mut operands, mut base) = (Vec::new(), 0);
         if (here.is_some() || holds_sites) && !body.dead[i] {
@@ -195,8 +190,8 @@ pub(crate) fn sites(
                 None => None,
                 Some(live) => {
                     let locals = live.iter().map(|&l| (l, body.locals[l as usize]));
-                    let layout = Layout::new(&operands, locals)
-                        .ok_or_else(|| refuse(body.offsets[i]))?;
+                    let layout =
+                        Layout::new(&operands, locals).ok_or_else(|| refuse(body.offsets[i]))?;
                     let offset = body.offsets[i];
                     Some(Site { slot, kind, offset, op: i, operands, base, layout })
                 }

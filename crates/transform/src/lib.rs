@@ -254,8 +254,10 @@ impl Program {
             if !self.restartable[f] {
                 return Ok(layout::Sites::default());
             }
-            let layout = Layout::of_params(self.module.func_type(body.func).params())
-                .ok_or_else(|| Error::unsupported("an import that takes exception references", 0))?;
+            let layout =
+                Layout::of_params(self.module.func_type(body.func).params()).ok_or_else(|| {
+                    Error::unsupported("an import that takes exception references", 0)
+                })?;
             let (kind, operands) = (Kind::Entry, vec![]);
             let site = Site { slot: first, kind, offset: 0, op: 0, operands, base: 0, layout };
             return Ok(layout::Sites { list: vec![Some(site)], ..Default::default() });

@@ -49,7 +49,8 @@ pub(crate) fn live_at(body: &Body<'_>, at: &[usize]) -> HashMap<usize, Vec<u32>>
                             g[w] |= m;
                         }
                     }
-                    Operator::LocalSet { local_index: l } | Operator::LocalTee { local_index: l } => {
+                    Operator::LocalSet { local_index: l }
+                    | Operator::LocalTee { local_index: l } => {
                         k[l as usize / 64] |= 1 << (l % 64);
                     }
                     _ => {}

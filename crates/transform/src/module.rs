@@ -4,8 +4,9 @@ use crate::{Error, Result, features};
 use std::sync::Arc;
 use wasmparser::{
     BinaryReader, ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, FuncType,
-    FuncValidator, FuncValidatorAllocations, FunctionBody, GlobalType, MemoryType, Operator, Parser,
-    Payload, RefType, TableType, TypeRef, ValType, Validator, ValidatorResources, WasmFeatures,
+    FuncValidator, FuncValidatorAllocations, FunctionBody, GlobalType, MemoryType, Operator,
+    Parser, Payload, RefType, TableType, TypeRef, ValType, Validator, ValidatorResources,
+    WasmFeatures,
 };
 
 /// One imported function.
@@ -65,7 +66,10 @@ impl Module {
         }
     }
 
-    fn parse_with(bytes: Arc<[u8]>, features: WasmFeatures) -> std::result::Result<Module, Failure> {
+    fn parse_with(
+        bytes: Arc<[u8]>,
+        features: WasmFeatures,
+    ) -> std::result::Result<Module, Failure> {
         let mut m = Module {
             bytes: bytes.clone(),
             types: vec![],
@@ -253,7 +257,11 @@ impl Module {
 
     pub fn body(&self, func: u32) -> FunctionBody<'_> {
         let r = self.bodies[func as usize - self.imports.len()].clone();
-        FunctionBody::new(BinaryReader::new_features(&self.bytes[r.clone()], r.start, self.features))
+        FunctionBody::new(BinaryReader::new_features(
+            &self.bytes[r.clone()],
+            r.start,
+            self.features,
+        ))
     }
 
     /// A validator for `func`, to learn the operand types at each instruction.

@@ -23,7 +23,8 @@ fn sites(p: &Program) -> Vec<(u32, Kind, Vec<u32>)> {
 
 /// The locals alive at the only call to `$spin` in a function with `params` and this body.
 fn alive(params: &str, body: &str) -> Vec<u32> {
-    let p = program(&format!("(module (tag $e) (func $spin (loop (br 0))) (func {params} {body}))"));
+    let p =
+        program(&format!("(module (tag $e) (func $spin (loop (br 0))) (func {params} {body}))"));
     let mut at_calls = sites(&p).into_iter().filter(|s| s.0 == 1 && s.1 == Kind::Call);
     let mut locals = at_calls.next().unwrap().2;
     assert!(at_calls.next().is_none());
@@ -37,9 +38,13 @@ fn only_locals_that_are_read_later_are_saved() {
     assert_eq!(alive(p, "(drop (local.get 0)) (call $spin)"), []);
     assert_eq!(alive(p, "(call $spin) (drop (local.get 1))"), [1]);
     assert_eq!(alive(p, "(call $spin) (local.set 0 (i32.const 1)) (drop (local.get 0))"), []);
-    assert_eq!(alive(p, "(call $spin) (drop (local.tee 0 (i32.const 1))) (drop (local.get 0))"), []);
+    assert_eq!(
+        alive(p, "(call $spin) (drop (local.tee 0 (i32.const 1))) (drop (local.get 0))"),
+        []
+    );
     // On one path only.
-    let one = "(call $spin) (if (i32.const 1) (then (drop (local.get 2))) (else (drop (local.get 0))))";
+    let one =
+        "(call $spin) (if (i32.const 1) (then (drop (local.get 2))) (else (drop (local.get 0))))";
     assert_eq!(alive(p, one), [0, 2]);
     // Never reached again.
     assert_eq!(alive(p, "(call $spin) (return) (drop (local.get 0))"), []);
@@ -65,7 +70,8 @@ fn loops_keep_alive_what_the_next_iteration_reads() {
 fn handlers_keep_alive_what_they_read() {
     let p = "(param i32 i64)";
     // The call may throw, even though the code after it never reads the local.
-    let handler = "(block $h (try_table (catch_all $h) (call $spin)) (return)) (drop (local.get 1))";
+    let handler =
+        "(block $h (try_table (catch_all $h) (call $spin)) (return)) (drop (local.get 1))";
     assert_eq!(alive(p, handler), [1]);
     // Whatever the body does to it: the throw may come before or after.
     let set = "(block $h (try_table (catch_all $h) (call $spin) (local.set 1 (i64.const 0)) (throw $e)) (return)) (drop (local.get 1))";
@@ -95,8 +101,18 @@ fn functions_that_end_soon_are_atomic() {
         (func $tail_leaf (return_call $leaf)))"#,
     );
     let names = [
-        "quick", "block", "leaf", "caller_of_leaf", "leaf_b", "loop_a", "indirect_b", "indirect_a",
-        "self", "blocks", "tail_loop", "tail_leaf",
+        "quick",
+        "block",
+        "leaf",
+        "caller_of_leaf",
+        "leaf_b",
+        "loop_a",
+        "indirect_b",
+        "indirect_a",
+        "self",
+        "blocks",
+        "tail_loop",
+        "tail_leaf",
     ];
     let with_sites: Vec<&str> = sites(&p).iter().map(|s| names[s.0 as usize]).collect();
     assert_eq!(with_sites, ["block", "loop_a", "indirect_a", "self", "self", "blocks"]);
@@ -109,8 +125,7 @@ fn every_cycle_of_calls_has_a_poll() {
     let p = program(
         "(module (func $a (call $b)) (func $b (call $c)) (func $c (call $a) (call $d)) (func $d))",
     );
-    let entries: Vec<u32> =
-        sites(&p).iter().filter(|s| s.1 == Kind::Entry).map(|s| s.0).collect();
+    let entries: Vec<u32> = sites(&p).iter().filter(|s| s.1 == Kind::Entry).map(|s| s.0).collect();
     assert_eq!(entries, [0]);
     // Through a table: any function of that type may be the callee.
     let p = program(
@@ -124,7 +139,9 @@ fn every_cycle_of_calls_has_a_poll() {
 
 #[test]
 fn sites_in_dead_code_keep_their_number() {
-    let p = program("(module (func $spin (loop (br 0))) (func (call $spin) (return) (call $spin) (loop (br 0))) (func (call $spin)))");
+    let p = program(
+        "(module (func $spin (loop (br 0))) (func (call $spin) (return) (call $spin) (loop (br 0))) (func (call $spin)))",
+    );
     assert_eq!(p.slots(), 5);
     let live: Vec<u32> = (0..5).filter(|&s| p.site(s).is_ok()).collect();
     assert_eq!(live, [0, 1, 4]);
@@ -136,5 +153,8 @@ fn sites_in_dead_code_keep_their_number() {
 fn the_same_module_gives_the_same_bytes() {
     let text = include_str!("golden/segments.wat");
     assert_eq!(program(text).instrument().unwrap(), program(text).instrument().unwrap());
-    assert_eq!(program(text).continuations(&[0]).unwrap(), program(text).continuations(&[0]).unwrap());
+    assert_eq!(
+        program(text).continuations(&[0]).unwrap(),
+        program(text).continuations(&[0]).unwrap()
+    );
 }

@@ -21,8 +21,7 @@ fn unsupported(text: &str) -> (String, usize) {
 /// The offset of a byte sequence that occurs once.
 fn offset_of(text: &str, bytes: &[u8]) -> usize {
     let wasm = wat::parse_str(text).unwrap();
-    let at: Vec<usize> =
-        (0..wasm.len()).filter(|&i| wasm[i..].starts_with(bytes)).collect();
+    let at: Vec<usize> = (0..wasm.len()).filter(|&i| wasm[i..].starts_with(bytes)).collect();
     assert_eq!(at.len(), 1, "{bytes:x?} in {wasm:x?}");
     at[0]
 }
@@ -154,12 +153,15 @@ fn reserved_export_names() {
 #[test]
 fn exnref_alive_across_a_safepoint() {
     let spin = "(func $spin (loop (br 0)))";
-    let caught = "(block $h (result exnref) (try_table (catch_all_ref $h) (call $throw)) (unreachable))";
+    let caught =
+        "(block $h (result exnref) (try_table (catch_all_ref $h) (call $throw)) (unreachable))";
     let throw = "(tag $e) (func $throw (throw $e))";
     for (what, text, refuse_at) in [
         (
             "in a local across a call",
-            format!("(module {throw} {spin} (func (local exnref) (local.set 0 {caught}) (call $spin) (throw_ref (local.get 0))))"),
+            format!(
+                "(module {throw} {spin} (func (local exnref) (local.set 0 {caught}) (call $spin) (throw_ref (local.get 0))))"
+            ),
             Some(&[0x10, 1, 0x20, 0, 0x0a][..]),
         ),
         (
@@ -169,7 +171,9 @@ fn exnref_alive_across_a_safepoint() {
         ),
         (
             "across a loop",
-            format!("(module {throw} (func (local exnref) (local.set 0 {caught}) (loop (br_if 0 (i32.const 0))) (throw_ref (local.get 0))))"),
+            format!(
+                "(module {throw} (func (local exnref) (local.set 0 {caught}) (loop (br_if 0 (i32.const 0))) (throw_ref (local.get 0))))"
+            ),
             Some(&[0x03, 0x40]),
         ),
         (
@@ -184,12 +188,16 @@ fn exnref_alive_across_a_safepoint() {
         ),
         (
             "dead before the call",
-            format!("(module {throw} {spin} (func (local exnref) (local.set 0 {caught}) (call $spin)))"),
+            format!(
+                "(module {throw} {spin} (func (local exnref) (local.set 0 {caught}) (call $spin)))"
+            ),
             None,
         ),
         (
             "across a call to an atomic function",
-            format!("(module {throw} (func $quick) (func (local exnref) (local.set 0 {caught}) (call $quick) (throw_ref (local.get 0))))"),
+            format!(
+                "(module {throw} (func $quick) (func (local exnref) (local.set 0 {caught}) (call $quick) (throw_ref (local.get 0))))"
+            ),
             None,
         ),
     ] {
@@ -223,7 +231,10 @@ fn check_agrees_with_instrument() {
     for text in texts {
         let wasm = wat::parse_str(text).unwrap();
         let Ok(p) = Program::new(wasm.into(), &Options::default()) else { continue };
-        let (a, b) = (p.check().map_err(|e| e.to_string()), p.instrument().map(|_| ()).map_err(|e| e.to_string()));
+        let (a, b) = (
+            p.check().map_err(|e| e.to_string()),
+            p.instrument().map(|_| ()).map_err(|e| e.to_string()),
+        );
         assert_eq!(a, b, "{text}");
     }
 }

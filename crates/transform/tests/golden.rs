@@ -198,7 +198,8 @@ fn print(wasm: &[u8], original: &Names) -> Result<String, Box<dyn std::error::Er
                     if let Some(n) = space(e.kind) {
                         let name = original.readable(e.name);
                         // A restartable import is exported as the stub that stands for it.
-                        let other = e.name.strip_prefix(names::PREFIX).and_then(|s| s.strip_prefix('f'));
+                        let other =
+                            e.name.strip_prefix(names::PREFIX).and_then(|s| s.strip_prefix('f'));
                         let other = other.and_then(|s| s.parse::<u32>().ok());
                         let stub = n == 0 && other.is_some_and(|o| o != e.index);
                         maps[n].push((e.index, if stub { format!("{name}_stub") } else { name }));
@@ -236,7 +237,8 @@ fn functions_of(text: &str, n: u32) -> String {
     let mut out = String::new();
     let mut inside = false;
     for line in text.lines() {
-        if line.starts_with("  (func ") || line.starts_with("  (import ") && line.contains("(func ") {
+        if line.starts_with("  (func ") || line.starts_with("  (import ") && line.contains("(func ")
+        {
             let index = line.split("(;").nth(1).and_then(|r| r.split(";)").next()?.parse().ok());
             inside = index.is_some_and(|i: u32| i < n || line.contains("_stub "));
             inside &= line.starts_with("  (func ");

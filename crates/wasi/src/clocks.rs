@@ -33,8 +33,7 @@ impl Monotonic {
     /// What it shows, in nanoseconds.
     pub fn now(&self) -> u64 {
         let awake = self.since.map_or(0, |since| since.elapsed().as_nanos());
-        self.base
-            .saturating_add(u64::try_from(awake).unwrap_or(u64::MAX))
+        self.base.saturating_add(u64::try_from(awake).unwrap_or(u64::MAX))
     }
 }
 

@@ -72,24 +72,15 @@ pub(crate) fn guest_path(preopen: &str, path: &str) -> String {
 
 pub(crate) fn describe(bytes: &[u8]) -> Result<Description, WasiError> {
     let saved = Saved::decode(bytes)?;
-    let fds = saved
-        .fds
-        .iter()
-        .map(|(fd, what)| describe_fd(&saved, *fd, what))
-        .collect();
+    let fds = saved.fds.iter().map(|(fd, what)| describe_fd(&saved, *fd, what)).collect();
     let waiting = saved.pending.map(|pending| {
         let deadline_ns = Some(pending.deadline).filter(|deadline| *deadline != u64::MAX);
         let left_ns = deadline_ns.map(|deadline| deadline.saturating_sub(saved.monotonic));
-        WaitDescription {
-            deadline_ns,
-            left_ns,
-        }
+        WaitDescription { deadline_ns, left_ns }
     });
     let preopens = saved.preopens.iter().map(|preopen| PreopenDescription {
         guest: preopen.guest.clone(),
-        host: os::path_from_bytes(preopen.host.clone())
-            .to_string_lossy()
-            .into_owned(),
+        host: os::path_from_bytes(preopen.host.clone()).to_string_lossy().into_owned(),
     });
     Ok(Description {
         args: saved.args.iter().map(|arg| text(arg)).collect(),
@@ -107,10 +98,7 @@ pub(crate) fn describe(bytes: &[u8]) -> Result<Description, WasiError> {
 
 fn describe_fd(saved: &Saved, fd: u32, what: &SavedFd) -> FdDescription {
     let path = |place: &crate::fds::Place| {
-        let preopen = saved
-            .preopens
-            .get(place.preopen)
-            .map_or("", |preopen| &preopen.guest[..]);
+        let preopen = saved.preopens.get(place.preopen).map_or("", |preopen| &preopen.guest[..]);
         guest_path(preopen, &place.path)
     };
     let blank = FdDescription {
@@ -131,13 +119,7 @@ fn describe_fd(saved: &Saved, fd: u32, what: &SavedFd) -> FdDescription {
             };
             let kind = ["stdin", "stdout", "stderr"][*which];
             let flags = vec![if *which == 0 { "read" } else { "write" }];
-            FdDescription {
-                kind,
-                path: path.to_owned(),
-                offset,
-                flags,
-                ..blank
-            }
+            FdDescription { kind, path: path.to_owned(), offset, flags, ..blank }
         }
         SavedFd::Dir { place, preopen, .. } => FdDescription {
             kind: if *preopen { "preopen" } else { "directory" },
@@ -152,19 +134,11 @@ fn describe_fd(saved: &Saved, fd: u32, what: &SavedFd) -> FdDescription {
                 ("nonblock", file.nonblock),
             ];
             FdDescription {
-                kind: if file.contents.is_some() {
-                    "file"
-                } else {
-                    "device"
-                },
+                kind: if file.contents.is_some() { "file" } else { "device" },
                 path: path(&file.place),
                 offset: Some(file.offset),
                 size: file.contents.map(|contents| contents.size),
-                flags: all
-                    .iter()
-                    .filter(|(_, set)| *set)
-                    .map(|(name, _)| *name)
-                    .collect(),
+                flags: all.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect(),
                 ..blank
             }
         }

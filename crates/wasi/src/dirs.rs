@@ -29,11 +29,7 @@ impl Listing {
         let this = inodes.seen(identity(&dir.dir_metadata()?));
         // Stock wasmtime gives `..` the number of the directory itself, too.
         let mut entries = [".", ".."]
-            .map(|name| Entry {
-                name: name.to_owned(),
-                filetype: Filetype::Directory,
-                ino: this,
-            })
+            .map(|name| Entry { name: name.to_owned(), filetype: Filetype::Directory, ino: this })
             .to_vec();
         let mut bytes = 0;
         for entry in dir.entries()? {
@@ -50,11 +46,7 @@ impl Listing {
                 return Err(Errno::Overflow.into());
             }
             let ino = inodes.seen(identity(&meta));
-            entries.push(Entry {
-                name,
-                filetype: meta.file_type().into(),
-                ino,
-            });
+            entries.push(Entry { name, filetype: meta.file_type().into(), ino });
         }
         Ok(Listing { entries })
     }
@@ -80,10 +72,7 @@ impl Host {
             self.fds.dir_mut(fd)?.listing = Some(listing);
         }
         let dir = self.fds.dir(fd)?;
-        let entries = dir
-            .listing
-            .as_ref()
-            .map_or(&[][..], |listing| &listing.entries[..]);
+        let entries = dir.listing.as_ref().map_or(&[][..], |listing| &listing.entries[..]);
         let skip = usize::try_from(cookie).map_err(|_| Errno::Overflow)?;
         let out = mem::bytes_mut(memory, buf, buf_len)?;
         let mut used = 0;
@@ -108,14 +97,9 @@ impl Host {
 
     fn preopen_name(&self, fd: u32) -> Result<Option<&str>, Errno> {
         match self.fds.get(fd)? {
-            Descriptor::Dir(OpenDir {
-                preopen: true,
-                place,
-                ..
-            }) => Ok(self
-                .preopens
-                .get(place.preopen)
-                .map(|preopen| &preopen.guest[..])),
+            Descriptor::Dir(OpenDir { preopen: true, place, .. }) => {
+                Ok(self.preopens.get(place.preopen).map(|preopen| &preopen.guest[..]))
+            }
             _ => Ok(None),
         }
     }

@@ -133,10 +133,7 @@ pub enum WasiError {
 /// Attaches what was being done to an error of the operating system.
 pub(crate) fn doing<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> WasiError {
     let what = what.into();
-    move |e| WasiError::Io {
-        what,
-        source: e.into(),
-    }
+    move |e| WasiError::Io { what, source: e.into() }
 }
 
 /// How a call inside this crate ends early.

@@ -188,10 +188,7 @@ pub(crate) struct Inodes {
 
 impl Inodes {
     pub fn seen(&self, id: Identity) -> u64 {
-        self.kept
-            .get(&id)
-            .copied()
-            .unwrap_or_else(|| mix(id.ino ^ mix(id.dev)))
+        self.kept.get(&id).copied().unwrap_or_else(|| mix(id.ino ^ mix(id.dev)))
     }
 
     /// From now on the guest sees this number for that file.
@@ -211,10 +208,7 @@ fn mix(x: u64) -> u64 {
 }
 
 pub(crate) fn identity(meta: &Metadata) -> Identity {
-    Identity {
-        dev: MetadataExt::dev(meta),
-        ino: MetadataExt::ino(meta),
-    }
+    Identity { dev: MetadataExt::dev(meta), ino: MetadataExt::ino(meta) }
 }
 
 impl OpenFile {
@@ -265,19 +259,12 @@ impl Host {
     pub fn fd_fdstat_get(&mut self, memory: &mut [u8], fd: u32, stat: u32) -> Result<(), Fail> {
         let (filetype, flags, base, inheriting) = match self.fds.get(fd)? {
             Descriptor::Stdio(which) => {
-                let rights = if *which == 0 {
-                    rights::FD_READ
-                } else {
-                    rights::FD_WRITE
-                };
+                let rights = if *which == 0 { rights::FD_READ } else { rights::FD_WRITE };
                 (stdio_filetype(&self.stdio[*which]), 0, rights, rights)
             }
-            Descriptor::Dir(OpenDir { preopen: true, .. }) => (
-                Filetype::Directory,
-                0,
-                rights::PREOPEN_BASE,
-                rights::PREOPEN_INHERITING,
-            ),
+            Descriptor::Dir(OpenDir { preopen: true, .. }) => {
+                (Filetype::Directory, 0, rights::PREOPEN_BASE, rights::PREOPEN_INHERITING)
+            }
             Descriptor::Dir(_) => {
                 let rights = rights::ALL
                     & !(rights::FD_SEEK
@@ -296,12 +283,7 @@ impl Host {
                 }
                 let append = if file.append { fdflags::APPEND } else { 0 };
                 let nonblock = if file.nonblock { fdflags::NONBLOCK } else { 0 };
-                (
-                    file.metadata()?.file_type().into(),
-                    append | nonblock,
-                    rights,
-                    rights,
-                )
+                (file.metadata()?.file_type().into(), append | nonblock, rights, rights)
             }
         };
         let mut raw = [0; size::FDSTAT as usize];

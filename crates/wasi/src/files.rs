@@ -29,15 +29,13 @@ pub(crate) fn times(
     let one = |given: bool, now: bool, time: u64| match (given, now) {
         (true, true) => Err(Errno::Inval),
         (true, false) => {
-            let time = UNIX_EPOCH
-                .checked_add(Duration::from_nanos(time))
-                .ok_or(Errno::Overflow)?;
+            let time = UNIX_EPOCH.checked_add(Duration::from_nanos(time)).ok_or(Errno::Overflow)?;
             Ok(Some(SystemTimeSpec::Absolute(SystemTime::from_std(time))))
         }
         // The time is read here, not by the kernel, so that both are the same instant.
-        (false, true) => Ok(Some(SystemTimeSpec::Absolute(SystemTime::from_std(
-            std::time::SystemTime::now(),
-        )))),
+        (false, true) => {
+            Ok(Some(SystemTimeSpec::Absolute(SystemTime::from_std(std::time::SystemTime::now()))))
+        }
         (false, false) => Ok(None),
     };
     Ok([
@@ -83,11 +81,7 @@ impl Host {
             (Descriptor::Stdio(0), At::Offset(_)) => return Err(Errno::Spipe.into()),
             _ => return Err(Errno::Badf.into()),
         };
-        Ok(mem::put_u32(
-            memory,
-            nread,
-            u32::try_from(n).map_err(|_| Errno::Overflow)?,
-        )?)
+        Ok(mem::put_u32(memory, nread, u32::try_from(n).map_err(|_| Errno::Overflow)?)?)
     }
 
     fn write(
@@ -125,11 +119,7 @@ impl Host {
             (Descriptor::Stdio(1 | 2), At::Offset(_)) => return Err(Errno::Spipe.into()),
             _ => return Err(Errno::Badf.into()),
         };
-        Ok(mem::put_u32(
-            memory,
-            nwritten,
-            u32::try_from(n).map_err(|_| Errno::Overflow)?,
-        )?)
+        Ok(mem::put_u32(memory, nwritten, u32::try_from(n).map_err(|_| Errno::Overflow)?)?)
     }
 
     pub fn fd_read(

@@ -123,9 +123,7 @@ pub struct Wasi {
 impl Wasi {
     /// Objects for a program that begins.
     pub fn new(cfg: WasiConfig) -> Result<Wasi, WasiError> {
-        Ok(Wasi {
-            host: fds::Host::new(cfg)?,
-        })
+        Ok(Wasi { host: fds::Host::new(cfg)? })
     }
 
     /// Writes the objects down. The same objects give the same bytes on every host.
@@ -148,9 +146,7 @@ impl Wasi {
     /// [`RestoreOptions::check_files`]), and standard output and error, if they are the same regular files as then. On
     /// failure nothing was changed, unless it is the cutting back itself that failed.
     pub fn restore(bytes: &[u8], opts: RestoreOptions) -> Result<Wasi, WasiError> {
-        Ok(Wasi {
-            host: fds::Host::restore(state::Saved::decode(bytes)?, opts)?,
-        })
+        Ok(Wasi { host: fds::Host::restore(state::Saved::decode(bytes)?, opts)? })
     }
 
     /// What saved objects are, in words.
@@ -160,8 +156,6 @@ impl Wasi {
 
     /// A handle that ends waiting, for other threads.
     pub fn interrupter(&self) -> Interrupter {
-        Interrupter {
-            signal: self.host.signal.clone(),
-        }
+        Interrupter { signal: self.host.signal.clone() }
     }
 }

@@ -7,11 +7,7 @@ fn range(mem: &[u8], ptr: u32, len: u32) -> Result<std::ops::Range<usize>, Errno
     let start = usize::try_from(ptr).map_err(|_| Errno::Fault)?;
     let len = usize::try_from(len).map_err(|_| Errno::Fault)?;
     let end = start.checked_add(len).ok_or(Errno::Fault)?;
-    if end <= mem.len() {
-        Ok(start..end)
-    } else {
-        Err(Errno::Fault)
-    }
+    if end <= mem.len() { Ok(start..end) } else { Err(Errno::Fault) }
 }
 
 /// Address `at` bytes after `ptr`.
@@ -79,11 +75,7 @@ pub(crate) fn path(mem: &[u8], ptr: u32, len: u32) -> Result<String, Errno> {
     const LONGEST: u32 = 1 << 16;
     let raw = bytes(mem, ptr, len)?;
     let text = std::str::from_utf8(raw).map_err(|_| Errno::Ilseq)?;
-    if len > LONGEST {
-        Err(Errno::Nametoolong)
-    } else {
-        Ok(text.to_owned())
-    }
+    if len > LONGEST { Err(Errno::Nametoolong) } else { Ok(text.to_owned()) }
 }
 
 /// The first buffer of a vector that is not empty, as (address, length).
@@ -91,11 +83,7 @@ pub(crate) fn path(mem: &[u8], ptr: u32, len: u32) -> Result<String, Errno> {
 /// Stock wasmtime reads and writes only this one and leaves the rest to the next call. A program that prints how much
 /// was transferred must see the same numbers here.
 pub(crate) fn first_buffer(mem: &[u8], iovs: u32, count: u32) -> Result<(u32, u32), Errno> {
-    check(
-        mem,
-        iovs,
-        count.checked_mul(size::IOVEC).ok_or(Errno::Fault)?,
-    )?;
+    check(mem, iovs, count.checked_mul(size::IOVEC).ok_or(Errno::Fault)?)?;
     for i in 0..count {
         let at = element(iovs, i, size::IOVEC)?;
         let ptr = get_u32(mem, at)?;

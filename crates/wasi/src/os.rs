@@ -81,10 +81,7 @@ pub(crate) fn stream_kind(fd: BorrowedFd<'_>) -> StreamKind {
         Ok(stat) if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() => {
             // The types of the fields differ between systems.
             #[allow(clippy::unnecessary_cast)]
-            StreamKind::File(Identity {
-                dev: stat.st_dev as u64,
-                ino: stat.st_ino as u64,
-            })
+            StreamKind::File(Identity { dev: stat.st_dev as u64, ino: stat.st_ino as u64 })
         }
         _ => StreamKind::Other,
     }
@@ -97,11 +94,7 @@ pub(crate) fn position(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
 
 /// Where the next write of an output happens: for one that appends, at the end, whatever its position says.
 pub(crate) fn output_position(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
-    if rustix::fs::fcntl_getfl(fd)?.contains(OFlags::APPEND) {
-        length(fd)
-    } else {
-        position(fd)
-    }
+    if rustix::fs::fcntl_getfl(fd)?.contains(OFlags::APPEND) { length(fd) } else { position(fd) }
 }
 
 pub(crate) fn length(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
@@ -159,10 +152,8 @@ pub(crate) fn poll(
 ) -> Result<bool, Errno> {
     let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(fds.len() + 1);
     for &(fd, write) in fds {
-        polled.push(PollFd::from_borrowed_fd(
-            fd,
-            if write { PollFlags::OUT } else { PollFlags::IN },
-        ));
+        polled
+            .push(PollFd::from_borrowed_fd(fd, if write { PollFlags::OUT } else { PollFlags::IN }));
     }
     polled.push(PollFd::from_borrowed_fd(signal.wait.as_fd(), PollFlags::IN));
     let timeout = timeout.map(|t| Timespec {
@@ -332,12 +323,7 @@ pub(crate) fn path_from_bytes(bytes: Vec<u8>) -> PathBuf {
 /// Smallest step of a clock in nanoseconds.
 pub(crate) fn clock_resolution(realtime: bool) -> u64 {
     use rustix::time::{ClockId, clock_getres};
-    let res = clock_getres(if realtime {
-        ClockId::Realtime
-    } else {
-        ClockId::Monotonic
-    });
+    let res = clock_getres(if realtime { ClockId::Realtime } else { ClockId::Monotonic });
     let secs = u64::try_from(res.tv_sec).unwrap_or(0);
-    secs.saturating_mul(1_000_000_000)
-        .saturating_add(u64::try_from(res.tv_nsec).unwrap_or(1))
+    secs.saturating_mul(1_000_000_000).saturating_add(u64::try_from(res.tv_nsec).unwrap_or(1))
 }

@@ -14,11 +14,8 @@ use std::sync::Arc;
 
 /// Joins two paths beneath a preopen by their names alone: `.` goes, `..` takes a part away.
 fn join(base: &str, path: &Path) -> String {
-    let mut parts: Vec<String> = base
-        .split('/')
-        .filter(|p| !p.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let mut parts: Vec<String> =
+        base.split('/').filter(|p| !p.is_empty()).map(str::to_owned).collect();
     for component in path.components() {
         match component {
             Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
@@ -44,21 +41,14 @@ impl OpenDir {
             (Some(_), false) if asked.components().count() == 1 => Ok(asked.to_path_buf()),
             (Some(name), false) => {
                 let parent = asked.parent().filter(|p| !p.as_os_str().is_empty());
-                self.dir
-                    .canonicalize(parent.unwrap_or(Path::new(".")))
-                    .map(|p| p.join(name))
+                self.dir.canonicalize(parent.unwrap_or(Path::new("."))).map(|p| p.join(name))
             }
             _ => self.dir.canonicalize(asked),
         };
         // If the path is gone already, its names are the best that is known; save() checks what is there.
-        let real = real
-            .ok()
-            .filter(|p| p.to_str().is_some())
-            .unwrap_or_else(|| asked.to_path_buf());
-        Place {
-            preopen: self.place.preopen,
-            path: join(&self.place.path, &real),
-        }
+        let real =
+            real.ok().filter(|p| p.to_str().is_some()).unwrap_or_else(|| asked.to_path_buf());
+        Place { preopen: self.place.preopen, path: join(&self.place.path, &real) }
     }
 }
 
@@ -184,15 +174,8 @@ impl Host {
         let writable = write || oflags & (CREAT | TRUNC) != 0;
         let follow = dirflags & lookupflags::SYMLINK_FOLLOW != 0;
         let mut options = OpenOptions::new();
-        options
-            .read(readable)
-            .write(writable)
-            .truncate(oflags & TRUNC != 0);
-        options.follow(if follow {
-            FollowSymlinks::Yes
-        } else {
-            FollowSymlinks::No
-        });
+        options.read(readable).write(writable).truncate(oflags & TRUNC != 0);
+        options.follow(if follow { FollowSymlinks::Yes } else { FollowSymlinks::No });
         match (oflags & CREAT != 0, oflags & EXCL != 0) {
             (true, true) => options.create_new(true),
             (true, false) => options.create(true),
@@ -206,12 +189,7 @@ impl Host {
         let place = dir.place(&path, follow);
         let opened = if is_dir {
             let dir = Arc::new(Dir::from_std_file(file));
-            Descriptor::Dir(OpenDir {
-                dir,
-                place,
-                preopen: false,
-                listing: None,
-            })
+            Descriptor::Dir(OpenDir { dir, place, preopen: false, listing: None })
         } else if oflags & DIRECTORY != 0 {
             return Err(Errno::Notdir.into());
         } else {
@@ -278,16 +256,9 @@ impl Host {
         let (from, to) = (old.place(&old_path, false), new.place(&new_path, false));
         old.dir.rename(old_path, &new.dir, new_path)?;
         if from != to {
-            for place in self
-                .fds
-                .places_mut()
-                .filter(|place| place.preopen == from.preopen)
-            {
+            for place in self.fds.places_mut().filter(|place| place.preopen == from.preopen) {
                 if let Some(rest) = beneath(&place.path, &from.path) {
-                    *place = Place {
-                        preopen: to.preopen,
-                        path: format!("{}{rest}", to.path),
-                    };
+                    *place = Place { preopen: to.preopen, path: format!("{}{rest}", to.path) };
                 }
             }
         }
@@ -305,11 +276,7 @@ impl Host {
     ) -> Result<(), Fail> {
         let dir = self.fds.dir(dirfd)?;
         let target = mem::path(memory, old_path, old_path_len)?;
-        Ok(DirExt::symlink(
-            &*dir.dir,
-            target,
-            mem::path(memory, new_path, new_path_len)?,
-        )?)
+        Ok(DirExt::symlink(&*dir.dir, target, mem::path(memory, new_path, new_path_len)?)?)
     }
 
     pub fn path_unlink_file(

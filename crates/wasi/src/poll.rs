@@ -115,10 +115,7 @@ impl Host {
                     _ => return Err(Errno::Inval.into()),
                 };
                 // The same special case of stock wasmtime reports one byte.
-                Wants::Clock {
-                    deadline,
-                    nbytes: u64::from(alone && !absolute),
-                }
+                Wants::Clock { deadline, nbytes: u64::from(alone && !absolute) }
             }
             kind @ (Eventtype::FdRead | Eventtype::FdWrite) => {
                 let write = kind == Eventtype::FdWrite;
@@ -129,14 +126,8 @@ impl Host {
                     }
                     Descriptor::Stdio(which) if (*which != 0) == write => {
                         match self.stdio[*which].may_block() {
-                            Some(_) => Wants::Stream {
-                                which: *which,
-                                write,
-                            },
-                            None => Wants::Ready {
-                                write,
-                                at_end: false,
-                            },
+                            Some(_) => Wants::Stream { which: *which, write },
+                            None => Wants::Ready { write, at_end: false },
                         }
                     }
                     _ => return Err(Errno::Badf.into()),
@@ -162,17 +153,9 @@ impl Host {
         mem::check(
             memory,
             subscriptions,
-            nsubscriptions
-                .checked_mul(size::SUBSCRIPTION)
-                .ok_or(Errno::Fault)?,
+            nsubscriptions.checked_mul(size::SUBSCRIPTION).ok_or(Errno::Fault)?,
         )?;
-        mem::check(
-            memory,
-            events,
-            nsubscriptions
-                .checked_mul(size::EVENT)
-                .ok_or(Errno::Fault)?,
-        )?;
+        mem::check(memory, events, nsubscriptions.checked_mul(size::EVENT).ok_or(Errno::Fault)?)?;
 
         let args = [subscriptions, events, nsubscriptions, nevents];
         let begin = match self.pending.take() {
@@ -188,17 +171,11 @@ impl Host {
 
         let Some(streams) = self.wait_for_any(&subs)? else {
             let deadline = subs.iter().filter_map(|sub| match sub.wants {
-                Wants::Clock {
-                    deadline: Deadline::Monotonic(at),
-                    ..
-                } => Some(at),
+                Wants::Clock { deadline: Deadline::Monotonic(at), .. } => Some(at),
                 _ => None,
             });
-            self.pending = Some(Pending {
-                begin,
-                deadline: deadline.min().unwrap_or(u64::MAX),
-                args,
-            });
+            self.pending =
+                Some(Pending { begin, deadline: deadline.min().unwrap_or(u64::MAX), args });
             return Err(Fail::Stop(Stop::Interrupted));
         };
 
@@ -210,11 +187,9 @@ impl Host {
                     (Eventtype::Clock, nbytes, 0)
                 }
                 Wants::Stream { which, write } if streams[which] => (fd_event(write), 1, 0),
-                Wants::Ready { write, at_end } => (
-                    fd_event(write),
-                    1,
-                    if at_end { eventrwflags::HANGUP } else { 0 },
-                ),
+                Wants::Ready { write, at_end } => {
+                    (fd_event(write), 1, if at_end { eventrwflags::HANGUP } else { 0 })
+                }
                 _ => continue,
             };
             let mut event = [0; size::EVENT as usize];
@@ -252,12 +227,8 @@ impl Host {
                 Wants::Stream { .. } => None,
             });
             let rest = rest.min();
-            let interrupted = os::poll(
-                &fds,
-                &mut ready,
-                &self.signal,
-                rest.map(Duration::from_nanos),
-            )?;
+            let interrupted =
+                os::poll(&fds, &mut ready, &self.signal, rest.map(Duration::from_nanos))?;
             if ready.contains(&true) || rest == Some(0) {
                 let mut streams = [false; 3];
                 for (which, ready) in which.iter().zip(&ready) {
@@ -279,9 +250,5 @@ impl Host {
 }
 
 fn fd_event(write: bool) -> Eventtype {
-    if write {
-        Eventtype::FdWrite
-    } else {
-        Eventtype::FdRead
-    }
+    if write { Eventtype::FdWrite } else { Eventtype::FdRead }
 }

@@ -45,11 +45,7 @@ impl Host {
         argv_buf_size: u32,
     ) -> Result<(), Fail> {
         let size = self.args.iter().map(|arg| arg.len() + 1).sum();
-        Ok(put_sizes(
-            memory,
-            (argc, self.args.len()),
-            (argv_buf_size, size),
-        )?)
+        Ok(put_sizes(memory, (argc, self.args.len()), (argv_buf_size, size))?)
     }
 
     pub fn environ_get(
@@ -68,16 +64,8 @@ impl Host {
         environc: u32,
         environ_buf_size: u32,
     ) -> Result<(), Fail> {
-        let size = self
-            .env
-            .iter()
-            .map(|(k, v)| k.len() + 1 + v.len() + 1)
-            .sum();
-        Ok(put_sizes(
-            memory,
-            (environc, self.env.len()),
-            (environ_buf_size, size),
-        )?)
+        let size = self.env.iter().map(|(k, v)| k.len() + 1 + v.len() + 1).sum();
+        Ok(put_sizes(memory, (environc, self.env.len()), (environ_buf_size, size))?)
     }
 
     pub fn proc_exit(&mut self, _memory: &mut [u8], code: u32) -> Result<(), Fail> {

@@ -25,24 +25,13 @@ fn open_preopen(guest: String, host: PathBuf) -> Result<Preopen, WasiError> {
     // Absolute, so that a resume in another working directory finds it.
     let host = std::path::absolute(&host).unwrap_or(host);
     match Dir::open_ambient_dir(&host, ambient_authority()) {
-        Ok(dir) => Ok(Preopen {
-            guest,
-            host,
-            dir: Arc::new(dir),
-        }),
-        Err(source) => Err(WasiError::Dir {
-            guest,
-            host,
-            source,
-        }),
+        Ok(dir) => Ok(Preopen { guest, host, dir: Arc::new(dir) }),
+        Err(source) => Err(WasiError::Dir { guest, host, source }),
     }
 }
 
 fn mtime(meta: &Metadata) -> u64 {
-    meta.modified()
-        .ok()
-        .and_then(|time| nanoseconds(time.into_std()))
-        .unwrap_or(0)
+    meta.modified().ok().and_then(|time| nanoseconds(time.into_std())).unwrap_or(0)
 }
 
 fn save_stream(which: usize, stream: &Stream) -> SavedStream {
@@ -56,10 +45,7 @@ fn save_stream(which: usize, stream: &Stream) -> SavedStream {
             let end = os::length(fd).unwrap_or(0);
             // Output that is not at its end is not a log that grows: what lies behind is not ours to cut.
             match which {
-                0 => SavedStream::File {
-                    id,
-                    position: os::position(fd).unwrap_or(0),
-                },
+                0 => SavedStream::File { id, position: os::position(fd).unwrap_or(0) },
                 _ if here == end => SavedStream::File { id, position: here },
                 _ => SavedStream::Other,
             }
@@ -89,16 +75,8 @@ impl Host {
         }
         for (preopen, (path, guest)) in cfg.dirs.into_iter().enumerate() {
             let opened = open_preopen(guest, path)?;
-            let place = Place {
-                preopen,
-                path: String::new(),
-            };
-            let dir = OpenDir {
-                dir: opened.dir.clone(),
-                place,
-                preopen: true,
-                listing: None,
-            };
+            let place = Place { preopen, path: String::new() };
+            let dir = OpenDir { dir: opened.dir.clone(), place, preopen: true, listing: None };
             host.preopens.push(opened);
             host.fds.push(Descriptor::Dir(dir)).map_err(too_many)?;
         }
@@ -111,20 +89,16 @@ impl Host {
             if let Descriptor::File(file) = descriptor
                 && file.writable
             {
-                file.file.sync_all().map_err(doing(format!(
-                    "flushing fd {fd}, {:?}",
-                    self.path_of(&file.place)
-                )))?;
+                file.file
+                    .sync_all()
+                    .map_err(doing(format!("flushing fd {fd}, {:?}", self.path_of(&file.place))))?;
             }
         }
         Ok(())
     }
 
     fn path_of(&self, place: &Place) -> String {
-        let preopen = self
-            .preopens
-            .get(place.preopen)
-            .map_or("", |preopen| &preopen.guest[..]);
+        let preopen = self.preopens.get(place.preopen).map_or("", |preopen| &preopen.guest[..]);
         guest_path(preopen, &place.path)
     }
 
@@ -158,21 +132,11 @@ impl Host {
             return Err(WasiError::Unlinked { fd, path });
         }
         let now = os::current_path(open);
-        let moved = self
-            .preopens
-            .iter()
-            .enumerate()
-            .find_map(|(preopen, root)| {
-                let rest = now
-                    .as_ref()?
-                    .strip_prefix(os::current_path(root.dir.as_fd())?)
-                    .ok()?;
-                let place = Place {
-                    preopen,
-                    path: rest.to_str()?.to_owned(),
-                };
-                self.is_at(&place, id).then_some(place)
-            });
+        let moved = self.preopens.iter().enumerate().find_map(|(preopen, root)| {
+            let rest = now.as_ref()?.strip_prefix(os::current_path(root.dir.as_fd())?).ok()?;
+            let place = Place { preopen, path: rest.to_str()?.to_owned() };
+            self.is_at(&place, id).then_some(place)
+        });
         match moved {
             Some(place) => Ok(place),
             // A directory that was removed can still count a link: its own.
@@ -193,22 +157,14 @@ impl Host {
                     false => self.find(fd, &dir.place, dir.dir.as_fd(), &meta)?,
                 };
                 let ino = self.inodes.seen(identity(&meta));
-                Ok(SavedFd::Dir {
-                    place,
-                    preopen: dir.preopen,
-                    ino,
-                    listing: dir.listing.clone(),
-                })
+                Ok(SavedFd::Dir { place, preopen: dir.preopen, ino, listing: dir.listing.clone() })
             }
             Descriptor::File(file) => {
                 let meta = file.metadata().map_err(asking(&file.place))?;
                 let contents = match crate::types::Filetype::from(meta.file_type()) {
                     crate::types::Filetype::RegularFile => {
                         let mtime = if file.writable { 0 } else { mtime(&meta) };
-                        Some(Contents {
-                            size: meta.len(),
-                            mtime,
-                        })
+                        Some(Contents { size: meta.len(), mtime })
                     }
                     crate::types::Filetype::CharacterDevice => None,
                     _ => {
@@ -237,10 +193,7 @@ impl Host {
     pub fn save(&self) -> Result<Saved, WasiError> {
         let streams: [SavedStream; 3] =
             std::array::from_fn(|which| save_stream(which, &self.stdio[which]));
-        let fds = self
-            .fds
-            .iter()
-            .map(|(fd, descriptor)| Ok((fd, self.save_fd(fd, descriptor)?)));
+        let fds = self.fds.iter().map(|(fd, descriptor)| Ok((fd, self.save_fd(fd, descriptor)?)));
         let preopens = self.preopens.iter().map(|preopen| SavedPreopen {
             guest: preopen.guest.clone(),
             host: os::path_to_bytes(&preopen.host),
@@ -290,12 +243,9 @@ impl Host {
         for (fd, saved) in saved.fds {
             let descriptor = match saved {
                 SavedFd::Stdio(which) => Descriptor::Stdio(which),
-                SavedFd::Dir {
-                    place,
-                    preopen,
-                    ino,
-                    listing,
-                } => Descriptor::Dir(host.open_dir(fd, place, preopen, ino, listing)?),
+                SavedFd::Dir { place, preopen, ino, listing } => {
+                    Descriptor::Dir(host.open_dir(fd, place, preopen, ino, listing)?)
+                }
                 SavedFd::File(file) => {
                     let (open, now) = host.open_file(fd, &file)?;
                     if let (true, Some(then)) = (opts.check_files, file.contents) {
@@ -331,31 +281,15 @@ impl Host {
         readable: bool,
         writable: bool,
     ) -> Result<(std::fs::File, Metadata), WasiError> {
-        let missing = |source| WasiError::Missing {
-            fd,
-            path: self.path_of(place),
-            source,
-        };
+        let missing = |source| WasiError::Missing { fd, path: self.path_of(place), source };
         let mut options = OpenOptions::new();
-        options
-            .read(readable)
-            .write(writable)
-            .nonblock(true)
-            .follow(FollowSymlinks::No);
-        let path = if place.path.is_empty() {
-            "."
-        } else {
-            &place.path
-        };
+        options.read(readable).write(writable).nonblock(true).follow(FollowSymlinks::No);
+        let path = if place.path.is_empty() { "." } else { &place.path };
         let preopen = self
             .preopens
             .get(place.preopen)
             .ok_or_else(|| missing(io::ErrorKind::NotFound.into()))?;
-        let file = preopen
-            .dir
-            .open_with(path, &options)
-            .map_err(missing)?
-            .into_std();
+        let file = preopen.dir.open_with(path, &options).map_err(missing)?.into_std();
         let meta = Metadata::from_file(&file).map_err(missing)?;
         Ok((file, meta))
     }
@@ -380,33 +314,20 @@ impl Host {
                 let (file, meta) = self.open_again(fd, &place, true, false)?;
                 if !meta.is_dir() {
                     let source = io::ErrorKind::NotADirectory.into();
-                    return Err(WasiError::Missing {
-                        fd,
-                        path: self.path_of(&place),
-                        source,
-                    });
+                    return Err(WasiError::Missing { fd, path: self.path_of(&place), source });
                 }
                 (Arc::new(Dir::from_std_file(file)), meta)
             }
         };
         self.inodes.keep(identity(&meta), ino);
-        Ok(OpenDir {
-            dir,
-            place,
-            preopen,
-            listing,
-        })
+        Ok(OpenDir { dir, place, preopen, listing })
     }
 
     fn open_file(&mut self, fd: u32, saved: &SavedFile) -> Result<(OpenFile, Metadata), WasiError> {
         let (file, now) = self.open_again(fd, &saved.place, saved.readable, saved.writable)?;
         let regular = now.is_file();
         if now.is_dir() || regular != saved.contents.is_some() {
-            let what = if regular {
-                "a file now"
-            } else {
-                "no regular file now"
-            };
+            let what = if regular { "a file now" } else { "no regular file now" };
             return Err(WasiError::Changed {
                 fd,
                 path: self.path_of(&saved.place),
@@ -438,12 +359,9 @@ impl Host {
         let path = || self.path_of(&file.place);
         if file.writable {
             return match now.len() {
-                len if len < then.size => Err(WasiError::Shorter {
-                    fd,
-                    path: path(),
-                    then: then.size,
-                    now: len,
-                }),
+                len if len < then.size => {
+                    Err(WasiError::Shorter { fd, path: path(), then: then.size, now: len })
+                }
                 len => Ok(len > then.size),
             };
         }
@@ -458,11 +376,7 @@ impl Host {
         } else {
             return Ok(false);
         };
-        Err(WasiError::Changed {
-            fd,
-            path: path(),
-            what,
-        })
+        Err(WasiError::Changed { fd, path: path(), what })
     }
 }
 
@@ -471,15 +385,11 @@ fn preopens(
     given: Vec<(PathBuf, String)>,
     recorded: bool,
 ) -> Result<Vec<Preopen>, WasiError> {
-    if let Some((_, guest)) = given
-        .iter()
-        .find(|(_, guest)| !saved.iter().any(|s| s.guest == *guest))
+    if let Some((_, guest)) =
+        given.iter().find(|(_, guest)| !saved.iter().any(|s| s.guest == *guest))
     {
         let have: Vec<_> = saved.iter().map(|s| format!("{:?}", s.guest)).collect();
-        return Err(WasiError::DirUnknown {
-            guest: guest.clone(),
-            have: have.join(", "),
-        });
+        return Err(WasiError::DirUnknown { guest: guest.clone(), have: have.join(", ") });
     }
     let open = |saved: SavedPreopen| {
         let given = given.iter().rev().find(|(_, guest)| *guest == saved.guest);
@@ -487,10 +397,7 @@ fn preopens(
         match given {
             Some((host, guest)) => open_preopen(guest.clone(), host.clone()),
             None if recorded => open_preopen(saved.guest, was),
-            None => Err(WasiError::DirNotGiven {
-                guest: saved.guest,
-                recorded: was,
-            }),
+            None => Err(WasiError::DirNotGiven { guest: saved.guest, recorded: was }),
         }
     };
     saved.into_iter().map(open).collect()
@@ -507,10 +414,7 @@ fn restore_streams(streams: &mut [Stream; 3], saved: &[SavedStream; 3]) {
                 };
                 // Output and errors may go to the same file; nothing that either had written may go.
                 let same = saved[1..].iter().filter_map(|other| match *other {
-                    SavedStream::File {
-                        id: other,
-                        position,
-                    } if other == id => Some(position),
+                    SavedStream::File { id: other, position } if other == id => Some(position),
                     _ => None,
                 });
                 let keep = same.max().unwrap_or(position);

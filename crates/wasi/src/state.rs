@@ -73,12 +73,7 @@ pub(crate) enum SavedStream {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SavedFd {
     Stdio(usize),
-    Dir {
-        place: Place,
-        preopen: bool,
-        ino: u64,
-        listing: Option<Listing>,
-    },
+    Dir { place: Place, preopen: bool, ino: u64, listing: Option<Listing> },
     File(SavedFile),
 }
 
@@ -173,12 +168,7 @@ impl Saved {
         let monotonic = r.u64()?;
         let args = r.list(4, Reader::bytes)?;
         let env = r.list(8, |r| Ok((r.bytes()?, r.bytes()?)))?;
-        let preopens = r.list(8, |r| {
-            Ok(SavedPreopen {
-                guest: r.text()?,
-                host: r.bytes()?,
-            })
-        })?;
+        let preopens = r.list(8, |r| Ok(SavedPreopen { guest: r.text()?, host: r.bytes()? }))?;
         let streams = [r.stream()?, r.stream()?, r.stream()?];
         let pending = match r.flag()? {
             false => None,
@@ -204,16 +194,7 @@ impl Saved {
         if r.at != bytes.len() {
             return Err(r.damaged("bytes follow the end"));
         }
-        Ok(Saved {
-            monotonic,
-            args,
-            env,
-            preopens,
-            streams,
-            pending,
-            end,
-            fds,
-        })
+        Ok(Saved { monotonic, args, env, preopens, streams, pending, end, fds })
     }
 }
 
@@ -261,12 +242,7 @@ impl Writer {
                 // 0, 1 or 2.
                 self.u8(*which as u8);
             }
-            SavedFd::Dir {
-                place,
-                preopen,
-                ino,
-                listing,
-            } => {
+            SavedFd::Dir { place, preopen, ino, listing } => {
                 self.u8(1);
                 self.place(place)?;
                 self.u8(u8::from(*preopen));
@@ -285,10 +261,7 @@ impl Writer {
                 self.u8(if file.contents.is_some() { 2 } else { 3 });
                 self.place(&file.place)?;
                 let flags = [file.readable, file.writable, file.append, file.nonblock];
-                self.u8(flags
-                    .iter()
-                    .rev()
-                    .fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
+                self.u8(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
                 self.u64(file.offset);
                 self.u64(file.ino);
                 if let Some(contents) = file.contents {
@@ -312,10 +285,7 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, n: usize) -> Result<&'a [u8], WasiError> {
-        let end = self
-            .at
-            .checked_add(n)
-            .filter(|end| *end <= self.bytes.len());
+        let end = self.at.checked_add(n).filter(|end| *end <= self.bytes.len());
         let end = end.ok_or_else(|| self.damaged("the end comes too early"))?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
@@ -380,18 +350,10 @@ impl<'a> Reader<'a> {
             0 => SavedStream::Other,
             1 => SavedStream::Terminal,
             2 => {
-                let id = Identity {
-                    dev: self.u64()?,
-                    ino: self.u64()?,
-                };
-                SavedStream::File {
-                    id,
-                    position: self.u64()?,
-                }
+                let id = Identity { dev: self.u64()?, ino: self.u64()? };
+                SavedStream::File { id, position: self.u64()? }
             }
-            3 => SavedStream::Bytes {
-                position: self.u64()?,
-            },
+            3 => SavedStream::Bytes { position: self.u64()? },
             _ => return Err(self.damaged("a standard stream of an unknown kind")),
         })
     }
@@ -427,22 +389,12 @@ impl<'a> Reader<'a> {
                 let ino = self.u64()?;
                 let listing = match self.flag()? {
                     false => None,
-                    true => Some(Listing {
-                        entries: self.list(13, Self::entry)?,
-                    }),
+                    true => Some(Listing { entries: self.list(13, Self::entry)? }),
                 };
-                if listing
-                    .as_ref()
-                    .is_some_and(|listing| listing.entries.len() > MAX_ENTRIES)
-                {
+                if listing.as_ref().is_some_and(|listing| listing.entries.len() > MAX_ENTRIES) {
                     return Err(self.damaged("a directory listing is too long"));
                 }
-                Ok(SavedFd::Dir {
-                    place,
-                    preopen,
-                    ino,
-                    listing,
-                })
+                Ok(SavedFd::Dir { place, preopen, ino, listing })
             }
             2 | 3 => {
                 let place = self.place(preopens)?;
@@ -452,10 +404,7 @@ impl<'a> Reader<'a> {
                 }
                 let (offset, ino) = (self.u64()?, self.u64()?);
                 let contents = match kind {
-                    2 => Some(Contents {
-                        size: self.u64()?,
-                        mtime: self.u64()?,
-                    }),
+                    2 => Some(Contents { size: self.u64()?, mtime: self.u64()? }),
                     _ => None,
                 };
                 Ok(SavedFd::File(SavedFile {
@@ -477,10 +426,6 @@ impl<'a> Reader<'a> {
         let name = self.text()?;
         let filetype = Filetype::from_raw(self.u8()?.into())
             .ok_or_else(|| self.damaged("an unknown file type"))?;
-        Ok(Entry {
-            name,
-            filetype,
-            ino: self.u64()?,
-        })
+        Ok(Entry { name, filetype, ino: self.u64()? })
     }
 }

@@ -36,19 +36,11 @@ pub struct StdioConfig {
 impl StdioConfig {
     /// All three connected to nothing.
     pub fn null() -> StdioConfig {
-        StdioConfig {
-            stdin: Stdio::Null,
-            stdout: Stdio::Null,
-            stderr: Stdio::Null,
-        }
+        StdioConfig { stdin: Stdio::Null, stdout: Stdio::Null, stderr: Stdio::Null }
     }
 
     pub(crate) fn into_streams(self) -> [Stream; 3] {
-        [
-            Stream::new(self.stdin, 0),
-            Stream::new(self.stdout, 1),
-            Stream::new(self.stderr, 2),
-        ]
+        [Stream::new(self.stdin, 0), Stream::new(self.stdout, 1), Stream::new(self.stderr, 2)]
     }
 }
 
@@ -77,10 +69,7 @@ impl Stream {
             Stdio::Buffer(buffer) => End::Buffer(buffer),
             Stdio::Fd(fd) => End::Owned(fd),
         };
-        let mut stream = Stream {
-            end,
-            kind: StreamKind::Other,
-        };
+        let mut stream = Stream { end, kind: StreamKind::Other };
         if let Some(fd) = stream.fd() {
             stream.kind = os::stream_kind(fd);
         }
@@ -150,10 +139,7 @@ impl Stream {
     pub fn write(&mut self, buf: &[u8], signal: &Signal) -> Result<usize, Fail> {
         let fd = match &self.end {
             End::Buffer(buffer) => {
-                buffer
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .extend_from_slice(buf);
+                buffer.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(buf);
                 return Ok(buf.len());
             }
             _ => match self.fd() {

@@ -90,11 +90,7 @@ impl From<cap_std::fs::FileType> for Filetype {
 
 /// Checks a set of flags as it came from the guest: unknown bits are `inval`.
 pub(crate) fn known(raw: u32, all: u32) -> Result<u32, Errno> {
-    if raw & !all == 0 {
-        Ok(raw)
-    } else {
-        Err(Errno::Inval)
-    }
+    if raw & !all == 0 { Ok(raw) } else { Err(Errno::Inval) }
 }
 
 /// `lookupflags`.

@@ -31,19 +31,13 @@ fn every_cut_is_noticed() {
     assert!(Wasi::describe(&bytes).is_ok());
     for len in 0..bytes.len() {
         assert!(
-            matches!(
-                Wasi::describe(&bytes[..len]),
-                Err(WasiError::Damaged { .. })
-            ),
+            matches!(Wasi::describe(&bytes[..len]), Err(WasiError::Damaged { .. })),
             "{len} bytes"
         );
     }
     let mut longer = bytes;
     longer.push(0);
-    assert!(matches!(
-        Wasi::describe(&longer),
-        Err(WasiError::Damaged { .. })
-    ));
+    assert!(matches!(Wasi::describe(&longer), Err(WasiError::Damaged { .. })));
 }
 
 #[test]
@@ -57,21 +51,11 @@ fn a_later_version_is_named() {
 fn a_made_up_path_does_not_leave_its_directory() {
     let (_dir, bytes) = sample();
     let at = bytes.windows(8).position(|w| w == b"sub/file").unwrap();
-    for path in [
-        b"../etc/x",
-        b"/etc/abc",
-        b"sub//fil",
-        b"sub/../f",
-        b"./abcdef",
-        b"sub/fil\0",
-    ] {
+    for path in [b"../etc/x", b"/etc/abc", b"sub//fil", b"sub/../f", b"./abcdef", b"sub/fil\0"] {
         let mut bytes = bytes.clone();
         bytes[at..at + 8].copy_from_slice(path);
         assert!(
-            matches!(
-                Wasi::restore(&bytes, options()),
-                Err(WasiError::Damaged { .. })
-            ),
+            matches!(Wasi::restore(&bytes, options()), Err(WasiError::Damaged { .. })),
             "{path:?}"
         );
     }
@@ -104,10 +88,7 @@ fn version_1_is_what_it_is() {
     assert_eq!(described.awake_ns, 7);
     assert_eq!(described.waiting.unwrap().left_ns, Some(2));
     let file = &described.fds[2];
-    assert_eq!(
-        (file.fd, &file.path[..], file.offset, file.size),
-        (8, "/a/b", Some(10), Some(12))
-    );
+    assert_eq!((file.fd, &file.path[..], file.offset, file.size), (8, "/a/b", Some(10), Some(12)));
     assert_eq!(file.flags, ["read", "write", "append"]);
 }
 

@@ -35,35 +35,19 @@ fn everything_is_as_it_was() {
     let bytes = g.wasi.save().unwrap();
     drop(g);
 
-    let opts = RestoreOptions {
-        stdio: quiet(b"standard input"),
-        ..options()
-    };
+    let opts = RestoreOptions { stdio: quiet(b"standard input"), ..options() };
     let wasi = Wasi::restore(&bytes, opts).unwrap();
-    assert_eq!(
-        wasi.save().unwrap(),
-        bytes,
-        "saving right after resuming gives the same state"
-    );
+    assert_eq!(wasi.save().unwrap(), bytes, "saving right after resuming gives the same state");
     let mut g = Guest::of(wasi);
-    assert_eq!(
-        [input, sub, out, log].map(|fd| g.fstat(fd).unwrap().0),
-        numbers
-    );
-    assert_eq!(
-        [input, sub, out, log].map(|fd| g.fdstat(fd).unwrap()),
-        flags
-    );
+    assert_eq!([input, sub, out, log].map(|fd| g.fstat(fd).unwrap().0), numbers);
+    assert_eq!([input, sub, out, log].map(|fd| g.fdstat(fd).unwrap()), flags);
     assert_eq!(g.read(input, 100).unwrap(), b"input");
     assert_eq!(g.tell(out), Ok(3));
     assert_eq!(g.write(out, b"x"), Ok(1));
     assert_eq!(g.write(log, b"line 2\n"), Ok(7));
     assert_eq!(g.read(0, 100).unwrap(), b"input");
     assert_eq!(fs::read(dir.path().join("sub/out")).unwrap(), b"012x456789");
-    assert_eq!(
-        fs::read(dir.path().join("log")).unwrap(),
-        b"line 1\nline 2\n"
-    );
+    assert_eq!(fs::read(dir.path().join("log")).unwrap(), b"line 1\nline 2\n");
     assert_eq!(g.wasi.args_get(&mut g.mem, 0, 100), Ok(Errno::Success));
     assert_eq!(&g.mem[100..109], b"prog\0arg\0");
     g.open_at(sub, 1, "new", CREAT, WRITE, 0).unwrap();
@@ -82,16 +66,8 @@ fn free_numbers_are_remembered() {
     }
     g.close(DIR).unwrap();
     let mut g = g.sleep().unwrap();
-    assert_eq!(
-        g.open("f", 0, READ, 0),
-        Err(Errno::Badf),
-        "the preopen stays closed"
-    );
-    assert_eq!(
-        g.fstat(7).unwrap().1,
-        4,
-        "and what was opened beneath it is found"
-    );
+    assert_eq!(g.open("f", 0, READ, 0), Err(Errno::Badf), "the preopen stays closed");
+    assert_eq!(g.fstat(7).unwrap().1, 4, "and what was opened beneath it is found");
     assert_eq!(g.wasi.fd_renumber(&mut g.mem, 4, 6), Ok(Errno::Success));
 }
 
@@ -132,10 +108,7 @@ fn output_after_the_checkpoint_is_cut_back() {
     assert_eq!(fs::read(&path).unwrap(), b"before again");
     drop(g);
 
-    let kept = RestoreOptions {
-        check_files: false,
-        ..options()
-    };
+    let kept = RestoreOptions { check_files: false, ..options() };
     fs::write(&path, "before and someone else").unwrap();
     Wasi::restore(&bytes, kept).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"before and someone else");
@@ -178,33 +151,16 @@ fn changed_input_is_refused() {
     fs::write(&path, "123456").unwrap();
     assert!(message(Wasi::restore(&bytes, options())).contains("6 bytes long, was 5"));
     fs::write(&path, "12345").unwrap();
-    let set = |time| {
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_modified(time)
-            .unwrap()
-    };
+    let set = |time| File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
     set(then + Duration::from_secs(1));
     assert!(message(Wasi::restore(&bytes, options())).contains("modification time"));
-    Wasi::restore(
-        &bytes,
-        RestoreOptions {
-            check_files: false,
-            ..options()
-        },
-    )
-    .unwrap();
+    Wasi::restore(&bytes, RestoreOptions { check_files: false, ..options() }).unwrap();
     set(then);
     Wasi::restore(&bytes, options()).unwrap();
 
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(matches!(
-        Wasi::restore(&bytes, options()),
-        Err(WasiError::Changed { fd: 4, .. })
-    ));
+    assert!(matches!(Wasi::restore(&bytes, options()), Err(WasiError::Changed { fd: 4, .. })));
 }
 
 #[test]
@@ -231,20 +187,14 @@ fn deleted_files_are_refused_by_name_and_the_program_goes_on() {
     assert_eq!(g.write(fd, b"still there"), Ok(11));
     // Another file of that name is not the same file.
     fs::write(dir.path().join("temp"), "other").unwrap();
-    assert!(matches!(
-        g.wasi.save(),
-        Err(WasiError::Unlinked { fd: 4, .. })
-    ));
+    assert!(matches!(g.wasi.save(), Err(WasiError::Unlinked { fd: 4, .. })));
     g.close(fd).unwrap();
     g.wasi.save().unwrap();
 
     g.mkdir("d").unwrap();
     g.open("d", DIRECTORY, READ, 0).unwrap();
     g.rmdir("d").unwrap();
-    assert!(matches!(
-        g.wasi.save(),
-        Err(WasiError::Unlinked { fd: 4, .. })
-    ));
+    assert!(matches!(g.wasi.save(), Err(WasiError::Unlinked { fd: 4, .. })));
 }
 
 #[test]
@@ -258,12 +208,7 @@ fn renamed_files_are_found() {
     g.rename("a/f", "a/g").unwrap();
     g.rename("a", "b").unwrap();
     let bytes = g.wasi.save().unwrap();
-    let paths: Vec<_> = Wasi::describe(&bytes)
-        .unwrap()
-        .fds
-        .into_iter()
-        .map(|fd| fd.path)
-        .collect();
+    let paths: Vec<_> = Wasi::describe(&bytes).unwrap().fds.into_iter().map(|fd| fd.path).collect();
     assert_eq!(paths[4..], ["/work/b/g", "/work/b"]);
     let mut g = g.sleep().unwrap();
     g.write(fd, b"y").unwrap();
@@ -321,10 +266,7 @@ fn a_place_that_became_a_symlink_is_not_followed() {
     let bytes = g.wasi.save().unwrap();
     g.unlink("f").unwrap();
     g.symlink("other", "f").unwrap();
-    assert!(matches!(
-        Wasi::restore(&bytes, options()),
-        Err(WasiError::Missing { fd: 4, .. })
-    ));
+    assert!(matches!(Wasi::restore(&bytes, options()), Err(WasiError::Missing { fd: 4, .. })));
     assert_eq!(fs::read(dir.path().join("other")).unwrap(), b"other");
 }
 
@@ -342,13 +284,7 @@ fn a_listing_goes_on_after_a_resume() {
     fs::write(dir.path().join("more"), "").unwrap();
     let mut names: Vec<_> = some.iter().map(|e| e.1.clone()).collect();
     let cookie = some.last().unwrap().0;
-    names.extend(
-        g.readdir(DIR, 4096, cookie)
-            .unwrap()
-            .0
-            .into_iter()
-            .map(|e| e.1),
-    );
+    names.extend(g.readdir(DIR, 4096, cookie).unwrap().0.into_iter().map(|e| e.1));
     assert_eq!(names, all);
 }
 
@@ -375,38 +311,23 @@ fn directories_can_be_elsewhere() {
     let mut g = Guest::of(Wasi::restore(&bytes, to("/work")).unwrap());
     g.write(fd, b"def").unwrap();
     assert_eq!(fs::read(there.path().join("f")).unwrap(), b"abcdef");
-    assert_eq!(
-        g.fstat(fd).unwrap().0,
-        number,
-        "the guest sees the same inode number"
-    );
+    assert_eq!(g.fstat(fd).unwrap().0, number, "the guest sees the same inode number");
     assert_eq!(g.stat("f", 0).unwrap().0, number);
 
-    let strict = RestoreOptions {
-        recorded_dirs: false,
-        ..options()
-    };
-    assert!(matches!(
-        Wasi::restore(&bytes, strict),
-        Err(WasiError::DirNotGiven { .. })
-    ));
+    let strict = RestoreOptions { recorded_dirs: false, ..options() };
+    assert!(matches!(Wasi::restore(&bytes, strict), Err(WasiError::DirNotGiven { .. })));
 }
 
 #[test]
 fn named_pipes_are_refused_and_devices_are_not() {
     let dir = tempdir().unwrap();
-    let status = std::process::Command::new("mkfifo")
-        .arg(dir.path().join("pipe"))
-        .status()
-        .unwrap();
+    let status =
+        std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap();
     assert!(status.success());
     let mut g = Guest::new(dir.path());
     let fd = g.open("pipe", 0, READ, 0).unwrap();
     let said = message(g.wasi.save());
-    assert!(
-        said.contains("/work/pipe") && said.contains("named pipe"),
-        "{said}"
-    );
+    assert!(said.contains("/work/pipe") && said.contains("named pipe"), "{said}");
     g.close(fd).unwrap();
 
     let cfg = WasiConfig {
@@ -424,15 +345,9 @@ fn named_pipes_are_refused_and_devices_are_not() {
 fn environment_can_be_changed() {
     let dir = tempdir().unwrap();
     let bytes = Guest::new(dir.path()).wasi.save().unwrap();
-    let env = vec![
-        (b"KEY".to_vec(), b"new".to_vec()),
-        (b"MORE".to_vec(), b"1".to_vec()),
-    ];
+    let env = vec![(b"KEY".to_vec(), b"new".to_vec()), (b"MORE".to_vec(), b"1".to_vec())];
     let wasi = Wasi::restore(&bytes, RestoreOptions { env, ..options() }).unwrap();
-    assert_eq!(
-        Wasi::describe(&wasi.save().unwrap()).unwrap().env,
-        ["KEY=new", "MORE=1"]
-    );
+    assert_eq!(Wasi::describe(&wasi.save().unwrap()).unwrap().env, ["KEY=new", "MORE=1"]);
 }
 
 #[test]
@@ -462,10 +377,7 @@ fn saving_does_not_depend_on_when_files_were_written() {
     let mut g = Guest::new(dir.path());
     g.open("f", CREAT, READ | WRITE, 0).unwrap();
     let bytes = g.wasi.save().unwrap();
-    let touched = File::options()
-        .write(true)
-        .open(dir.path().join("f"))
-        .unwrap();
+    let touched = File::options().write(true).open(dir.path().join("f")).unwrap();
     touched.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     let wasi = Wasi::restore(&bytes, options()).unwrap();
     assert_eq!(wasi.save().unwrap(), bytes);

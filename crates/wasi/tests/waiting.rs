@@ -26,10 +26,7 @@ fn a_timeout_is_waited_for() {
     assert_eq!(g.poll(1), Ok(Ok(vec![42])));
     assert!(begin.elapsed() >= Duration::from_millis(30));
     // As stock wasmtime answers a single relative timeout.
-    assert_eq!(
-        (g.mem[DATA as usize + 48 + 10], g.u64(DATA + 48 + 16)),
-        (0, 1)
-    );
+    assert_eq!((g.mem[DATA as usize + 48 + 10], g.u64(DATA + 48 + 16)), (0, 1));
 
     let deadline = g.monotonic() + 20 * MS;
     g.subscribe_clock(DATA, 1, 1, deadline, true);
@@ -59,10 +56,7 @@ fn the_first_of_several_ends_the_wait() {
 fn what_cannot_be_polled() {
     let dir = tempdir().unwrap();
     let mut g = Guest::new(dir.path());
-    assert_eq!(
-        g.wasi.poll_oneoff(&mut g.mem, DATA, DATA, 0, RESULT),
-        Ok(Errno::Inval)
-    );
+    assert_eq!(g.wasi.poll_oneoff(&mut g.mem, DATA, DATA, 0, RESULT), Ok(Errno::Inval));
     g.subscribe_fd(DATA, 1, DIR, false);
     assert_eq!(g.poll(1), Ok(Err(Errno::Badf)));
     g.subscribe_fd(DATA, 1, 1, false);
@@ -91,10 +85,7 @@ fn an_interrupted_wait_goes_on_where_it_was() {
     // Asleep: this does not count.
     std::thread::sleep(Duration::from_millis(500));
 
-    let mut g = Guest {
-        wasi: Wasi::restore(&bytes, options()).unwrap(),
-        mem,
-    };
+    let mut g = Guest { wasi: Wasi::restore(&bytes, options()).unwrap(), mem };
     let resumed = Instant::now();
     assert_eq!(g.poll(1), Ok(Ok(vec![5])));
     let rest = resumed.elapsed();
@@ -102,17 +93,9 @@ fn an_interrupted_wait_goes_on_where_it_was() {
         rest >= Duration::from_nanos(waiting.left_ns.unwrap()),
         "waited {rest:?} of {waiting:?}"
     );
-    assert!(
-        rest < Duration::from_millis(900),
-        "the wait began anew: {rest:?}"
-    );
+    assert!(rest < Duration::from_millis(900), "the wait began anew: {rest:?}");
     assert!(g.monotonic() - begin >= total);
-    assert!(
-        Wasi::describe(&g.wasi.save().unwrap())
-            .unwrap()
-            .waiting
-            .is_none()
-    );
+    assert!(Wasi::describe(&g.wasi.save().unwrap()).unwrap().waiting.is_none());
 }
 
 #[test]
@@ -147,10 +130,7 @@ fn while_interrupted_only_waiting_is_refused() {
     assert_eq!(g.write(fd, b"abc"), Ok(3));
     assert_eq!(g.write(1, b"room in the pipe"), Ok(16));
     let iov = g.iovec(DATA, 10);
-    assert_eq!(
-        g.wasi.fd_read(&mut g.mem, 0, iov, 1, RESULT),
-        Err(Stop::Interrupted)
-    );
+    assert_eq!(g.wasi.fd_read(&mut g.mem, 0, iov, 1, RESULT), Err(Stop::Interrupted));
     write.write_all(b"xy").unwrap();
     assert_eq!(g.read(0, 10).unwrap(), b"xy");
     g.subscribe_clock(DATA, 1, 1, 0, false);
@@ -170,17 +150,11 @@ fn while_interrupted_only_waiting_is_refused() {
 fn a_read_that_waits_is_interrupted_from_another_thread() {
     let dir = tempdir().unwrap();
     let (read, mut write) = pipe().unwrap();
-    let stdio = StdioConfig {
-        stdin: Stdio::Fd(read.into()),
-        ..StdioConfig::null()
-    };
+    let stdio = StdioConfig { stdin: Stdio::Fd(read.into()), ..StdioConfig::null() };
     let mut g = Guest::with(dir.path(), stdio);
     let thread = interrupt_after(g.wasi.interrupter(), 50);
     let iov = g.iovec(DATA, 10);
-    assert_eq!(
-        g.wasi.fd_read(&mut g.mem, 0, iov, 1, RESULT),
-        Err(Stop::Interrupted)
-    );
+    assert_eq!(g.wasi.fd_read(&mut g.mem, 0, iov, 1, RESULT), Err(Stop::Interrupted));
     thread.join().unwrap();
     g.wasi.interrupter().clear();
     let thread = std::thread::spawn(move || {
@@ -195,10 +169,7 @@ fn a_read_that_waits_is_interrupted_from_another_thread() {
 fn an_interrupted_write_loses_and_repeats_nothing() {
     let dir = tempdir().unwrap();
     let (mut read, write) = pipe().unwrap();
-    let stdio = StdioConfig {
-        stdout: Stdio::Fd(write.into()),
-        ..StdioConfig::null()
-    };
+    let stdio = StdioConfig { stdout: Stdio::Fd(write.into()), ..StdioConfig::null() };
     let mut g = Guest::with(dir.path(), stdio);
     let data: Vec<u8> = (0..500_000u32).map(|i| (i % 251) as u8).collect();
     g.put(DATA, &data);
@@ -206,17 +177,11 @@ fn an_interrupted_write_loses_and_repeats_nothing() {
     // No one reads yet: the pipe fills, the part that fitted is the answer, and the next call has room for nothing.
     interrupter.interrupt();
     let iov = g.iovec(DATA, data.len() as u32);
-    assert_eq!(
-        g.wasi.fd_write(&mut g.mem, 1, iov, 1, RESULT),
-        Ok(Errno::Success)
-    );
+    assert_eq!(g.wasi.fd_write(&mut g.mem, 1, iov, 1, RESULT), Ok(Errno::Success));
     let mut done = g.u32(RESULT) as usize;
     assert!(0 < done && done < data.len());
     let iov = g.iovec(DATA + done as u32, 10);
-    assert_eq!(
-        g.wasi.fd_write(&mut g.mem, 1, iov, 1, RESULT),
-        Err(Stop::Interrupted)
-    );
+    assert_eq!(g.wasi.fd_write(&mut g.mem, 1, iov, 1, RESULT), Err(Stop::Interrupted));
     interrupter.clear();
     let reader = std::thread::spawn(move || {
         let (mut all, mut chunk) = (Vec::new(), [0; 10_000]);
@@ -252,10 +217,7 @@ fn an_interrupted_write_loses_and_repeats_nothing() {
     chaos.0.send(()).unwrap();
     chaos.1.join().unwrap();
     drop(g);
-    assert!(
-        reader.join().unwrap() == data,
-        "the reader saw something else than was written"
-    );
+    assert!(reader.join().unwrap() == data, "the reader saw something else than was written");
 }
 
 #[test]
@@ -263,10 +225,7 @@ fn a_broken_pipe_is_an_error() {
     let dir = tempdir().unwrap();
     let (read, write) = pipe().unwrap();
     drop(read);
-    let stdio = StdioConfig {
-        stdout: Stdio::Fd(write.into()),
-        ..StdioConfig::null()
-    };
+    let stdio = StdioConfig { stdout: Stdio::Fd(write.into()), ..StdioConfig::null() };
     let mut g = Guest::with(dir.path(), stdio);
     assert_eq!(g.write(1, b"x"), Err(Errno::Pipe));
 }
@@ -294,18 +253,12 @@ fn an_interrupted_program_can_be_restored_with_pipes() {
     let (read, _write) = pipe().unwrap();
     let g = Guest::with(
         dir.path(),
-        StdioConfig {
-            stdin: Stdio::Fd(read.into()),
-            ..StdioConfig::null()
-        },
+        StdioConfig { stdin: Stdio::Fd(read.into()), ..StdioConfig::null() },
     );
     let bytes = g.wasi.save().unwrap();
     let (read, mut write) = pipe().unwrap();
     write.write_all(b"new pipe").unwrap();
-    let stdio = StdioConfig {
-        stdin: Stdio::Fd(read.into()),
-        ..StdioConfig::null()
-    };
+    let stdio = StdioConfig { stdin: Stdio::Fd(read.into()), ..StdioConfig::null() };
     let mut g = Guest::of(Wasi::restore(&bytes, RestoreOptions { stdio, ..options() }).unwrap());
     assert_eq!(g.read(0, 100).unwrap(), b"new pipe");
 }

@@ -35,10 +35,7 @@ struct Report {
 
 pub fn check(args: cli::Check) -> Done {
     let bytes = super::read_module(&args.program)?;
-    let digest: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let digest: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     let mut report = Report {
         module: args.program.display().to_string(),
         digest: format!("sha256:{digest}"),
@@ -48,10 +45,7 @@ pub fn check(args: cli::Check) -> Done {
     let facts = Facts::of(&bytes);
     report.features = facts.features;
     report.imports = facts.imports;
-    let options = Options {
-        poll: Poll::Atomic,
-        restartable,
-    };
+    let options = Options { poll: Poll::Atomic, restartable };
     match Program::new(bytes.into(), &options) {
         Err(e) => report.problems.push(dormouse::one_line(&e.to_string())),
         Ok(program) => {
@@ -67,11 +61,7 @@ pub fn check(args: cli::Check) -> Done {
             let (functions, atomic) = program.function_counts();
             report.functions = functions - program.imports().len();
             report.atomic_functions = atomic
-                - program
-                    .imports()
-                    .iter()
-                    .filter(|i| !restartable(&i.module, &i.name))
-                    .count();
+                - program.imports().iter().filter(|i| !restartable(&i.module, &i.name)).count();
             report.safepoints = program.slots();
             report.memories = inventory.memories;
             report.globals = inventory.globals.len();
@@ -84,11 +74,7 @@ pub fn check(args: cli::Check) -> Done {
     } else {
         ui::print(&text(&report));
     }
-    Ok(if report.can_be_checkpointed {
-        0
-    } else {
-        exit::FOUND
-    })
+    Ok(if report.can_be_checkpointed { 0 } else { exit::FOUND })
 }
 
 fn restartable(module: &str, name: &str) -> bool {
@@ -100,34 +86,18 @@ fn text(r: &Report) -> String {
     let mut line = |what: &str, value: String| {
         let _ = writeln!(out, "{what:12}{value}");
     };
-    line(
-        "module",
-        format!("{} ({}, {})", r.module, r.digest, size::text(r.size as u64)),
-    );
+    line("module", format!("{} ({}, {})", r.module, r.digest, size::text(r.size as u64)));
     let features: Vec<&str> = r.features.iter().map(String::as_str).collect();
-    line(
-        "features",
-        if features.is_empty() {
-            "Wasm 1.0".to_owned()
-        } else {
-            features.join(", ")
-        },
-    );
+    line("features", if features.is_empty() { "Wasm 1.0".to_owned() } else { features.join(", ") });
     if r.functions > 0 {
         line(
             "functions",
-            format!(
-                "{}, of which {} are never stopped inside",
-                r.functions, r.atomic_functions
-            ),
+            format!("{}, of which {} are never stopped inside", r.functions, r.atomic_functions),
         );
         line("safepoints", r.safepoints.to_string());
         line(
             "state",
-            format!(
-                "{} memories, {} globals, {} tables",
-                r.memories, r.globals, r.tables
-            ),
+            format!("{} memories, {} globals, {} tables", r.memories, r.globals, r.tables),
         );
     }
     for (i, import) in r.imports.iter().enumerate() {
@@ -204,8 +174,7 @@ impl Facts {
         let call = (module == MODULE).then(|| Call::named(name)).flatten();
         let Some(call) = call else {
             let names = format!("`{full}`");
-            self.problems
-                .push(dormouse_engine::Error::Imports { names }.to_string());
+            self.problems.push(dormouse_engine::Error::Imports { names }.to_string());
             return;
         };
         let same = |a: &[wasmparser::ValType], b: &[ValType]| {
@@ -218,8 +187,7 @@ impl Facts {
         if let Some(ty) = types.get(*ty as usize)
             && !(same(ty.params(), call.params) && same(ty.results(), call.results))
         {
-            self.problems
-                .push(dormouse_engine::Error::ImportType { name: full }.to_string());
+            self.problems.push(dormouse_engine::Error::ImportType { name: full }.to_string());
         }
     }
 }

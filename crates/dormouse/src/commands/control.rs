@@ -19,10 +19,7 @@ pub fn checkpoint(args: cli::Checkpoint) -> Done {
             }
             Ok(0)
         }
-        Response::No { error } => Err(Error::NoCheckpoint {
-            job: args.job,
-            why: error,
-        }),
+        Response::No { error } => Err(Error::NoCheckpoint { job: args.job, why: error }),
         other => Err(strange(args.job, &other)),
     }
 }
@@ -36,8 +33,5 @@ pub fn kill(args: cli::Kill) -> Done {
 
 /// An answer to another question.
 fn strange(job: String, response: &Response) -> Error {
-    Error::Silent {
-        job,
-        why: format!("it says {response:?}"),
-    }
+    Error::Silent { job, why: format!("it says {response:?}") }
 }

@@ -51,11 +51,7 @@ impl Demo {
             let sub = dir.join(sub);
             std::fs::create_dir(&sub).map_err(io_error("create", &sub))?;
         }
-        Ok(Demo {
-            dir: dir.to_owned(),
-            dormouse,
-            module,
-        })
+        Ok(Demo { dir: dir.to_owned(), dormouse, module })
     }
 
     fn play(&self) -> Done {
@@ -65,10 +61,7 @@ impl Demo {
         say("   it writes every round's result into a file, and a checksum of all at the end.");
 
         let started = Instant::now();
-        let plain = self
-            .run("plain", &["--name", "plain"])
-            .output()
-            .map_err(self.io())?;
+        let plain = self.run("plain", &["--name", "plain"]).output().map_err(self.io())?;
         let expected = self.result("plain", plain)?;
         let took = started.elapsed();
         say(&format!(
@@ -89,10 +82,7 @@ impl Demo {
         let saved = saved?;
         killed.map_err(self.io())?;
         let rounds = self.progress("asleep")?.lines().count();
-        say(&format!(
-            "4. Killed with SIGKILL after {saved} checkpoints, in round {}.",
-            rounds + 1
-        ));
+        say(&format!("4. Killed with SIGKILL after {saved} checkpoints, in round {}.", rounds + 1));
 
         let checkpoint = self.store()?.load(JOB, None)?;
         say(&format!(
@@ -127,20 +117,14 @@ impl Demo {
 
     fn run(&self, out: &str, options: &[&str]) -> Command {
         let mut command = self.command(&["run", "--dir"]);
-        command
-            .arg(format!("{}::out", self.dir.join(out).display()))
-            .args(options);
+        command.arg(format!("{}::out", self.dir.join(out).display())).args(options);
         command.arg(&self.module);
         command
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.dormouse);
-        command
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("DORMOUSE_STORE", self.dir.join("store"));
         command.env("DORMOUSE_CACHE", self.dir.join("cache"));
         command
@@ -173,10 +157,7 @@ impl Demo {
             return Err(self.failed(format!("{}: {}", output.status, dormouse::one_line(&why))));
         }
         let checksum = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok(Outcome {
-            checksum,
-            progress: self.progress(out)?,
-        })
+        Ok(Outcome { checksum, progress: self.progress(out)? })
     }
 
     fn progress(&self, out: &str) -> dormouse::Result<String> {
@@ -201,11 +182,7 @@ struct Outcome {
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| Error::Io { action, path, source }
 }
 
 fn say(line: &str) {

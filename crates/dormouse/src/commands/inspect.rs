@@ -73,10 +73,7 @@ pub fn inspect(args: cli::Inspect) -> Done {
         pages: m.pages,
         bytes: m.pages.saturating_mul(65536),
     });
-    let tables = state.tables.iter().map(|t| Table {
-        index: t.index,
-        entries: t.entries.len(),
-    });
+    let tables = state.tables.iter().map(|t| Table { index: t.index, entries: t.entries.len() });
     let report = Report {
         checkpoint: (&checkpoint.info).into(),
         frames: frames.collect(),
@@ -105,10 +102,7 @@ fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> Str
     if let Some(program) = info.annotations.get(annotations::PROGRAM) {
         line("program", program.clone());
     }
-    line(
-        "module",
-        format!("{} ({})", info.module_digest, size::text(info.module_size)),
-    );
+    line("module", format!("{} ({})", info.module_digest, size::text(info.module_size)));
     line("state", size::text(info.state_size));
     for m in &r.memories {
         let stored = size::text(info.memory_size);
@@ -122,32 +116,15 @@ fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> Str
     }
     line("globals", r.globals.to_string());
     for t in &r.tables {
-        line(
-            &format!("table {}", t.index),
-            format!("{} entries", t.entries),
-        );
+        line(&format!("table {}", t.index), format!("{} entries", t.entries));
     }
-    line(
-        "awake for",
-        format!("{:.3} s", r.wasi.awake_ns as f64 / 1e9),
-    );
+    line("awake for", format!("{:.3} s", r.wasi.awake_ns as f64 / 1e9));
     if let Some(left) = r.wasi.waiting.as_ref().and_then(|w| w.left_ns) {
         line("waiting", format!("{:.3} s to go", left as f64 / 1e9));
     }
-    line(
-        "arguments",
-        r.wasi
-            .args
-            .iter()
-            .map(|a| ui::quoted(a))
-            .collect::<Vec<_>>()
-            .join(" "),
-    );
+    line("arguments", r.wasi.args.iter().map(|a| ui::quoted(a)).collect::<Vec<_>>().join(" "));
     for (i, p) in r.wasi.preopens.iter().enumerate() {
-        line(
-            if i == 0 { "directories" } else { "" },
-            format!("{} is {}", p.guest, p.host),
-        );
+        line(if i == 0 { "directories" } else { "" }, format!("{} is {}", p.guest, p.host));
     }
     for (i, fd) in r.wasi.fds.iter().enumerate() {
         line(if i == 0 { "open files" } else { "" }, describe(fd));
@@ -155,17 +132,10 @@ fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> Str
     line("frames", format!("{}, innermost first", r.frames.len()));
     let mut first = 0;
     let mut lines = vec![];
-    for run in r
-        .frames
-        .chunk_by(|a, b| !all && (a.func, a.offset) == (b.func, b.offset))
-    {
+    for run in r.frames.chunk_by(|a, b| !all && (a.func, a.offset) == (b.func, b.offset)) {
         let f = &run[0];
         let place = f.within.map_or(String::new(), |w| format!(" +{w:#x}"));
-        let times = if run.len() > 1 {
-            format!(" ({} times)", run.len())
-        } else {
-            String::new()
-        };
+        let times = if run.len() > 1 { format!(" ({} times)", run.len()) } else { String::new() };
         lines.push(format!(
             "  #{first:<6} {}{place}{times}   module {:#x}, {} locals, {} operands",
             f.name, f.offset, f.locals, f.operands

@@ -68,26 +68,11 @@ fn jobs(store: &Store, json: bool) -> Done {
         ui::print_json(&rows.collect::<Vec<_>>());
         return Ok(0);
     }
-    let mut table = vec![row([
-        "JOB",
-        "CHECKPOINTS",
-        "NEWEST",
-        "SAVED",
-        "SIZE",
-        "RUNNING",
-        "PROGRAM",
-    ])];
+    let mut table =
+        vec![row(["JOB", "CHECKPOINTS", "NEWEST", "SAVED", "SIZE", "RUNNING", "PROGRAM"])];
     for j in &jobs {
-        let running = if running::is_running(store.dir(), &j.job) {
-            "yes"
-        } else {
-            "no"
-        };
-        let program = j
-            .newest
-            .annotations
-            .get(annotations::PROGRAM)
-            .map_or("-", String::as_str);
+        let running = if running::is_running(store.dir(), &j.job) { "yes" } else { "no" };
+        let program = j.newest.annotations.get(annotations::PROGRAM).map_or("-", String::as_str);
         table.push(row([
             &j.job,
             &j.checkpoints.to_string(),

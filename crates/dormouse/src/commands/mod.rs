@@ -17,20 +17,13 @@ pub type Done = dormouse::Result<u8>;
 
 /// Reads a module. Text (`.wat`) is assembled, as stock wasmtime does.
 fn read_module(path: &Path) -> dormouse::Result<Vec<u8>> {
-    let failed = |source| Error::Io {
-        action: "read the module",
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Io { action: "read the module", path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(failed)?;
     if path.extension().is_none_or(|e| e != "wat") {
         return Ok(bytes);
     }
     match wat::Parser::new().parse_bytes(Some(path), &bytes) {
         Ok(module) => Ok(module.into_owned()),
-        Err(e) => Err(Error::Text {
-            path: path.to_owned(),
-            message: e.to_string(),
-        }),
+        Err(e) => Err(Error::Text { path: path.to_owned(), message: e.to_string() }),
     }
 }

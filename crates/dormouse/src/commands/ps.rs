@@ -21,23 +21,12 @@ struct Row {
 
 pub fn ps(args: cli::Listing) -> Done {
     let store = args.place.dir()?;
-    let rows: Vec<Row> = running::jobs(&store)?
-        .into_iter()
-        .map(|job| row(&store, job))
-        .collect();
+    let rows: Vec<Row> = running::jobs(&store)?.into_iter().map(|job| row(&store, job)).collect();
     if args.json {
         ui::print_json(&rows);
         return Ok(0);
     }
-    let heading = [
-        "JOB",
-        "PID",
-        "SINCE",
-        "EVERY",
-        "CHECKPOINTS",
-        "NEWEST",
-        "PROGRAM",
-    ];
+    let heading = ["JOB", "PID", "SINCE", "EVERY", "CHECKPOINTS", "NEWEST", "PROGRAM"];
     let mut table = vec![heading.map(str::to_owned).to_vec()];
     let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for row in rows {
@@ -46,8 +35,7 @@ pub fn ps(args: cli::Listing) -> Done {
             dash(row.pid.map(|p| p.to_string())),
             ui::since(&row.started),
             dash(row.every),
-            row.checkpoints
-                .map_or("no answer".to_owned(), |n| n.to_string()),
+            row.checkpoints.map_or("no answer".to_owned(), |n| n.to_string()),
             dash(row.newest),
             row.program,
         ]);
@@ -72,14 +60,5 @@ fn row(store: &std::path::Path, job: String) -> Row {
     let holder = running::holder(store, &job);
     let (pid, program, started) =
         holder.map_or_else(Default::default, |h| (Some(h.pid), h.program, h.started));
-    Row {
-        job,
-        pid,
-        program,
-        started,
-        every: None,
-        checkpoints: None,
-        newest: None,
-        answers: false,
-    }
+    Row { job, pid, program, started, every: None, checkpoints: None, newest: None, answers: false }
 }

@@ -10,25 +10,14 @@ use std::sync::{Mutex, PoisonError};
 
 pub fn run(args: cli::Run) -> Done {
     let bytes = super::read_module(&args.program)?;
-    let program = args
-        .program
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let program = args.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let arguments = args.args.into_iter().map(OsStringExt::into_vec).collect();
     if let Some(n) = args.chaos {
         let gap = match args.seed {
             Some(seed) => Gap::Random { seed, most: n },
             None => Gap::Every(n),
         };
-        let job = job(
-            &args.engine,
-            std::env::temp_dir(),
-            args.dir,
-            &program,
-            String::new(),
-        );
+        let job = job(&args.engine, std::env::temp_dir(), args.dir, &program, String::new());
         let (outcome, report) = job.chaos(&program, bytes.into(), arguments, gap)?;
         ui::note(&format!(
             "chaos: {} captures, {} passed over, deepest {} frames, {} continuations compiled",
@@ -48,14 +37,7 @@ pub fn run(args: cli::Run) -> Done {
 pub fn resume(args: cli::Resume) -> Done {
     let store = args.engine.place.dir()?;
     let hint = args.engine.place.hint();
-    let mut job = job(
-        &args.engine,
-        store,
-        args.dir,
-        &args.target.job,
-        hint.clone(),
-    )
-    .signals(true);
+    let mut job = job(&args.engine, store, args.dir, &args.target.job, hint.clone()).signals(true);
     if let Some(module) = &args.module {
         job = job.expect_module(super::read_module(module)?.into());
     }
@@ -65,11 +47,7 @@ pub fn resume(args: cli::Resume) -> Done {
         }
         job = job.name(name);
     }
-    Ok(end(
-        job.check_files(args.files == "check")
-            .resume(&args.target)?,
-        &hint,
-    ))
+    Ok(end(job.check_files(args.files == "check").resume(&args.target)?, &hint))
 }
 
 /// What `run` and `resume` have in common.
@@ -111,16 +89,10 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
     let spin = move |s| *spinner.lock().unwrap_or_else(PoisonError::into_inner) = s;
     move |notice| match notice {
         Notice::Loading => {
-            spin(Some(Spinner::start(format!(
-                "compiling {what} (kept for the next time)"
-            ))));
+            spin(Some(Spinner::start(format!("compiling {what} (kept for the next time)"))));
         }
         Notice::Begins { .. } => spin(None),
-        Notice::Saved {
-            checkpoint,
-            why,
-            first,
-        } => {
+        Notice::Saved { checkpoint, why, first } => {
             let name = checkpoint.name();
             match why {
                 Why::Term | Why::Interrupt => {}
@@ -139,9 +111,7 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
                 }
                 _ => "; the program goes on",
             };
-            let message = message
-                .strip_suffix("; the program goes on")
-                .unwrap_or(&message);
+            let message = message.strip_suffix("; the program goes on").unwrap_or(&message);
             ui::warning(&format!("no checkpoint: {message}{advice}"));
         }
         Notice::Stopping => {
@@ -167,14 +137,8 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
         Outcome::Stopped { checkpoint, why } => {
             let job = &checkpoint.job;
             let name = checkpoint.name();
-            ui::note(&format!(
-                "stopped at {name}; go on with: dormouse resume {job}{hint}"
-            ));
-            if why == Why::Interrupt {
-                exit::INTERRUPTED
-            } else {
-                exit::CHECKPOINTED
-            }
+            ui::note(&format!("stopped at {name}; go on with: dormouse resume {job}{hint}"));
+            if why == Why::Interrupt { exit::INTERRUPTED } else { exit::CHECKPOINTED }
         }
         Outcome::Killed => {
             ui::note("ended without a checkpoint");
@@ -186,15 +150,9 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
 /// The cause first, then the functions it happened in, innermost first.
 fn trapped(message: &str) {
     let (place, cause) = message.split_once("Caused by:").unwrap_or(("", message));
-    ui::error(&format!(
-        "the program trapped: {}",
-        dormouse::one_line(cause)
-    ));
+    ui::error(&format!("the program trapped: {}", dormouse::one_line(cause)));
     // `  0:  0x6ef - <unknown>!divide`; the address is one of the module with safepoints.
-    let functions: Vec<&str> = place
-        .lines()
-        .filter_map(|l| Some(l.split_once('!')?.1))
-        .collect();
+    let functions: Vec<&str> = place.lines().filter_map(|l| Some(l.split_once('!')?.1)).collect();
     for run in functions.chunk_by(|a, b| a == b).take(20) {
         match run.len() {
             1 => ui::detail(&format!("in {}", run[0])),

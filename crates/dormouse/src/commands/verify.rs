@@ -10,11 +10,7 @@ pub fn verify(args: cli::Listing) -> Done {
     let spinner = ui::Spinner::start("reading every checkpoint".to_owned());
     let report = store.verify()?;
     drop(spinner);
-    let found = if report.damages.is_empty() {
-        0
-    } else {
-        exit::FOUND
-    };
+    let found = if report.damages.is_empty() { 0 } else { exit::FOUND };
     if args.json {
         ui::print_json(&serde_json::json!({
             "checkpoints": report.checkpoints,
@@ -32,15 +28,10 @@ pub fn verify(args: cli::Listing) -> Done {
     for damage in &report.damages {
         ui::print(&format!("{damage}\n"));
     }
-    ui::print(&format!(
-        "{} of {} checkpoints are good\n",
-        report.good, report.checkpoints
-    ));
+    ui::print(&format!("{} of {} checkpoints are good\n", report.good, report.checkpoints));
     if !report.unreferenced.is_empty() {
         let n = report.unreferenced.len();
-        ui::print(&format!(
-            "{n} files belong to no checkpoint (of saves cut short; harmless)\n"
-        ));
+        ui::print(&format!("{n} files belong to no checkpoint (of saves cut short; harmless)\n"));
     }
     if found != 0 {
         ui::warning("`dormouse resume JOB` goes on from the newest checkpoint that is good");

@@ -21,9 +21,7 @@ pub struct Ended {
 
 impl Place {
     pub fn new() -> Place {
-        Place {
-            dir: tempfile::tempdir().unwrap(),
-        }
+        Place { dir: tempfile::tempdir().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -44,12 +42,9 @@ impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut c = Command::new(env!("CARGO_BIN_EXE_dormouse"));
         c.args(args).current_dir(self.dir.path());
-        c.env("DORMOUSE_STORE", self.store())
-            .env("DORMOUSE_CACHE", self.path("cache"));
+        c.env("DORMOUSE_STORE", self.store()).env("DORMOUSE_CACHE", self.path("cache"));
         c.env_remove("DORMOUSE_LOG").env_remove("DORMOUSE_FAULT");
-        c.stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         c
     }
 
@@ -78,10 +73,7 @@ impl Place {
     pub fn wait_answering(&self, job: &str) {
         self.wait_for(&format!("job {job} to answer"), || {
             let jobs = self.json(&["ps", "--json"]);
-            jobs.as_array()
-                .unwrap()
-                .iter()
-                .any(|j| j["job"] == job && j["answers"] == true)
+            jobs.as_array().unwrap().iter().any(|j| j["job"] == job && j["answers"] == true)
         });
     }
 
@@ -103,11 +95,7 @@ impl Place {
 impl Ended {
     pub fn of(o: Output) -> Ended {
         let text = |b| String::from_utf8_lossy(b).into_owned();
-        Ended {
-            code: o.status.code(),
-            out: text(&o.stdout),
-            err: text(&o.stderr),
-        }
+        Ended { code: o.status.code(), out: text(&o.stdout), err: text(&o.stderr) }
     }
 
     /// Of a child that was started.
@@ -118,24 +106,14 @@ impl Ended {
     /// One line that begins with `error: `.
     pub fn error(&self) -> &str {
         let line = self.err.trim_end();
-        assert!(
-            line.starts_with("error: ") && !line.contains('\n'),
-            "{:?}",
-            self.err
-        );
+        assert!(line.starts_with("error: ") && !line.contains('\n'), "{:?}", self.err);
         &line["error: ".len()..]
     }
 }
 
 pub fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-s", name, &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
 }
 
 /// What a child has written so far, at least `n` bytes.

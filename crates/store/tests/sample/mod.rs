@@ -17,9 +17,7 @@ impl Sample {
     pub fn new(seed: u32) -> Sample {
         let mut memories = vec![vec![0u8; 4 << 16], vec![0u8; 1 << 16]];
         let mut x = seed;
-        let [first, second] = &mut memories[..] else {
-            unreachable!()
-        };
+        let [first, second] = &mut memories[..] else { unreachable!() };
         for byte in first[8192..30_000].iter_mut().chain(&mut second[..5]) {
             x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             *byte = (x >> 24) as u8;
@@ -42,21 +40,13 @@ impl Sample {
     }
 
     pub fn pages(&self) -> Vec<MemoryPages<'_>> {
-        (0..)
-            .zip(&self.memories)
-            .map(|(index, bytes)| MemoryPages { index, bytes })
-            .collect()
+        (0..).zip(&self.memories).map(|(index, bytes)| MemoryPages { index, bytes }).collect()
     }
 }
 
 pub fn save(store: &Store, job: &str, seed: u32) -> CheckpointInfo {
     let sample = Sample::new(seed);
-    store
-        .save(
-            job,
-            NewCheckpoint::new(MODULE, &sample.state, &sample.pages()),
-        )
-        .unwrap()
+    store.save(job, NewCheckpoint::new(MODULE, &sample.state, &sample.pages())).unwrap()
 }
 
 pub fn assert_holds(checkpoint: &Checkpoint, seed: u32) {

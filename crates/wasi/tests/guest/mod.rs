@@ -32,18 +32,12 @@ pub struct Guest {
 }
 
 pub fn quiet(stdin: &[u8]) -> StdioConfig {
-    StdioConfig {
-        stdin: Stdio::Bytes(stdin.to_vec()),
-        ..StdioConfig::null()
-    }
+    StdioConfig { stdin: Stdio::Bytes(stdin.to_vec()), ..StdioConfig::null() }
 }
 
 /// Restore options of a test: nothing inherited.
 pub fn options() -> RestoreOptions {
-    RestoreOptions {
-        stdio: quiet(b""),
-        ..RestoreOptions::default()
-    }
+    RestoreOptions { stdio: quiet(b""), ..RestoreOptions::default() }
 }
 
 fn ok(answer: Result<Errno, Stop>) -> Result<(), Errno> {
@@ -55,10 +49,7 @@ fn ok(answer: Result<Errno, Stop>) -> Result<(), Errno> {
 
 impl Guest {
     pub fn of(wasi: Wasi) -> Guest {
-        Guest {
-            wasi,
-            mem: vec![0; MEMORY],
-        }
+        Guest { wasi, mem: vec![0; MEMORY] }
     }
 
     pub fn with(dir: &Path, stdio: StdioConfig) -> Guest {
@@ -80,10 +71,7 @@ impl Guest {
         let bytes = self.wasi.save()?;
         let mem = self.mem;
         drop(self.wasi);
-        Ok(Guest {
-            wasi: Wasi::restore(&bytes, options())?,
-            mem,
-        })
+        Ok(Guest { wasi: Wasi::restore(&bytes, options())?, mem })
     }
 
     pub fn put(&mut self, at: u32, bytes: &[u8]) -> (u32, u32) {
@@ -158,9 +146,7 @@ impl Guest {
     }
 
     pub fn seek(&mut self, fd: u32, offset: i64, whence: u32) -> Result<u64, Errno> {
-        ok(self
-            .wasi
-            .fd_seek(&mut self.mem, fd, offset as u64, whence, RESULT))?;
+        ok(self.wasi.fd_seek(&mut self.mem, fd, offset as u64, whence, RESULT))?;
         Ok(self.u64(RESULT))
     }
 
@@ -188,9 +174,7 @@ impl Guest {
     pub fn link(&mut self, from: &str, to: &str) -> Result<(), Errno> {
         let (p, l) = self.put(PATH, from.as_bytes());
         let (p2, l2) = self.put(PATH2, to.as_bytes());
-        ok(self
-            .wasi
-            .path_link(&mut self.mem, DIR, 0, p, l, DIR, p2, l2))
+        ok(self.wasi.path_link(&mut self.mem, DIR, 0, p, l, DIR, p2, l2))
     }
 
     pub fn unlink(&mut self, path: &str) -> Result<(), Errno> {
@@ -210,32 +194,20 @@ impl Guest {
 
     pub fn readlink(&mut self, path: &str, len: u32) -> Result<String, Errno> {
         let (p, l) = self.put(PATH, path.as_bytes());
-        ok(self
-            .wasi
-            .path_readlink(&mut self.mem, DIR, p, l, DATA, len, RESULT))?;
+        ok(self.wasi.path_readlink(&mut self.mem, DIR, p, l, DATA, len, RESULT))?;
         Ok(String::from_utf8(self.data(self.u32(RESULT))).unwrap())
     }
 
     /// `filestat` of a path as (inode, file type, size).
     pub fn stat(&mut self, path: &str, lookup: u32) -> Result<(u64, u8, u64), Errno> {
         let (p, l) = self.put(PATH, path.as_bytes());
-        ok(self
-            .wasi
-            .path_filestat_get(&mut self.mem, DIR, lookup, p, l, DATA))?;
-        Ok((
-            self.u64(DATA + 8),
-            self.mem[DATA as usize + 16],
-            self.u64(DATA + 32),
-        ))
+        ok(self.wasi.path_filestat_get(&mut self.mem, DIR, lookup, p, l, DATA))?;
+        Ok((self.u64(DATA + 8), self.mem[DATA as usize + 16], self.u64(DATA + 32)))
     }
 
     pub fn fstat(&mut self, fd: u32) -> Result<(u64, u8, u64), Errno> {
         ok(self.wasi.fd_filestat_get(&mut self.mem, fd, DATA))?;
-        Ok((
-            self.u64(DATA + 8),
-            self.mem[DATA as usize + 16],
-            self.u64(DATA + 32),
-        ))
+        Ok((self.u64(DATA + 8), self.mem[DATA as usize + 16], self.u64(DATA + 32)))
     }
 
     /// `fdstat` as (file type, flags, base rights).
@@ -256,9 +228,7 @@ impl Guest {
         len: u32,
         cookie: u64,
     ) -> Result<(Vec<Dirent>, bool), Errno> {
-        ok(self
-            .wasi
-            .fd_readdir(&mut self.mem, fd, DATA, len, cookie, RESULT))?;
+        ok(self.wasi.fd_readdir(&mut self.mem, fd, DATA, len, cookie, RESULT))?;
         let used = self.u32(RESULT);
         let (mut at, mut entries) = (DATA, Vec::new());
         while at + 24 <= DATA + used {
@@ -315,15 +285,11 @@ impl Guest {
     /// Polls the `n` subscriptions at `DATA`; the user data of what is ready.
     pub fn poll(&mut self, n: u32) -> Result<Result<Vec<u64>, Errno>, Stop> {
         let events = DATA + n * 48;
-        let errno = self
-            .wasi
-            .poll_oneoff(&mut self.mem, DATA, events, n, RESULT)?;
+        let errno = self.wasi.poll_oneoff(&mut self.mem, DATA, events, n, RESULT)?;
         if errno != Errno::Success {
             return Ok(Err(errno));
         }
-        Ok(Ok((0..self.u32(RESULT))
-            .map(|i| self.u64(events + 32 * i))
-            .collect()))
+        Ok(Ok((0..self.u32(RESULT)).map(|i| self.u64(events + 32 * i)).collect()))
     }
 
     pub fn monotonic(&mut self) -> u64 {
