@@ -7,8 +7,8 @@ use arbitrary::Unstructured;
 use wasm_encoder::reencode::{Error, Reencode, RoundtripReencoder, utils};
 use wasm_encoder::{
     CodeSection, ElementSection, Elements, ExportKind, ExportSection, Function, FunctionSection,
-    GlobalSection, GlobalType, HeapType, Instruction as I, RefType, TableSection, TableType, TagKind,
-    TagSection, TagType, TypeSection, ValType,
+    GlobalSection, GlobalType, HeapType, Instruction as I, RefType, TableSection, TableType,
+    TagKind, TagSection, TagType, TypeSection, ValType,
 };
 use wasm_smith::{Config, MemoryOffsetChoices};
 use wasmparser::Parser;
@@ -220,20 +220,32 @@ type Re = Result<(), Error<std::convert::Infallible>>;
 impl Reencode for Wrap {
     type Error = std::convert::Infallible;
 
-    fn parse_type_section(&mut self, out: &mut TypeSection, s: wasmparser::TypeSectionReader<'_>) -> Re {
+    fn parse_type_section(
+        &mut self,
+        out: &mut TypeSection,
+        s: wasmparser::TypeSectionReader<'_>,
+    ) -> Re {
         utils::parse_type_section(self, out, s)?;
         out.ty().function([], []);
         Ok(())
     }
 
-    fn parse_function_section(&mut self, out: &mut FunctionSection, s: wasmparser::FunctionSectionReader<'_>) -> Re {
+    fn parse_function_section(
+        &mut self,
+        out: &mut FunctionSection,
+        s: wasmparser::FunctionSectionReader<'_>,
+    ) -> Re {
         utils::parse_function_section(self, out, s)?;
         out.function(self.types.len() as u32);
         Ok(())
     }
 
     // There is always one: the fuel.
-    fn parse_global_section(&mut self, out: &mut GlobalSection, s: wasmparser::GlobalSectionReader<'_>) -> Re {
+    fn parse_global_section(
+        &mut self,
+        out: &mut GlobalSection,
+        s: wasmparser::GlobalSectionReader<'_>,
+    ) -> Re {
         utils::parse_global_section(self, out, s)?;
         for t in RESULTS {
             use wasm_encoder::ConstExpr as C;
@@ -250,7 +262,11 @@ impl Reencode for Wrap {
         Ok(())
     }
 
-    fn parse_export_section(&mut self, out: &mut ExportSection, _: wasmparser::ExportSectionReader<'_>) -> Re {
+    fn parse_export_section(
+        &mut self,
+        out: &mut ExportSection,
+        _: wasmparser::ExportSectionReader<'_>,
+    ) -> Re {
         let n = self.funcs.len() as u32;
         out.export("_start", ExportKind::Func, n);
         // `_start` names functions in `ref.func`: an export is what allows that.
@@ -271,15 +287,29 @@ impl Reencode for Wrap {
     }
 
     // There is always a table and an element segment. Ours holds every function at its index.
-    fn parse_table_section(&mut self, out: &mut TableSection, s: wasmparser::TableSectionReader<'_>) -> Re {
+    fn parse_table_section(
+        &mut self,
+        out: &mut TableSection,
+        s: wasmparser::TableSectionReader<'_>,
+    ) -> Re {
         utils::parse_table_section(self, out, s)?;
         let minimum = self.funcs.len() as u64;
         let element_type = RefType::FUNCREF;
-        out.table(TableType { element_type, table64: false, minimum, maximum: None, shared: false });
+        out.table(TableType {
+            element_type,
+            table64: false,
+            minimum,
+            maximum: None,
+            shared: false,
+        });
         Ok(())
     }
 
-    fn parse_element_section(&mut self, out: &mut ElementSection, s: wasmparser::ElementSectionReader<'_>) -> Re {
+    fn parse_element_section(
+        &mut self,
+        out: &mut ElementSection,
+        s: wasmparser::ElementSectionReader<'_>,
+    ) -> Re {
         utils::parse_element_section(self, out, s)?;
         let all: Vec<u32> = (0..self.funcs.len() as u32).collect();
         let zero = wasm_encoder::ConstExpr::i32_const(0);
@@ -287,13 +317,21 @@ impl Reencode for Wrap {
         Ok(())
     }
 
-    fn parse_tag_section(&mut self, out: &mut TagSection, s: wasmparser::TagSectionReader<'_>) -> Re {
+    fn parse_tag_section(
+        &mut self,
+        out: &mut TagSection,
+        s: wasmparser::TagSectionReader<'_>,
+    ) -> Re {
         utils::parse_tag_section(self, out, s)?;
         out.tag(TagType { kind: TagKind::Exception, func_type_idx: self.types.len() as u32 });
         Ok(())
     }
 
-    fn parse_function_body(&mut self, out: &mut CodeSection, body: wasmparser::FunctionBody<'_>) -> Re {
+    fn parse_function_body(
+        &mut self,
+        out: &mut CodeSection,
+        body: wasmparser::FunctionBody<'_>,
+    ) -> Re {
         let mut f = self.new_function_with_parsed_locals(&body)?;
         let mut reader = body.get_operators_reader()?;
         while !reader.eof() {
@@ -321,7 +359,11 @@ impl Reencode for Wrap {
         Ok(())
     }
 
-    fn parse_code_section(&mut self, out: &mut CodeSection, s: wasmparser::CodeSectionReader<'_>) -> Re {
+    fn parse_code_section(
+        &mut self,
+        out: &mut CodeSection,
+        s: wasmparser::CodeSectionReader<'_>,
+    ) -> Re {
         utils::parse_code_section(self, out, s)?;
         let start = self.start();
         out.function(&start);
