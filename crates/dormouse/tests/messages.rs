@@ -189,6 +189,15 @@ fn reports() {
     assert!(p.ok(&["check", &copy]).contains("can be checkpointed"));
 
     p.guest("gc", "(module (type (struct (field i32))) (func (export \"_start\") (drop (struct.new_default 0))))");
+    p.guest("kept", KEPT_EXCEPTION);
+    refused(&p, &["run", "kept.wasm"], "the module uses an exception reference...");
+    let check = p.dormouse(&["check", "kept.wasm"]);
+    assert_eq!(check.code, Some(1));
+    assert!(
+        check.out.contains("an exception reference that lives across a safepoint"),
+        "{}",
+        check.out
+    );
     let check = p.dormouse(&["check", "gc.wasm"]);
     assert_eq!(check.code, Some(1));
     assert!(check.out.contains("cannot be run and checkpointed"), "{}", check.out);
@@ -221,3 +230,9 @@ fn reports() {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
+
+/// A caught exception is kept while a loop runs.
+const KEPT_EXCEPTION: &str = r#"(module (tag $e) (func (export "_start")
+    (block $h (result exnref) (try_table (catch_all_ref $h) (throw $e)) (unreachable))
+    (block (loop (br_if 0 (i32.const 0))))
+    (throw_ref)))"#;
