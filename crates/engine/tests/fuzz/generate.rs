@@ -1,14 +1,17 @@
 //! A random module that the engine can run: one of wasm-smith's, with a `_start` that calls some of
 //! its functions, and with its globals, tables and memories exported under plain names. Calls that
-//! wasm-smith cannot make safely are put in: some of its direct calls go through a table, and in some
-//! modules the end of the fuel is an exception instead of a trap.
+//! wasm-smith cannot make safely are put in: some of its direct calls go through a table; in modules
+//! with exceptions some calls catch, and there are throws that depend on the fuel left.
+
+#[path = "insert.rs"]
+mod insert;
 
 use arbitrary::Unstructured;
-use wasm_encoder::reencode::{Error, Reencode, RoundtripReencoder, utils};
+use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{
-    CodeSection, ElementSection, Elements, ExportKind, ExportSection, Function, FunctionSection,
-    GlobalSection, GlobalType, HeapType, Instruction as I, RefType, TableSection, TableType,
-    TagKind, TagSection, TagType, TypeSection, ValType,
+    BlockType, Catch, CodeSection, ElementSection, Elements, ExportKind, ExportSection, Function,
+    FunctionSection, GlobalSection, GlobalType, HeapType, Instruction as I, RefType, SectionId,
+    TableSection, TableType, TagKind, TagSection, TagType, TypeSection, ValType,
 };
 use wasm_smith::{Config, MemoryOffsetChoices};
 use wasmparser::Parser;
@@ -42,7 +45,8 @@ pub fn module(seed: u64) -> Option<Vec<u8>> {
     let chance = |state: &mut u64, n: u64| next(state).is_multiple_of(n);
     let available_imports = chance(&mut state, 3).then(|| wat::parse_str(IMPORTS).expect("text"));
     let max_imports = if available_imports.is_some() { 4 } else { 0 };
-    let exceptions_enabled = chance(&mut state, 2);
+    // Most of its uses of exceptions are refused; `insert` has its own.
+    let exceptions_enabled = chance(&mut state, 8);
     let config = Config {
         available_imports,
         allow_start_export: chance(&mut state, 4),
@@ -52,6 +56,7 @@ pub fn module(seed: u64) -> Option<Vec<u8>> {
         exceptions_enabled,
         min_tags: usize::from(exceptions_enabled),
         min_element_segments: 1,
+        min_data_segments: 1,
         export_everything: true,
         extended_const_enabled: true,
         gc_enabled: false,
@@ -109,11 +114,20 @@ struct Wrap {
     tables: u32,
     memories: u32,
     tags: u32,
+    /// Index of our passive element segment.
+    elems: u32,
+    datas: u32,
+    /// How our second table is written.
+    writes: u64,
+    /// Calls catch.
+    catches: bool,
     /// Reaching `unreachable` throws our tag.
     throws: bool,
     /// All functions are exported, or just those that `_start` takes references of.
     all: bool,
     named: Vec<u32>,
+    /// Index of the function whose body comes next.
+    body: usize,
 }
 
 impl Wrap {
@@ -126,9 +140,14 @@ impl Wrap {
             tables: 0,
             memories: 0,
             tags: 0,
+            elems: 0,
+            datas: 0,
+            writes: (state >> 8) & 3,
+            catches: false,
             throws: false,
             all: state & 16 == 0,
             named: vec![],
+            body: 0,
         };
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.ok()? {
@@ -138,7 +157,10 @@ impl Wrap {
                 wasmparser::Payload::ImportSection(s) => {
                     for i in s.into_imports() {
                         match i.ok()?.ty {
-                            wasmparser::TypeRef::Func(t) => w.funcs.push(t),
+                            wasmparser::TypeRef::Func(t) => {
+                                w.funcs.push(t);
+                                w.body += 1;
+                            }
                             _ => return None,
                         }
                     }
@@ -150,6 +172,8 @@ impl Wrap {
                 }
                 wasmparser::Payload::GlobalSection(s) => w.globals = s.count(),
                 wasmparser::Payload::TableSection(s) => w.tables = s.count(),
+                wasmparser::Payload::ElementSection(s) => w.elems = s.count() + 1,
+                wasmparser::Payload::DataSection(s) => w.datas = s.count(),
                 wasmparser::Payload::TagSection(s) => w.tags = s.count(),
                 wasmparser::Payload::MemorySection(s) => w.memories = s.count(),
                 _ => {}
@@ -158,31 +182,49 @@ impl Wrap {
         if w.funcs.is_empty() {
             return None;
         }
-        w.throws = w.tags > 0 && state & 32 != 0;
+        w.catches = w.tags > 0 || state & 32 != 0;
+        w.throws = w.catches && state & 64 != 0;
         w.named = (0..2).map(|_| (next(&mut w.state) % w.funcs.len() as u64) as u32).collect();
         Some(w)
     }
 
-    /// Calls some functions; results go to globals of ours, one of each type.
+    /// Calls some functions.
     fn start(&mut self) -> Function {
         let mut f = Function::new([]);
         let n = self.funcs.len() as u64;
         for _ in 0..1 + next(&mut self.state) % 6 {
             let func = (next(&mut self.state) % n) as u32;
-            let ty = self.types[self.funcs[func as usize] as usize].clone();
-            for &t in ty.params() {
-                self.constant(&mut f, t);
-            }
-            f.instruction(&I::Call(func));
-            for &t in ty.results().iter().rev() {
-                match RESULTS.iter().position(|r| RoundtripReencoder.val_type(t).ok() == Some(*r)) {
-                    Some(k) => f.instruction(&I::GlobalSet(self.globals + k as u32)),
-                    None => f.instruction(&I::Drop),
-                };
-            }
+            self.call(&mut f, func);
         }
         f.instruction(&I::End);
         f
+    }
+
+    /// One without values, then one with.
+    fn own_tags(&self, out: &mut TagSection) {
+        for func_type_idx in [self.types.len() as u32, self.types.len() as u32 + 1] {
+            out.tag(TagType { kind: TagKind::Exception, func_type_idx });
+        }
+    }
+
+    /// What a branch to a construct takes along.
+    fn label(&self, t: BlockType, is_loop: bool) -> Vec<wasmparser::ValType> {
+        use wasmparser::ValType as V;
+        match t {
+            BlockType::Result(t) if !is_loop => vec![match t {
+                ValType::I32 => V::I32,
+                ValType::I64 => V::I64,
+                ValType::F32 => V::F32,
+                ValType::F64 => V::F64,
+                ValType::V128 => V::V128,
+                ValType::FUNCREF => V::FUNCREF,
+                ValType::EXTERNREF => V::EXTERNREF,
+                ValType::Ref(_) => V::EXNREF,
+            }],
+            BlockType::FunctionType(i) if is_loop => self.types[i as usize].params().to_vec(),
+            BlockType::FunctionType(i) => self.types[i as usize].results().to_vec(),
+            _ => vec![],
+        }
     }
 
     fn constant(&mut self, f: &mut Function, t: wasmparser::ValType) {
@@ -215,6 +257,9 @@ impl Wrap {
 const RESULTS: [ValType; 6] =
     [ValType::I32, ValType::I64, ValType::F32, ValType::F64, ValType::V128, ValType::FUNCREF];
 
+/// What our second tag carries.
+const PAYLOAD: [ValType; 2] = [ValType::I32, ValType::I64];
+
 type Re = Result<(), Error<std::convert::Infallible>>;
 
 impl Reencode for Wrap {
@@ -227,6 +272,8 @@ impl Reencode for Wrap {
     ) -> Re {
         utils::parse_type_section(self, out, s)?;
         out.ty().function([], []);
+        out.ty().function(PAYLOAD, []);
+        out.ty().function([], PAYLOAD);
         Ok(())
     }
 
@@ -276,7 +323,7 @@ impl Reencode for Wrap {
         for i in 0..self.globals + RESULTS.len() as u32 {
             out.export(&format!("g{i}"), ExportKind::Global, i);
         }
-        for i in 0..self.tables {
+        for i in 0..self.tables + 2 {
             out.export(&format!("t{i}"), ExportKind::Table, i);
         }
         for i in 0..self.memories {
@@ -286,7 +333,8 @@ impl Reencode for Wrap {
         Ok(())
     }
 
-    // There is always a table and an element segment. Ours holds every function at its index.
+    // There is always a table and an element segment. Of ours the first
+    // holds every function at its index, and the second is written by the code we insert.
     fn parse_table_section(
         &mut self,
         out: &mut TableSection,
@@ -295,13 +343,10 @@ impl Reencode for Wrap {
         utils::parse_table_section(self, out, s)?;
         let minimum = self.funcs.len() as u64;
         let element_type = RefType::FUNCREF;
-        out.table(TableType {
-            element_type,
-            table64: false,
-            minimum,
-            maximum: None,
-            shared: false,
-        });
+        for minimum in [minimum, 8] {
+            let (table64, maximum, shared) = (false, None, false);
+            out.table(TableType { element_type, table64, minimum, maximum, shared });
+        }
         Ok(())
     }
 
@@ -313,7 +358,8 @@ impl Reencode for Wrap {
         utils::parse_element_section(self, out, s)?;
         let all: Vec<u32> = (0..self.funcs.len() as u32).collect();
         let zero = wasm_encoder::ConstExpr::i32_const(0);
-        out.active(Some(self.tables), &zero, Elements::Functions(all.into()));
+        out.active(Some(self.tables), &zero, Elements::Functions(all.clone().into()));
+        out.passive(Elements::Functions(all.into()));
         Ok(())
     }
 
@@ -323,7 +369,21 @@ impl Reencode for Wrap {
         s: wasmparser::TagSectionReader<'_>,
     ) -> Re {
         utils::parse_tag_section(self, out, s)?;
-        out.tag(TagType { kind: TagKind::Exception, func_type_idx: self.types.len() as u32 });
+        self.own_tags(out);
+        Ok(())
+    }
+
+    fn intersperse_section_hook(
+        &mut self,
+        out: &mut wasm_encoder::Module,
+        _: Option<SectionId>,
+        before: Option<SectionId>,
+    ) -> Re {
+        if before == Some(SectionId::Global) && self.tags == 0 {
+            let mut tags = TagSection::new();
+            self.own_tags(&mut tags);
+            out.section(&tags);
+        }
         Ok(())
     }
 
@@ -334,15 +394,41 @@ impl Reencode for Wrap {
     ) -> Re {
         let mut f = self.new_function_with_parsed_locals(&body)?;
         let mut reader = body.get_operators_reader()?;
+        let ty = self.types[self.funcs[self.body] as usize].clone();
+        self.body += 1;
+        let mut locals = ty.params().to_vec();
+        for group in body.get_locals_reader()? {
+            let (n, t) = group?;
+            locals.extend(std::iter::repeat_n(t, n as usize));
+        }
+        let mut labels = vec![ty.results().to_vec()];
+        // A function and a loop begin with taking fuel; nothing may come before.
+        let mut charged = false;
         while !reader.eof() {
+            if charged && next(&mut self.state).is_multiple_of(5) {
+                self.insert(&mut f, &labels, &locals);
+            }
+            let caught = labels.iter().rev().position(|l| l.is_empty());
+            let caught = caught.filter(|_| self.catches && next(&mut self.state).is_multiple_of(2));
+            let i = self.parse_instruction(&mut reader)?;
+            match i {
+                I::GlobalSet(g) if g == self.globals - 1 => charged = true,
+                I::Loop(_) => charged = false,
+                _ => {}
+            }
+            if let (I::Call(callee), Some(label)) = (&i, caught) {
+                let catch = [Catch::All { label: label as u32 }];
+                let ty = BlockType::FunctionType(self.funcs[*callee as usize]);
+                f.instruction(&I::TryTable(ty, catch.as_slice().into()));
+            }
             let indirect = next(&mut self.state).is_multiple_of(3);
-            match self.parse_instruction(&mut reader)? {
-                I::Call(callee) if indirect => {
+            match &i {
+                &I::Call(callee) if indirect => {
                     let type_index = self.funcs[callee as usize];
                     f.instruction(&I::I32Const(callee as i32));
                     f.instruction(&I::CallIndirect { type_index, table_index: self.tables });
                 }
-                I::ReturnCall(callee) if indirect => {
+                &I::ReturnCall(callee) if indirect => {
                     let type_index = self.funcs[callee as usize];
                     f.instruction(&I::I32Const(callee as i32));
                     f.instruction(&I::ReturnCallIndirect { type_index, table_index: self.tables });
@@ -351,8 +437,15 @@ impl Reencode for Wrap {
                     f.instruction(&I::Throw(self.tags));
                 }
                 i => {
-                    f.instruction(&i);
+                    f.instruction(i);
                 }
+            }
+            match i {
+                I::Block(t) | I::If(t) | I::TryTable(t, _) => labels.push(self.label(t, false)),
+                I::Loop(t) => labels.push(self.label(t, true)),
+                I::End => drop(labels.pop()),
+                I::Call(_) if caught.is_some() => drop(f.instruction(&I::End)),
+                _ => {}
             }
         }
         out.function(&f);
