@@ -152,7 +152,7 @@ fn one(
         Ok(c) => Arc::new(c),
         Err(Error::Module(dormouse_transform::Error::Unsupported { feature, .. })) => {
             if verbose || std::env::var_os("FUZZ_REFUSED").is_some() {
-                println!("refused: {feature}");
+                println!("refused: {seed} {feature}");
             }
             count.refused += 1;
             return Ok(());

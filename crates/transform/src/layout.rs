@@ -171,7 +171,7 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
             operands.reserve(height);
             for depth in (beneath..height).rev() {
                 let t = v.get_operand_type(depth).flatten();
-                operands.push(t.ok_or(Error::Frames("untyped operand"))?);
+                operands.push(declared(t.ok_or(Error::Frames("untyped operand"))?));
             }
             base = v.get_control_frame(0).map_or(0, |f| f.height as u32);
             if holds_sites && operands.len() > base as usize {
@@ -200,6 +200,15 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
         }
     }
     Ok(sites)
+}
+
+/// The type a local can be declared with: `ref.func` gives a reference to one function type, which
+/// without typed function references only the validator knows.
+fn declared(t: ValType) -> ValType {
+    match t {
+        ValType::Ref(r) if r.is_concrete_type_ref() => ValType::FUNCREF,
+        t => t,
+    }
 }
 
 /// Values of this type can be put into a frame.
