@@ -206,7 +206,7 @@ fn pypi((name, version): (&str, &str)) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The sources that come from crates.io: a tiny manifest, vendored.
+/// The sources that come from the Rust package registry: a tiny manifest, vendored.
 fn crates() -> Result<PathBuf> {
     let folder = cache()?.join("crates");
     let vendor = folder.join("vendor");
@@ -218,7 +218,7 @@ fn crates() -> Result<PathBuf> {
     if vendor.exists() && fs::read_to_string(&path).is_ok_and(|m| m == manifest) {
         return Ok(vendor);
     }
-    println!("fetching the sources of SQLite and Lua from crates.io");
+    println!("fetching the sources of SQLite and Lua from the Rust package registry");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(folder.join("src"))?;
     fs::write(folder.join("src/lib.rs"), "")?;
