@@ -2,7 +2,8 @@
 
 use crate::guests;
 use crate::setup::{root, run_command};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -45,53 +46,50 @@ pub fn run(args: &Args) -> Result<()> {
     if !nextest {
         println!("note: cargo-nextest is not installed; `cargo test` runs the tests instead");
     }
+    let mut total = Total::default();
     step("tests");
-    let mut failed = tests(nextest, &["--workspace"], args).err();
+    let mut results = vec![tests(nextest, &[], args, &mut total)];
     step("tests that let the file system fail");
-    // The same packages, so that nothing below is compiled twice; only the tests of what has the feature.
-    let fault = tests_with_faults(nextest, args);
+    let only: &[&str] = match nextest {
+        true => {
+            &["--features", FAULT, "-E", "package(dormouse) & (binary(jobs) | binary(messages))"]
+        }
+        false => &["--features", FAULT, "--test", "jobs", "--test", "messages"],
+    };
+    results.push(tests(nextest, only, args, &mut total));
     // The binary with the feature lies where the real one belongs: put it back, whatever happened.
-    build()?;
-    failed = failed.or(fault.err());
+    results.push(build());
     if args.filters.is_empty() {
         step("examples in the documentation");
-        failed = failed.or(cargo(&["test", "--doc", "--release", "--workspace"]).err());
+        results.push(cargo_test(&["test", "--doc", "--release", "--workspace"], &mut total));
     }
-    if let Some(error) = failed {
-        return Err(error.context("tests failed"));
+    let what = if nextest { "examples in the documentation" } else { "tests" };
+    println!("\n{what}: {} passed, {} failed", total.passed, total.failed);
+    for result in results {
+        result.context("not all passed")?;
     }
-    println!("\nall of it passed, in {} s", started.elapsed().as_secs());
+    println!("everything passed, in {} s", started.elapsed().as_secs());
     Ok(())
 }
 
 /// The feature of the crate `dormouse` for tests only.
 const FAULT: &str = "dormouse/fault";
 
-fn tests(nextest: bool, what: &[&str], args: &Args) -> Result<()> {
-    let mut command: Vec<&str> =
-        if nextest { vec!["nextest", "run"] } else { vec!["test", "--tests", "--no-fail-fast"] };
-    command.push("--release");
-    command.extend(what);
+/// Always of the whole workspace, whatever is picked of it: then nothing is compiled twice.
+fn tests(nextest: bool, what: &[&str], args: &Args, total: &mut Total) -> Result<()> {
+    let mut all: Vec<&str> = match nextest {
+        true => vec!["nextest", "run"],
+        false if what.is_empty() => vec!["test", "--tests", "--no-fail-fast"],
+        false => vec!["test", "--no-fail-fast"],
+    };
+    all.extend(["--release", "--workspace"]);
+    all.extend(what);
     if nextest && !args.filters.is_empty() {
-        command.push("--no-tests=pass");
+        all.push("--no-tests=pass");
     }
-    command.push("--");
-    command.extend(args.filters.iter().map(String::as_str));
-    cargo(&command)
-}
-
-fn tests_with_faults(nextest: bool, args: &Args) -> Result<()> {
-    match nextest {
-        true => {
-            let only = "package(dormouse) & (binary(jobs) | binary(messages))";
-            tests(nextest, &["--workspace", "--features", FAULT, "-E", only], args)
-        }
-        false => tests(
-            nextest,
-            &["-p", "dormouse", "--features", FAULT, "--test", "jobs", "--test", "messages"],
-            args,
-        ),
-    }
+    all.push("--");
+    all.extend(args.filters.iter().map(String::as_str));
+    if nextest { cargo(&all) } else { cargo_test(&all, total) }
 }
 
 /// `cargo build --release`.
@@ -104,15 +102,47 @@ pub fn cargo(args: &[&str]) -> Result<()> {
     run_command(command(args).stdin(Stdio::null()))
 }
 
+/// The same for `cargo test`, whose results are added up: it tells them for each crate only.
+fn cargo_test(args: &[&str], total: &mut Total) -> Result<()> {
+    let mut child =
+        command(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo")?;
+    for line in BufReader::new(child.stdout.take().context("no pipe")?).lines() {
+        let line = line?;
+        println!("{line}");
+        total.add(&line);
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "{status}: cargo {}", args.join(" "));
+    Ok(())
+}
+
+/// How many tests `cargo test` ran.
+#[derive(Default)]
+struct Total {
+    passed: u64,
+    failed: u64,
+}
+
+impl Total {
+    /// `test result: ok. 3 passed; 0 failed; ...`
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|l| l.split_once(". "))
+        else {
+            return;
+        };
+        for count in counts.split("; ") {
+            match count.split_once(' ') {
+                Some((n, "passed")) => self.passed += n.parse::<u64>().unwrap_or(0),
+                Some((n, "failed")) => self.failed += n.parse::<u64>().unwrap_or(0),
+                _ => {}
+            }
+        }
+    }
+}
+
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
-    // What `cargo xtask` set for this program is not for those.
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n == "CARGO_MANIFEST_DIR") {
-            command.env_remove(name);
-        }
-    }
     command
 }
 
