@@ -16,7 +16,7 @@ impl Wrap {
         let (pick, r) = (r % 24, (r >> 8) as usize);
         let deeper = labels.len() < 12;
         match pick {
-            0..=5 if !locals.is_empty() => self.stir(f, r % locals.len(), locals[r % locals.len()]),
+            0..=5 => self.stir(f, locals, r, r & 256 == 0),
             6..=8 => self.branch(f, labels, r),
             9 => self.branch_table(f, labels, r),
             10 if self.throws => self.sometimes(f, 7, &[I::Throw(self.tags)]),
@@ -132,21 +132,27 @@ impl Wrap {
         let n = inner.len();
         f.instruction(&I::Block(BlockType::Empty));
         let nothing: Vec<usize> = (0..n).filter(|&l| inner[n - 1 - l].is_empty()).collect();
-        let label = if r & 1 == 0 { 0 } else { nothing[(r >> 2) % nothing.len()] };
+        let label = if r & 1 == 0 { 0 } else { nothing[(r >> 3) % nothing.len()] };
         let all = Catch::All { label: label as u32 };
+        let some = Catch::One { tag: self.tags, label: label as u32 };
+        let any = if r & 4 == 0 { some } else { all };
         let catch = match with_payload {
-            true => vec![Catch::One { tag: self.tags + 1, label: 1 }, all],
-            false => vec![all],
+            true => vec![Catch::One { tag: self.tags + 1, label: 1 }, any],
+            false => vec![any],
         };
         f.instruction(&I::TryTable(BlockType::Empty, catch.into()));
         inner.push(vec![]);
+        // The handler sees the local as it was before the call that throws.
+        let local = r >> 16;
+        self.stir(f, locals, local, false);
         self.insert(f, &inner, locals);
         self.call(f, ((r >> 8) % self.funcs.len()) as u32);
+        self.stir(f, locals, local, false);
         self.insert(f, &inner, locals);
         self.insert(f, &inner, locals);
         f.instruction(&I::End);
         inner.pop();
-        self.insert(f, &inner, locals);
+        self.stir(f, locals, local, false);
         f.instruction(&I::End);
         if with_payload {
             for t in payload {
@@ -155,6 +161,7 @@ impl Wrap {
             f.instruction(&I::End);
             self.consume(f, &payload);
         }
+        self.stir(f, locals, local, true);
         self.insert(f, labels, locals);
     }
 
@@ -189,9 +196,13 @@ impl Wrap {
     }
 
     /// Changes a local by our globals or our globals by a local, so that none is without effect.
-    fn stir(&mut self, f: &mut Function, local: usize, t: V) {
-        let (local, acc) = (local as u32, self.globals);
-        if next(&mut self.state) & 1 == 0 {
+    fn stir(&mut self, f: &mut Function, locals: &[V], r: usize, read: bool) {
+        if locals.is_empty() {
+            return;
+        }
+        let (local, t) = ((r % locals.len()) as u32, locals[r % locals.len()]);
+        let acc = self.globals;
+        if read {
             f.instruction(&I::LocalGet(local));
             match t {
                 V::I32 => &mut *f,
