@@ -15,20 +15,17 @@
 //! the job's lease has been given back: then it can be resumed.
 
 use crate::desk::{Desk, Why};
-use crate::running::{self, Lease};
+use crate::running;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A question's or answer's longest line.
 const MAX_LINE: u64 = 64 << 10;
-/// How long the end of a job waits for answers that are on their way.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,11 +126,6 @@ pub fn ask(store: &Path, job: &str, request: Request) -> Result<Response> {
     }
 }
 
-/// The listening side.
-pub(crate) struct Server {
-    busy: Arc<AtomicUsize>,
-}
-
 /// What the answers are made of.
 pub(crate) struct About {
     pub job: String,
@@ -141,45 +133,8 @@ pub(crate) struct About {
     pub holder: running::Holder,
 }
 
-impl Server {
-    /// Answers on the lease's socket, on threads of its own, until the process or the lease ends.
-    pub fn start(lease: &Lease, about: About, desk: Arc<Desk>) -> Result<Server> {
-        let listener =
-            UnixListener::bind(&lease.socket).map_err(Error::io("listen on", &lease.socket))?;
-        let busy = Arc::new(AtomicUsize::new(0));
-        let counted = busy.clone();
-        let about = Arc::new(about);
-        let serve = move || {
-            for stream in listener.incoming() {
-                if !desk.takes_orders() {
-                    break;
-                }
-                let Ok(stream) = stream else { continue };
-                let (desk, about, counted) = (desk.clone(), about.clone(), counted.clone());
-                // Without a thread to answer it, the connection ends, which says enough.
-                let _ = std::thread::Builder::new()
-                    .spawn(move || answer(stream, &about, &desk, &counted));
-            }
-        };
-        let spawned = std::thread::Builder::new().name("control".into()).spawn(serve);
-        spawned.map_err(Error::io("listen on", &lease.socket))?;
-        Ok(Server { busy })
-    }
-
-    /// No more questions: the desk is closed. Lets answers get through.
-    pub fn finish(&self, lease: &Lease) {
-        let _ = UnixStream::connect(&lease.socket);
-        let step = Duration::from_millis(2);
-        let mut waited = Duration::ZERO;
-        while self.busy.load(Ordering::Acquire) > 0 && waited < LAST_ANSWERS {
-            std::thread::sleep(step);
-            waited += step;
-        }
-    }
-}
-
 /// One connection: one question, one answer.
-fn answer(stream: UnixStream, about: &About, desk: &Desk, busy: &AtomicUsize) {
+pub(crate) fn answer(stream: UnixStream, about: &About, desk: &Desk, busy: &AtomicUsize) {
     let mut line = String::new();
     // Who connects and says nothing must not keep a thread for ever.
     let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));

@@ -208,11 +208,6 @@ impl Desk {
         false
     }
 
-    /// Whether the job has not ended.
-    pub fn takes_orders(&self) -> bool {
-        self.lock().ended.is_none()
-    }
-
     /// How many checkpoints were saved, the newest of them, and whether one is being written.
     pub fn progress(&self) -> (u64, Option<CheckpointInfo>, bool) {
         let inner = self.lock();

@@ -8,29 +8,29 @@
 //! ```
 
 use crate::desk::{Desk, Order, Task};
+use crate::door::{Closer, Door};
 use crate::job::Outcome;
 use crate::writer::{Image, Writer};
-use crate::{Error, Result, one_line};
+use crate::{Result, one_line};
 use dormouse_engine::{Event, Machine, Run};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
 
-/// Runs what `begin` makes to its end.
+/// Runs what `begin` makes to its end, on a thread of its own, while this one keeps the door.
 pub(crate) fn drive(
     machine: &Machine,
     begin: impl FnOnce() -> Result<Run> + Send,
     desk: &Desk,
     writer: &Writer,
+    door: &mut Door,
 ) -> Result<Outcome> {
-    let (images, work) = channel();
-    std::thread::scope(|threads| {
-        std::thread::Builder::new()
-            .name("writer".into())
-            .spawn_scoped(threads, move || writer.work(work, desk))
-            .map_err(Error::io("start the writer of", "this job"))?;
-        let outcome = machine.on_stack(move || {
-            let mut run = begin()?;
-            desk.attach(run.requester());
-            let outcome = advance(&mut run, desk, writer, &images);
+    let closer = Arc::new(door.closer());
+    let outcome = std::thread::scope(|threads| {
+        let program = machine.spawn_on_stack(threads, move || {
+            let outcome = begin().and_then(|mut run| {
+                desk.attach(run.requester());
+                advance(&mut run, desk, writer, threads, &closer)
+            });
             desk.close(&match &outcome {
                 Ok(Outcome::Exited(code)) => {
                     format!("the program ended first, with exit status {code}")
@@ -39,18 +39,26 @@ pub(crate) fn drive(
                 Ok(_) => "the program was stopped".to_owned(),
                 Err(e) => one_line(&e.to_string()),
             });
+            // The door is closed when the last writer has ended too.
+            drop(closer);
             outcome
-            // `images` ends here, so the writer finishes what it has and ends too.
-        });
-        outcome?
-    })
+        })?;
+        door.keep();
+        program.join().unwrap_or_else(|panic| {
+            desk.close("the job failed");
+            std::panic::resume_unwind(panic)
+        })
+    });
+    door.last_answers();
+    outcome
 }
 
-fn advance(
+fn advance<'scope>(
     run: &mut Run,
-    desk: &Desk,
-    writer: &Writer,
-    images: &Sender<(Image, Vec<Order>)>,
+    desk: &'scope Desk,
+    writer: &'scope Writer,
+    threads: &'scope Scope<'scope, '_>,
+    closer: &Arc<Closer>,
 ) -> Result<Outcome> {
     loop {
         match run.advance()? {
@@ -72,9 +80,7 @@ fn advance(
             }
         };
         let Some(why) = stop else {
-            if let Err(unsent) = images.send((image, orders)) {
-                desk.answer(unsent.0.1, Err("the writer is gone".to_owned()));
-            }
+            write_aside(threads, desk, writer, image, orders, closer.clone());
             continue;
         };
         let answer = writer.write(&image);
@@ -83,5 +89,33 @@ fn advance(
         if let Ok(checkpoint) = answer {
             return Ok(Outcome::Stopped { checkpoint, why });
         }
+    }
+}
+
+/// Makes an image durable while the program goes on. The desk orders no other before this one is
+/// answered, so there is one such thread at a time.
+fn write_aside<'scope>(
+    threads: &'scope Scope<'scope, '_>,
+    desk: &'scope Desk,
+    writer: &'scope Writer,
+    image: Image,
+    orders: Vec<Order>,
+    closer: Arc<Closer>,
+) {
+    // Shared, so that the orders can be answered if there is no thread.
+    let orders = Arc::new(Mutex::new(orders));
+    let take = |orders: &Mutex<Vec<Order>>| {
+        std::mem::take(&mut *orders.lock().unwrap_or_else(PoisonError::into_inner))
+    };
+    let theirs = orders.clone();
+    let work = move || {
+        let answer = writer.write(&image);
+        drop(image);
+        desk.answer(take(&theirs), answer);
+        drop(closer);
+    };
+    let spawned = std::thread::Builder::new().name("writer".into()).spawn_scoped(threads, work);
+    if let Err(e) = spawned {
+        desk.answer(take(&orders), Err(format!("no thread to write it: {e}")));
     }
 }

@@ -1,10 +1,11 @@
 //! One named program and its checkpoints: how it is to run, and running it.
 
-use crate::control::{About, Server};
+use crate::control::About;
 use crate::desk::{Desk, Report, Why};
+use crate::door::Door;
 use crate::running::Lease;
 use crate::writer::Writer;
-use crate::{Error, Result, Target, annotations, drive, signals, timer};
+use crate::{Error, Result, Target, annotations, drive, timer};
 use dormouse_engine::{ChaosReport, Code, Gap, Machine, Options, Run, chaos};
 use dormouse_store::{CheckpointInfo, Store, StoreError, sha256};
 use dormouse_wasi::{RestoreOptions, StdioConfig, Wasi, WasiConfig};
@@ -356,13 +357,12 @@ struct Live {
 fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Result<Outcome> {
     let Live { machine, code, lease, writer, every, signals, report } = live;
     let desk = Arc::new(Desk::new(report));
-    let _listening = signals.then(|| signals::listen(desk.clone())).transpose()?;
     let about = About {
         job: writer.job.clone(),
         every: writer.annotations.get(annotations::EVERY).cloned(),
         holder: lease.holder.clone(),
     };
-    let server = Server::start(&lease, about, desk.clone())?;
+    let mut door = Door::open(&lease, about, desk.clone(), signals)?;
     if let Some(every) = every {
         let (desk, code) = (desk.clone(), code.clone());
         let ticks = move || {
@@ -374,9 +374,8 @@ fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Resu
         spawned.map_err(Error::io("start the timer of", "this job"))?;
     }
     desk.report(Notice::Begins { job: writer.job.clone() });
-    let outcome = drive::drive(&machine, || begin(code), &desk, &writer);
-    desk.close("the job failed");
-    server.finish(&lease);
+    let outcome = drive::drive(&machine, || begin(code), &desk, &writer, &mut door);
+    drop(door);
     drop(lease);
     desk.set_gone();
     outcome

@@ -34,13 +34,13 @@
 
 pub mod control;
 mod desk;
+mod door;
 mod drive;
 mod errors;
 pub mod exit;
 mod job;
 pub mod places;
 pub mod running;
-mod signals;
 mod target;
 mod timer;
 mod writer;

@@ -1,6 +1,6 @@
-//! Makes checkpoints durable on a thread of its own, while the program goes on.
+//! A stopped program copied out, and made durable while it goes on.
 
-use crate::desk::{Answer, Desk, Order};
+use crate::desk::Answer;
 use crate::one_line;
 use dormouse_engine::Run;
 use dormouse_state::State;
@@ -8,7 +8,6 @@ use dormouse_store::{MemoryPages, NewCheckpoint, Store};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 
 /// A stopped program, copied out.
 pub(crate) struct Image {
@@ -62,15 +61,6 @@ impl Writer {
         match catch_unwind(AssertUnwindSafe(|| self.store.save(&self.job, new))) {
             Ok(saved) => saved.map_err(|e| one_line(&e.to_string())),
             Err(_) => Err("the writer failed (a bug of dormouse's: please report it)".to_owned()),
-        }
-    }
-
-    /// Writes what comes until nothing more can come.
-    pub fn work(&self, images: Receiver<(Image, Vec<Order>)>, desk: &Desk) {
-        for (image, orders) in images {
-            let answer = self.write(&image);
-            drop(image);
-            desk.answer(orders, answer);
         }
     }
 }

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{Scope, ScopedJoinHandle};
 use wasmtime::{Config, Engine, InstancePre, Linker, Module, OptLevel};
 
 /// How much more stack there is than the program can count on. A continuation's native frame can be
@@ -137,14 +138,23 @@ impl Machine {
 
     /// Runs `f` on a thread whose stack has room for the deepest program.
     pub fn on_stack<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
-        std::thread::scope(|s| {
-            let t = std::thread::Builder::new()
-                .name("program".into())
-                .stack_size(self.options.stack.saturating_mul(HEADROOM).saturating_add(16 << 20))
-                .spawn_scoped(s, f)
-                .map_err(Error::Thread)?;
+        std::thread::scope(|threads| {
+            let t = self.spawn_on_stack(threads, f)?;
             t.join().map_err(|e| std::panic::resume_unwind(e))
         })
+    }
+
+    /// The same, without waiting for its end.
+    pub fn spawn_on_stack<'scope, T: Send + 'scope>(
+        &self,
+        threads: &'scope Scope<'scope, '_>,
+        f: impl FnOnce() -> T + Send + 'scope,
+    ) -> Result<ScopedJoinHandle<'scope, T>> {
+        std::thread::Builder::new()
+            .name("program".into())
+            .stack_size(self.options.stack.saturating_mul(HEADROOM).saturating_add(16 << 20))
+            .spawn_scoped(threads, f)
+            .map_err(Error::Thread)
     }
 
     fn poll_name(&self) -> &'static str {
