@@ -177,11 +177,10 @@ impl Job {
     /// Only failures of ours and bad input; how the program ends is an [`Outcome`].
     pub fn run(self, program: &str, module: Arc<[u8]>, args: Vec<Vec<u8>>) -> Result<Outcome> {
         let store = Store::create_or_open(&self.store)?;
-        let name = match &self.name {
-            Some(name) => name.clone(),
-            None => new_name(&store, program)?,
+        let (name, earlier) = match &self.name {
+            Some(name) => (name.clone(), store.list(name)?),
+            None => (new_name(&store, program)?, vec![]),
         };
-        let earlier = store.list(&name)?;
         let lease = Lease::take(&self.store, &name, program)?;
         if let Some(newest) = earlier.last() {
             self.tell(Notice::Warning(format!(

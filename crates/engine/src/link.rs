@@ -77,9 +77,12 @@ pub(crate) fn explain(main: &Module, e: wasmtime::Error) -> Error {
 
 macro_rules! link_all {
     ($(($name:ident, blocking = $blocking:literal, ($($arg:ident: $ty:ident),*) -> $result:tt))*) => {
-        /// Adds every call of WASI preview 1.
-        pub(crate) fn wasi(linker: &mut Linker<Host>) -> Result<()> {
-            $(link_all!(@one linker $name $blocking ($($arg: $ty),*) $result);)*
+        /// Adds the calls of WASI preview 1 that are wanted. (A program imports a few; adding one
+        /// costs ten thousand instructions.)
+        pub(crate) fn wasi(linker: &mut Linker<Host>, wanted: impl Fn(&str) -> bool) -> Result<()> {
+            $(if wanted(stringify!($name)) {
+                link_all!(@one linker $name $blocking ($($arg: $ty),*) $result);
+            })*
             Ok(())
         }
     };

@@ -123,7 +123,7 @@ impl Machine {
             }
         };
         let mut linker = Linker::new(&self.engine);
-        crate::link::wasi(&mut linker)?;
+        crate::link::wasi(&mut linker, |name| main.imports().any(|i| i.name() == name))?;
         let pre = linker.instantiate_pre(&main).map_err(|e| crate::link::explain(&main, e))?;
         Ok(Code {
             machine: self.clone(),

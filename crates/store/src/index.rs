@@ -171,7 +171,7 @@ fn read_file(store: &Path, subject: &Subject) -> Result<(Index, bool), Bad> {
     if !metadata.is_file() || metadata.len() > MAX_INDEX_LEN {
         return Err(subject.malformed("it is not a file, or too large"));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(metadata.len().min(1 << 20) as usize + 1);
     let file = std::fs::File::open(&path).map_err(|e| subject.io(e))?;
     file.take(MAX_INDEX_LEN).read_to_end(&mut bytes).map_err(|e| subject.io(e))?;
     let image: ImageIndex = serde_json::from_slice(&bytes).map_err(|e| subject.malformed(e))?;
