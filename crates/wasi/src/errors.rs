@@ -66,6 +66,17 @@ pub enum WasiError {
         /// What it is, in words.
         kind: &'static str,
     },
+    /// What was kept of files that were changed after the checkpoint is not enough to put them back.
+    #[error(
+        "the files cannot go back to the checkpoint: undo log {}: {source}; put them back yourself and resume with --files none",
+        log.display()
+    )]
+    Undo {
+        /// Directory of the log.
+        log: PathBuf,
+        /// What is wrong with it, or what the operating system said.
+        source: io::Error,
+    },
     /// A file that was open at the checkpoint cannot be opened.
     #[error(
         "fd {fd}: cannot open {path:?}: {source}; put the file back as it was at the checkpoint"

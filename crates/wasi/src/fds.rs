@@ -8,6 +8,7 @@ use crate::os::{Identity, Signal, StreamKind};
 use crate::poll::Pending;
 use crate::stdio::Stream;
 use crate::types::{Errno, Filetype, fdflags, rights, size};
+use crate::undo::Undo;
 use cap_std::fs::{Dir, Metadata, MetadataExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -31,6 +32,8 @@ pub(crate) struct Host {
     /// The `poll_oneoff` that was interrupted and will be made again.
     pub pending: Option<Pending>,
     pub signal: Arc<Signal>,
+    /// Keeps what is destroyed in files, if they are to go back to a checkpoint.
+    pub undo: Option<Undo>,
 }
 
 /// A directory given to the guest.
@@ -47,6 +50,22 @@ pub(crate) struct Preopen {
 pub(crate) struct Place {
     pub preopen: usize,
     pub path: String,
+}
+
+impl Place {
+    /// Something was moved; what this names may have moved with it.
+    pub fn follow(&mut self, from: &Place, to: &Place) {
+        if self.preopen != from.preopen {
+            return;
+        }
+        // Whole parts of the path: `ab` does not lie beneath `a`.
+        let rest = self.path.strip_prefix(&from.path);
+        let beneath =
+            |rest: &&str| rest.is_empty() || rest.starts_with('/') || from.path.is_empty();
+        if let Some(rest) = rest.filter(beneath) {
+            *self = Place { preopen: to.preopen, path: format!("{}{rest}", to.path) };
+        }
+    }
 }
 
 /// What a file descriptor stands for.
@@ -225,6 +244,12 @@ fn stdio_filetype(stream: &Stream) -> Filetype {
 }
 
 impl Host {
+    /// How many names a file has, not counting those the undo log gave it.
+    pub fn names_left(&self, meta: &Metadata) -> u64 {
+        let names = MetadataExt::nlink(meta);
+        self.undo.as_ref().map_or(names, |undo| undo.names_left(identity(meta), names))
+    }
+
     /// Writes a `filestat`.
     pub fn put_filestat(&self, memory: &mut [u8], at: u32, meta: &Metadata) -> Result<(), Fail> {
         let time = |t: std::io::Result<cap_std::time::SystemTime>| {
@@ -234,7 +259,7 @@ impl Host {
         stat[0..8].copy_from_slice(&1u64.to_le_bytes());
         stat[8..16].copy_from_slice(&self.inodes.seen(identity(meta)).to_le_bytes());
         stat[16] = Filetype::from(meta.file_type()).raw();
-        stat[24..32].copy_from_slice(&MetadataExt::nlink(meta).to_le_bytes());
+        stat[24..32].copy_from_slice(&self.names_left(meta).to_le_bytes());
         stat[32..40].copy_from_slice(&meta.len().to_le_bytes());
         stat[40..48].copy_from_slice(&time(meta.accessed()).to_le_bytes());
         stat[48..56].copy_from_slice(&time(meta.modified()).to_le_bytes());

@@ -96,7 +96,16 @@ impl Host {
         let (ptr, len) = mem::first_buffer(memory, iovs.0, iovs.1)?;
         let data = mem::bytes(memory, ptr, len)?;
         let n = match (self.fds.get(fd)?, at) {
-            (Descriptor::File(_), _) => {
+            (Descriptor::File(file), _) => {
+                if !file.append {
+                    let from = match at {
+                        At::Cursor => file.offset,
+                        At::Offset(offset) => offset,
+                    };
+                    self.before_change(fd, from, from.saturating_add(data.len() as u64));
+                } else {
+                    self.before_change(fd, u64::MAX, u64::MAX);
+                }
                 let file = self.fds.file_mut(fd)?;
                 // As Linux does: a file in append mode is written at its end, whatever the offset asked for.
                 let n = match (file.append, at) {
@@ -221,10 +230,12 @@ impl Host {
 
     /// Never answers "interrupted": a sync cannot be stopped half-way, and it ends by itself.
     pub fn fd_sync(&mut self, _memory: &mut [u8], fd: u32) -> Result<(), Fail> {
+        self.sync_undo();
         Ok(self.fds.file(fd)?.file.sync_all()?)
     }
 
     pub fn fd_datasync(&mut self, _memory: &mut [u8], fd: u32) -> Result<(), Fail> {
+        self.sync_undo();
         Ok(self.fds.file(fd)?.file.sync_data()?)
     }
 
@@ -234,6 +245,7 @@ impl Host {
         fd: u32,
         size: u64,
     ) -> Result<(), Fail> {
+        self.before_change(fd, size, u64::MAX);
         Ok(self.fds.file(fd)?.file.set_len(size)?)
     }
 

@@ -27,6 +27,7 @@
 //! | relative and monotonic timeouts | only the rest is waited for |
 //! | realtime deadlines | as they were |
 //! | regular files | opened again by path; position restored |
+//! | … changed, made, deleted, renamed after the checkpoint | put back, where an undo log is kept ([`WasiConfig::undo`]) |
 //! | … open for writing | cut back to the length at the checkpoint; refused if shorter |
 //! | … open for reading only | refused if size or modification time changed |
 //! | … deleted, or moved out of sight | refused when saving |
@@ -67,10 +68,12 @@ mod os;
 mod paths;
 mod poll;
 mod process;
+mod rewind;
 mod sleep;
 mod state;
 mod stdio;
 mod types;
+mod undo;
 
 use std::path::PathBuf;
 
@@ -81,6 +84,7 @@ pub use os::HostFd;
 pub use poll::Interrupter;
 pub use stdio::{Stdio, StdioConfig};
 pub use types::{Advice, Clockid, Errno, Eventtype, Filetype, Stop, Whence};
+pub use undo::Mark;
 
 /// Name of the module programs import these calls from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
@@ -96,6 +100,9 @@ pub struct WasiConfig {
     pub dirs: Vec<(PathBuf, String)>,
     /// Standard streams; by default those of this process.
     pub stdio: StdioConfig,
+    /// Directory for what the program destroys in its files, so that they can go back to a checkpoint; without, they
+    /// cannot. It is made if it is not there.
+    pub undo: Option<PathBuf>,
 }
 
 /// How a saved program is connected to this host.
@@ -112,6 +119,11 @@ pub struct RestoreOptions {
     pub stdio: StdioConfig,
     /// Whether open files must be as they were, and are cut back to what they were. Without, they only must be there.
     pub check_files: bool,
+    /// As [`WasiConfig::undo`].
+    pub undo: Option<PathBuf>,
+    /// The mark the files go back to, if `check_files` and `undo` are given and it is one of theirs: what [`Wasi::mark`]
+    /// gave for this checkpoint.
+    pub mark: Option<Mark>,
 }
 
 /// The WASI objects of one program.
@@ -132,6 +144,15 @@ impl Wasi {
     /// ([`WasiError::Unlinked`], [`WasiError::Moved`]) or cannot be carried ([`WasiError::Unsupported`]).
     pub fn save(&self) -> Result<Vec<u8>, WasiError> {
         self.host.save()?.encode()
+    }
+
+    /// From here the files can go back to what they are now: to be called together with [`Wasi::save`]. `None` if no undo
+    /// log is kept.
+    ///
+    /// # Errors
+    /// What the system says; the mark before is still good then.
+    pub fn mark(&mut self) -> Result<Option<Mark>, WasiError> {
+        self.host.undo.as_mut().map(undo::Undo::mark).transpose()
     }
 
     /// Flushes the files that are open for writing to the disk: call it between [`Wasi::save`] and reporting the

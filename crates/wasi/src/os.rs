@@ -309,6 +309,12 @@ pub(crate) fn current_path(fd: BorrowedFd<'_>) -> Option<PathBuf> {
     }
 }
 
+/// Makes a directory that only its owner can enter, with the ones above it.
+pub(crate) fn private_dir(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// A host path as bytes, for the state.
 pub(crate) fn path_to_bytes(path: &std::path::Path) -> Vec<u8> {
     use std::os::unix::ffi::OsStrExt;

@@ -3,7 +3,7 @@
 //! it can be found again after a resume.
 
 use crate::errors::Fail;
-use crate::fds::{Descriptor, Host, OpenDir, OpenFile, Place};
+use crate::fds::{Descriptor, Host, OpenDir, OpenFile, Place, identity};
 use crate::files::times;
 use crate::memory as mem;
 use crate::types::{Errno, fdflags, known, lookupflags, oflags, rights, size};
@@ -24,12 +24,6 @@ fn join(base: &str, path: &Path) -> String {
         }
     }
     parts.join("/")
-}
-
-/// Whether `path` is `dir` or lies beneath it; if so, the rest.
-fn beneath<'a>(path: &'a str, dir: &str) -> Option<&'a str> {
-    let rest = path.strip_prefix(dir)?;
-    (rest.is_empty() || rest.starts_with('/') || dir.is_empty()).then_some(rest)
 }
 
 impl OpenDir {
@@ -69,7 +63,11 @@ impl Host {
         len: u32,
     ) -> Result<(), Fail> {
         let dir = self.fds.dir(dirfd)?;
-        Ok(dir.dir.create_dir(mem::path(memory, path, len)?)?)
+        let path = mem::path(memory, path, len)?;
+        if let Some(undo) = &mut self.undo {
+            undo.makes(dir, &path);
+        }
+        Ok(dir.dir.create_dir(path)?)
     }
 
     pub fn path_filestat_get(
@@ -130,6 +128,9 @@ impl Host {
         if flags & lookupflags::SYMLINK_FOLLOW != 0 {
             return Err(Errno::Inval.into());
         }
+        if let Some(undo) = &mut self.undo {
+            undo.makes(new, &new_path);
+        }
         Ok(old.dir.hard_link(old_path, &new.dir, new_path)?)
     }
 
@@ -184,16 +185,33 @@ impl Host {
         // Files do not care; opening a named pipe would wait for its other end where nothing can interrupt it.
         options.nonblock(true);
 
+        // What is cut off is kept first, which takes a descriptor.
+        let cut_after = self.undo.is_some() && oflags & TRUNC != 0;
+        options.truncate(oflags & TRUNC != 0 && !cut_after);
+        let makes = self.undo.as_mut().filter(|_| oflags & CREAT != 0);
+        let makes = makes.map(|undo| undo.makes(dir, &path)).unwrap_or(false);
+        // A link to nothing: what is made is only known afterwards.
+        let makes_target = self.undo.is_some()
+            && oflags & CREAT != 0
+            && !makes
+            && dir.dir.metadata(&path).is_err();
+
         let file = dir.dir.open_with(&path, &options)?.into_std();
-        let is_dir = Metadata::from_file(&file)?.is_dir();
         let place = dir.place(&path, follow);
+        if let (true, Some(undo)) = (makes || makes_target, &mut self.undo) {
+            if makes_target {
+                undo.made(&place);
+            }
+            undo.born(identity(&Metadata::from_file(&file)?));
+        }
+        let is_dir = Metadata::from_file(&file)?.is_dir();
         let opened = if is_dir {
             let dir = Arc::new(Dir::from_std_file(file));
             Descriptor::Dir(OpenDir { dir, place, preopen: false, listing: None })
         } else if oflags & DIRECTORY != 0 {
             return Err(Errno::Notdir.into());
         } else {
-            Descriptor::File(OpenFile {
+            let file = OpenFile {
                 file,
                 place,
                 readable,
@@ -201,7 +219,15 @@ impl Host {
                 append: fdflags & fdflags::APPEND != 0,
                 nonblock: fdflags & fdflags::NONBLOCK != 0,
                 offset: 0,
-            })
+            };
+            if let (true, Some(undo)) = (cut_after, &mut self.undo) {
+                let meta = file.metadata()?;
+                if meta.is_file() {
+                    undo.change(&self.preopens, &file, 0, meta.len());
+                    file.file.set_len(0)?;
+                }
+            }
+            Descriptor::File(file)
         };
         let fd = self.fds.push(opened)?;
         Ok(mem::put_u32(memory, opened_fd, fd)?)
@@ -236,7 +262,10 @@ impl Host {
         len: u32,
     ) -> Result<(), Fail> {
         let dir = self.fds.dir(dirfd)?;
-        Ok(dir.dir.remove_dir(mem::path(memory, path, len)?)?)
+        let path = mem::path(memory, path, len)?;
+        let deed = self.undo.as_mut().map(|undo| undo.gone(&self.preopens, dir, &path));
+        let done = dir.dir.remove_dir(path);
+        Ok(self.settle(deed, done)?)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -254,13 +283,12 @@ impl Host {
         let old_path = mem::path(memory, old_path, old_path_len)?;
         let new_path = mem::path(memory, new_path, new_path_len)?;
         let (from, to) = (old.place(&old_path, false), new.place(&new_path, false));
-        old.dir.rename(old_path, &new.dir, new_path)?;
+        let (source, target) = ((old, &old_path[..], &from), (new, &new_path[..], &to));
+        let deed = self.undo.as_mut().map(|undo| undo.replaces(source, target, &self.preopens));
+        let done = old.dir.rename(&old_path, &new.dir, &new_path);
+        self.settle(deed, done)?;
         if from != to {
-            for place in self.fds.places_mut().filter(|place| place.preopen == from.preopen) {
-                if let Some(rest) = beneath(&place.path, &from.path) {
-                    *place = Place { preopen: to.preopen, path: format!("{}{rest}", to.path) };
-                }
-            }
+            self.fds.places_mut().for_each(|place| place.follow(&from, &to));
         }
         Ok(())
     }
@@ -276,7 +304,11 @@ impl Host {
     ) -> Result<(), Fail> {
         let dir = self.fds.dir(dirfd)?;
         let target = mem::path(memory, old_path, old_path_len)?;
-        Ok(DirExt::symlink(&*dir.dir, target, mem::path(memory, new_path, new_path_len)?)?)
+        let path = mem::path(memory, new_path, new_path_len)?;
+        if let Some(undo) = &mut self.undo {
+            undo.makes(dir, &path);
+        }
+        Ok(DirExt::symlink(&*dir.dir, target, path)?)
     }
 
     pub fn path_unlink_file(
@@ -287,7 +319,10 @@ impl Host {
         len: u32,
     ) -> Result<(), Fail> {
         let dir = self.fds.dir(dirfd)?;
-        Ok(dir.dir.remove_file(mem::path(memory, path, len)?)?)
+        let path = mem::path(memory, path, len)?;
+        let deed = self.undo.as_mut().map(|undo| undo.gone(&self.preopens, dir, &path));
+        let done = dir.dir.remove_file(path);
+        Ok(self.settle(deed, done)?)
     }
 }
 
@@ -305,8 +340,11 @@ mod tests {
 
     #[test]
     fn beneath_does_not_stop_inside_a_name() {
-        assert_eq!(beneath("a/b", "a"), Some("/b"));
-        assert_eq!(beneath("a", "a"), Some(""));
-        assert_eq!(beneath("ab", "a"), None);
+        let place = |path: &str| Place { preopen: 0, path: path.to_owned() };
+        for (path, after) in [("a/b", "x/b"), ("a", "x"), ("ab", "ab"), ("b/a", "b/a")] {
+            let mut now = place(path);
+            now.follow(&place("a"), &place("x"));
+            assert_eq!(now, place(after));
+        }
     }
 }

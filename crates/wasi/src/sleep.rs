@@ -10,8 +10,10 @@ use crate::dirs::Listing;
 use crate::errors::{WasiError, doing};
 use crate::fds::{Descriptor, FdTable, Host, Inodes, OpenDir, OpenFile, Place, Preopen, identity};
 use crate::os::{self, AsFd, BorrowedFd, Identity, Signal, StreamKind};
+use crate::rewind::rewind;
 use crate::state::{Contents, Saved, SavedFd, SavedFile, SavedPreopen, SavedStream};
 use crate::stdio::{StdioConfig, Stream};
+use crate::undo::Undo;
 use crate::{RestoreOptions, WasiConfig};
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
@@ -67,6 +69,7 @@ impl Host {
             inodes: Inodes::default(),
             pending: None,
             signal: Arc::new(signal),
+            undo: None,
         };
         host.clock.start();
         let too_many = |_| WasiError::TooMuch("more file descriptors than a program can have");
@@ -80,7 +83,16 @@ impl Host {
             host.preopens.push(opened);
             host.fds.push(Descriptor::Dir(dir)).map_err(too_many)?;
         }
+        host.keep_undo(cfg.undo)?;
         Ok(host)
+    }
+
+    /// A program without directories has no files to change.
+    fn keep_undo(&mut self, path: Option<PathBuf>) -> Result<(), WasiError> {
+        if let (Some(path), false) = (path, self.preopens.is_empty()) {
+            self.undo = Some(Undo::open(&path, &self.preopens)?);
+        }
+        Ok(())
     }
 
     /// Flushes files that are open for writing to the disk.
@@ -128,7 +140,7 @@ impl Host {
             return Ok(place.clone());
         }
         let path = self.path_of(place);
-        if MetadataExt::nlink(meta) == 0 {
+        if self.names_left(meta) == 0 {
             return Err(WasiError::Unlinked { fd, path });
         }
         let now = os::current_path(open);
@@ -229,7 +241,11 @@ impl Host {
             inodes: Inodes::default(),
             pending: saved.pending,
             signal: Arc::new(signal),
+            undo: None,
         };
+        if let (Some(path), Some(mark), true) = (&opts.undo, opts.mark, opts.check_files) {
+            rewind(path, mark, &host.preopens)?;
+        }
         let written: Vec<Place> = saved
             .fds
             .iter()
@@ -271,6 +287,7 @@ impl Host {
             }
         }
         restore_streams(&mut host.stdio, &saved.streams);
+        host.keep_undo(opts.undo)?;
         Ok(host)
     }
 
@@ -440,6 +457,8 @@ impl Default for RestoreOptions {
             env: Vec::new(),
             stdio: StdioConfig::default(),
             check_files: true,
+            undo: None,
+            mark: None,
         }
     }
 }

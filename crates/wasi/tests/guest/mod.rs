@@ -58,6 +58,7 @@ impl Guest {
             env: vec![(b"KEY".to_vec(), b"value".to_vec())],
             dirs: vec![(dir.to_path_buf(), "/work".to_owned())],
             stdio,
+            ..WasiConfig::default()
         };
         Guest::of(Wasi::new(cfg).unwrap())
     }

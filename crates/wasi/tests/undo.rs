@@ -1,0 +1,295 @@
+//! Files go back to a mark: whatever a program does to a directory afterwards, its tree is as it was then.
+
+mod guest;
+
+use dormouse_wasi::{Mark, RestoreOptions, Wasi, WasiConfig};
+use guest::{APPEND, CREAT, EXCL, Guest, READ, TRUNC, WRITE, options, quiet};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A directory's contents: type, contents or target, and time of the last change.
+type Tree = BTreeMap<PathBuf, (&'static str, Vec<u8>, Option<SystemTime>)>;
+
+fn tree(dir: &Path) -> Tree {
+    let mut all = Tree::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(at) = open.pop() {
+        for entry in fs::read_dir(&at).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(dir).unwrap().to_owned();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let one = if meta.is_symlink() {
+                let target = fs::read_link(&path).unwrap();
+                ("link", target.to_string_lossy().into_owned().into_bytes(), None)
+            } else if meta.is_dir() {
+                open.push(path);
+                ("dir", vec![], None)
+            } else {
+                ("file", short(&fs::read(&path).unwrap()), meta.modified().ok())
+            };
+            all.insert(name, one);
+        }
+    }
+    all
+}
+
+/// Enough to tell contents apart, and to read.
+fn short(bytes: &[u8]) -> Vec<u8> {
+    let mut text = format!("{} bytes, {:08x}", bytes.len(), crc32c::crc32c(bytes)).into_bytes();
+    text.extend(bytes.iter().take(8));
+    text
+}
+
+struct Job {
+    guest: Guest,
+    work: PathBuf,
+    undo: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Job {
+    fn new() -> Job {
+        let dir = tempfile::tempdir().unwrap();
+        let (work, undo) = (dir.path().join("work"), dir.path().join("store/undo/job"));
+        fs::create_dir_all(work.join("d")).unwrap();
+        fs::write(work.join("a"), vec![b'a'; 10_000]).unwrap();
+        fs::write(work.join("b"), "b").unwrap();
+        fs::write(work.join("d/x"), "x").unwrap();
+        std::os::unix::fs::symlink("a", work.join("l")).unwrap();
+        let cfg = WasiConfig {
+            dirs: vec![(work.clone(), "/work".to_owned())],
+            stdio: quiet(b""),
+            undo: Some(undo.clone()),
+            ..WasiConfig::default()
+        };
+        Job { guest: Guest::of(Wasi::new(cfg).unwrap()), work, undo, _dir: dir }
+    }
+
+    fn mark(&mut self) -> (Vec<u8>, Mark, Tree) {
+        let bytes = self.guest.wasi.save().unwrap();
+        (bytes, self.guest.wasi.mark().unwrap().unwrap(), tree(&self.work))
+    }
+
+    /// As after a crash: nothing of the old objects is used.
+    fn back(&mut self, bytes: &[u8], mark: Mark) {
+        let undo = Some(self.undo.clone());
+        let restore = RestoreOptions { undo, mark: Some(mark), ..options() };
+        self.guest = Guest::of(Wasi::restore(bytes, restore).unwrap());
+    }
+}
+
+#[test]
+fn a_database_is_as_it_was() {
+    let mut job = Job::new();
+    let fd = job.guest.open("a", 0, READ | WRITE, 0).unwrap();
+    let (bytes, mark, then) = job.mark();
+    // In the middle, over the end, and again where it was written already.
+    for (at, text) in [(5_000, "new"), (9_998, "longer"), (5_001, "newer")] {
+        job.guest.seek(fd, at, 0).unwrap();
+        job.guest.write(fd, text.as_bytes()).unwrap();
+    }
+    // A journal comes and goes, and one more is left behind.
+    for name in ["a-journal", "a-journal2"] {
+        let journal = job.guest.open(name, CREAT | EXCL, WRITE, 0).unwrap();
+        job.guest.write(journal, b"old pages").unwrap();
+    }
+    job.guest.unlink("a-journal").unwrap();
+    assert_ne!(tree(&job.work), then);
+    job.back(&bytes, mark);
+    assert_eq!(tree(&job.work), then);
+    // The second time there is nothing to undo; the third, what the resumed program did.
+    job.back(&bytes, mark);
+    job.guest.unlink("a").unwrap();
+    job.back(&bytes, mark);
+    assert_eq!(tree(&job.work), then);
+}
+
+#[test]
+fn marks_of_a_past_that_was_undone_lead_nowhere() {
+    let mut job = Job::new();
+    let first = job.mark();
+    fs::write(job.work.join("made by somebody else"), "").unwrap();
+    job.guest.mkdir("made by the program").unwrap();
+    let second = job.mark();
+    job.back(&first.0, first.1);
+    assert!(job.work.join("made by somebody else").exists());
+    assert!(!job.work.join("made by the program").exists());
+    job.guest.unlink("b").unwrap();
+    let now = tree(&job.work);
+    job.back(&second.0, second.1);
+    assert_eq!(tree(&job.work), now);
+}
+
+#[test]
+fn a_deleted_file_cannot_be_saved_and_has_no_names() {
+    let mut job = Job::new();
+    let fd = job.guest.open("b", 0, READ | WRITE, 0).unwrap();
+    let (bytes, mark, then) = job.mark();
+    job.guest.unlink("b").unwrap();
+    job.guest.write(fd, b"into nothing").unwrap();
+    let names = |job: &mut Job| {
+        job.guest.fstat(fd).unwrap();
+        job.guest.u64(guest::DATA + 24)
+    };
+    assert_eq!(names(&mut job), 0);
+    let refused = job.guest.wasi.save().unwrap_err().to_string();
+    assert!(refused.contains("was deleted"), "{refused}");
+    job.back(&bytes, mark);
+    assert_eq!(tree(&job.work), then);
+    assert_eq!(names(&mut job), 1);
+}
+
+#[test]
+fn what_cannot_be_undone_is_told() {
+    let mut job = Job::new();
+    let (bytes, mark, _) = job.mark();
+    job.guest.unlink("b").unwrap();
+    job.guest.unlink("a").unwrap();
+    let logs: Vec<PathBuf> = fs::read_dir(&job.undo)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "undo"))
+        .collect();
+    let [log] = &logs[..] else { panic!("{logs:?}") };
+    let good = fs::read(log).unwrap();
+    let mut bad = good.clone();
+    let last = bad.len() - 1;
+    bad[last] ^= 1;
+    for broken in [&b""[..], b"DMUL\x02\0\0\0", &bad] {
+        fs::write(log, broken).unwrap();
+        let undo = Some(job.undo.clone());
+        let restore = RestoreOptions { undo, mark: Some(mark), ..options() };
+        let why = Wasi::restore(&bytes, restore).unwrap_err().to_string();
+        assert!(why.contains("resume with --files none"), "{why}");
+    }
+    // The end of the process in mid-write leaves half a record, whose deed was not done.
+    fs::write(log, [&good[..], &good[good.len() - 5..]].concat()).unwrap();
+    job.back(&bytes, mark);
+    assert!(job.work.join("a").exists() && job.work.join("b").exists());
+}
+
+/// What a program can do to a directory.
+#[derive(Clone, Debug)]
+enum Deed {
+    Open(usize, u32, u32),
+    Write(usize, u16, Vec<u8>),
+    Resize(usize, u16),
+    Close(usize),
+    Unlink(usize),
+    Rmdir(usize),
+    Mkdir(usize),
+    Rename(usize, usize),
+    Link(usize, usize),
+    Symlink(usize, usize),
+    Mark,
+}
+
+const NAMES: [&str; 8] = ["a", "b", "c", "l", "d", "d/x", "d/y", "e"];
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let name = || 0..NAMES.len();
+    let flags =
+        prop_oneof![Just(0), Just(CREAT), Just(CREAT | EXCL), Just(TRUNC), Just(CREAT | TRUNC)];
+    let data = prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..40),
+        (any::<u8>(), 4000..9000usize).prop_map(|(b, n)| vec![b; n]),
+    ];
+    prop_oneof![
+        4 => (name(), flags, prop_oneof![3 => Just(0), 1 => Just(APPEND)])
+            .prop_map(|(n, f, a)| Deed::Open(n, f, a)),
+        6 => (0..4usize, 0..12_000u16, data).prop_map(|(f, at, d)| Deed::Write(f, at, d)),
+        2 => (0..4usize, 0..12_000u16).prop_map(|(f, size)| Deed::Resize(f, size)),
+        1 => (0..4usize).prop_map(Deed::Close),
+        3 => name().prop_map(Deed::Unlink),
+        1 => name().prop_map(Deed::Rmdir),
+        1 => name().prop_map(Deed::Mkdir),
+        4 => (name(), name()).prop_map(|(a, b)| Deed::Rename(a, b)),
+        1 => (name(), name()).prop_map(|(a, b)| Deed::Link(a, b)),
+        1 => (name(), name()).prop_map(|(a, b)| Deed::Symlink(a, b)),
+        2 => Just(Deed::Mark),
+    ]
+}
+
+impl Job {
+    /// Does it; whether that works is not the question.
+    fn act(&mut self, deed: &Deed, open: &mut Vec<u32>, marks: &mut Vec<(Vec<u8>, Mark, Tree)>) {
+        let g = &mut self.guest;
+        let fd = |i: &usize, open: &[u32]| open.get(i % open.len().max(1)).copied();
+        match deed {
+            Deed::Open(n, flags, append) => {
+                if let Ok(fd) = g.open(NAMES[*n], *flags, READ | WRITE, *append) {
+                    open.push(fd);
+                }
+            }
+            Deed::Write(f, at, data) => {
+                if let Some(fd) = fd(f, open) {
+                    let _ = g.seek(fd, (*at).into(), 0);
+                    let _ = g.write(fd, data);
+                }
+            }
+            Deed::Resize(f, size) => {
+                if let Some(fd) = fd(f, open) {
+                    let _ = g.wasi.fd_filestat_set_size(&mut g.mem, fd, (*size).into());
+                }
+            }
+            Deed::Close(f) => {
+                if let Some(fd) = fd(f, open) {
+                    g.close(fd).unwrap();
+                    open.retain(|o| *o != fd);
+                }
+            }
+            Deed::Unlink(n) => drop(g.unlink(NAMES[*n])),
+            Deed::Rmdir(n) => drop(g.rmdir(NAMES[*n])),
+            Deed::Mkdir(n) => drop(g.mkdir(NAMES[*n])),
+            Deed::Rename(a, b) => drop(g.rename(NAMES[*a], NAMES[*b])),
+            Deed::Link(a, b) => drop(g.link(NAMES[*a], NAMES[*b])),
+            Deed::Symlink(a, b) => drop(g.symlink(NAMES[*a], NAMES[*b])),
+            Deed::Mark => {
+                // Refused while a deleted file is open.
+                if self.guest.wasi.save().is_ok() {
+                    marks.push(self.mark());
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_deeds_are_undone(
+        before in proptest::collection::vec(deed(), 0..10),
+        after in proptest::collection::vec(deed(), 1..40),
+        again in proptest::collection::vec(deed(), 0..20),
+        to in any::<prop::sample::Index>(),
+        earlier in any::<prop::sample::Index>(),
+    ) {
+        let mut job = Job::new();
+        let (mut open, mut marks) = (vec![], vec![]);
+        for deed in &before {
+            job.act(deed, &mut open, &mut marks);
+        }
+        while let Some(fd) = open.pop() {
+            job.guest.close(fd).unwrap();
+        }
+        marks.push(job.mark());
+        for deed in &after {
+            job.act(deed, &mut open, &mut marks);
+        }
+        let at = to.index(marks.len());
+        job.back(&marks[at].0, marks[at].1);
+        prop_assert_eq!(&tree(&job.work), &marks[at].2);
+        // And from there on, back to that mark or an earlier one.
+        marks.truncate(at + 1);
+        for deed in &again {
+            job.act(deed, &mut vec![], &mut marks);
+        }
+        let at = earlier.index(at + 1);
+        job.back(&marks[at].0, marks[at].1);
+        prop_assert_eq!(&tree(&job.work), &marks[at].2);
+    }
+}
