@@ -68,7 +68,7 @@ impl Guest {
         let mut all = vec![self.name.clone().into_bytes()];
         all.extend(args.iter().map(|a| a.clone().into_bytes()));
         let dirs = vec![(work.path().to_path_buf(), "/work".to_string())];
-        let wasi = Wasi::new(WasiConfig { args: all, env: vec![], dirs, stdio })?;
+        let wasi = Wasi::new(WasiConfig { args: all, dirs, stdio, ..WasiConfig::default() })?;
         Ok((wasi, work, out))
     }
 }

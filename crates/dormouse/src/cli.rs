@@ -85,6 +85,10 @@ pub struct Engine {
     /// Compile every time
     #[arg(long)]
     pub no_cache: bool,
+    /// What happens to files: `check`: what the program does to them after a checkpoint is undone by a resume, and open
+    /// files must be as they were; `none`: nothing
+    #[arg(long, value_name = "HOW", default_value = "check", value_parser = ["check", "none"])]
+    pub files: String,
 }
 
 #[derive(Args)]
@@ -143,9 +147,6 @@ pub struct Resume {
     /// Refuse unless the checkpoint is of this module
     #[arg(long, value_name = "FILE")]
     pub module: Option<PathBuf>,
-    /// Whether open files must be as they were, and are cut back to what they were
-    #[arg(long, value_name = "HOW", default_value = "check", value_parser = ["check", "none"])]
-    pub files: String,
 }
 
 #[derive(Args)]

@@ -8,7 +8,7 @@ use crate::writer::Writer;
 use crate::{Error, Result, Target, annotations, drive, timer};
 use dormouse_engine::{ChaosReport, Code, Gap, Machine, Options, Run, chaos};
 use dormouse_store::{CheckpointInfo, Store, StoreError, sha256};
-use dormouse_wasi::{RestoreOptions, StdioConfig, Wasi, WasiConfig};
+use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -146,8 +146,8 @@ impl Job {
         self
     }
 
-    /// Whether a resumed program's open files must be as they were (and are cut back to what they
-    /// were); by default yes.
+    /// Whether what the program does to its files after a checkpoint is undone by a resume from it,
+    /// and its open files must be as they were then; by default yes.
     pub fn check_files(mut self, check: bool) -> Job {
         self.check_files = check;
         self
@@ -198,6 +198,7 @@ impl Job {
             env: self.env,
             dirs: self.dirs,
             stdio: self.stdio,
+            undo: self.check_files.then(|| undo_log(&self.store, &name)),
         };
         let begin = |code| Ok(Run::start(code, Wasi::new(wasi)?)?);
         live(Live { machine, code, lease, writer, every, signals, report }, begin)
@@ -245,6 +246,12 @@ impl Job {
             env: self.env,
             stdio: self.stdio,
             check_files: self.check_files,
+            undo: self.check_files.then(|| undo_log(&self.store, &name)),
+            // A clone has no past of its own; what the first did to its files stays.
+            mark: remembered
+                .get(annotations::MARK)
+                .filter(|_| name == from.job)
+                .and_then(|mark| Mark::from_str_radix(mark, 16).ok()),
             ..RestoreOptions::default()
         };
         let begin = |code| {
@@ -279,6 +286,7 @@ impl Job {
             env: self.env,
             dirs: self.dirs,
             stdio: self.stdio,
+            undo: None,
         };
         let wasi = Wasi::new(wasi)?;
         let (event, report) =
@@ -393,6 +401,11 @@ fn same_module(expected: &[u8; 32], found: &[u8; 32]) -> Result<()> {
 
 fn argv(program: &str, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     std::iter::once(program.as_bytes().to_vec()).chain(args).collect()
+}
+
+/// Where a job keeps what it destroys in its files.
+fn undo_log(store: &Path, job: &str) -> PathBuf {
+    store.join("undo").join(job)
 }
 
 /// `sim.wasm` -> `sim-4k7q`, which neither runs nor has checkpoints.

@@ -58,4 +58,6 @@ pub mod annotations {
     pub const EVERY: &str = "io.dormouse.every";
     /// The program's stack in bytes.
     pub const STACK: &str = "io.dormouse.stack";
+    /// The mark the program's files go back to, 16 hex digits; absent where none is kept.
+    pub const MARK: &str = "io.dormouse.mark";
 }

@@ -1,10 +1,11 @@
 //! A stopped program copied out, and made durable while it goes on.
 
 use crate::desk::Answer;
-use crate::one_line;
+use crate::{annotations, one_line};
 use dormouse_engine::Run;
 use dormouse_state::State;
 use dormouse_store::{MemoryPages, NewCheckpoint, Store};
+use dormouse_wasi::Mark;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub(crate) struct Image {
     state: State,
     memories: Vec<(u32, Vec<u8>)>,
+    /// What its files can go back to.
+    mark: Option<Mark>,
 }
 
 /// What all checkpoints of a job share.
@@ -32,6 +35,8 @@ impl Image {
     pub fn of(run: &mut Run) -> Result<Image, String> {
         let state = run.state().map_err(|e| e.to_string())?;
         run.sync_files().map_err(|e| e.to_string())?;
+        // One that no checkpoint comes to name does no harm.
+        let mark = run.mark_files().map_err(|e| e.to_string())?;
         let mut memories = vec![];
         for (index, bytes) in run.memories().map_err(|e| e.to_string())? {
             let mut copy = Vec::new();
@@ -41,7 +46,7 @@ impl Image {
             copy.extend_from_slice(bytes);
             memories.push((index, copy));
         }
-        Ok(Image { state, memories })
+        Ok(Image { state, memories, mark })
     }
 }
 
@@ -53,8 +58,12 @@ impl Writer {
             .iter()
             .map(|(index, bytes)| MemoryPages { index: *index, bytes })
             .collect();
+        let mut annotations = self.annotations.clone();
+        if let Some(mark) = image.mark {
+            annotations.insert(annotations::MARK.to_owned(), format!("{mark:016x}"));
+        }
         let new = NewCheckpoint {
-            annotations: self.annotations.clone(),
+            annotations,
             ..NewCheckpoint::new(&self.module, &image.state, &memories)
         };
         // A bug in here must not take the program with it.

@@ -347,6 +347,7 @@ tests! {
     // written after it stays written, and a resumed SQLite would find a database from its future.
     // So it is only killed with its databases in memory; with one in a file it is stopped below, so
     // that nothing is written after the checkpoint.
+    killed_sqlite: killed("sqlite", &["/work/test.db", "50"]);
     killed_sqlite_in_memory: killed("sqlite", &[":memory:", "50"]);
     killed_mix: killed("mix", &["80000"]);
     killed_indirect: killed("indirect", &["350000"]);

@@ -97,6 +97,16 @@ impl Run {
         Ok(self.store.data().wasi.sync_files()?)
     }
 
+    /// From here the program's files can go back to what they are now: see [`Wasi::mark`].
+    ///
+    /// # Errors
+    /// If the undo log cannot be written.
+    ///
+    /// [`Wasi::mark`]: dormouse_wasi::Wasi::mark
+    pub fn mark_files(&mut self) -> Result<Option<dormouse_wasi::Mark>> {
+        Ok(self.store.data_mut().wasi.mark()?)
+    }
+
     /// The contents of a memory of a stopped program, by its index in the original module.
     pub fn memory(&mut self, index: u32) -> Result<&[u8]> {
         Ok(self.memory_handle(index)?.data(&self.store))

@@ -17,7 +17,7 @@ use crate::undo::Undo;
 use crate::{RestoreOptions, WasiConfig};
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions};
+use cap_std::fs::{Dir, Metadata, OpenOptions};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;

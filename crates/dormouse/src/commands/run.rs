@@ -47,7 +47,7 @@ pub fn resume(args: cli::Resume) -> Done {
         }
         job = job.name(name);
     }
-    Ok(end(job.check_files(args.files == "check").resume(&args.target)?, &hint))
+    Ok(end(job.resume(&args.target)?, &hint))
 }
 
 /// What `run` and `resume` have in common.
@@ -59,6 +59,7 @@ fn job(
     hint: String,
 ) -> Job {
     let mut job = Job::new(store).on_notice(teller(what.to_owned(), hint));
+    job = job.check_files(engine.files == "check");
     if !engine.no_cache {
         job = job.cache(engine.cache.clone().or_else(places::cache));
     }
