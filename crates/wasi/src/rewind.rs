@@ -134,7 +134,10 @@ impl<'a> Log<'a> {
                 match dir.symlink_metadata(&path) {
                     Err(_) => Ok(()),
                     // Somebody else may have put something into it.
-                    Ok(meta) if meta.is_dir() => Ok(dir.remove_dir(&path).unwrap_or(())),
+                    Ok(meta) if meta.is_dir() => {
+                        let _ = dir.remove_dir(&path);
+                        Ok(())
+                    }
                     Ok(_) => dir.remove_file(&path),
                 }
             }
