@@ -15,7 +15,7 @@ pub struct Args {
 
 /// Does it.
 pub fn run(args: &Args) -> Result<()> {
-    guests::run(&guests::Args::default())?;
+    guests::build_all()?;
     test::build()?;
     run_command(Command::new(root().join("target/release/dormouse-bench")).args(&args.args))
 }

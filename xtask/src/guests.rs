@@ -7,6 +7,7 @@
 //!                                     target/guests/guests.json        all of it in one list
 //! ```
 
+use crate::catalogue;
 use crate::list::{self, Guest, Kind};
 use crate::oracle::{self, Expected};
 use crate::setup::{self, Compiler, root, run_command, sha256, sha256_file};
@@ -20,8 +21,11 @@ use std::path::{Path, PathBuf};
 /// Options of `cargo xtask guests`.
 #[derive(clap::Args, Default)]
 pub struct Args {
-    /// Build only these guests (and leave guests.json alone)
+    /// Build only these guests (and leave guests.json and the catalogue alone)
     names: Vec<String>,
+    /// Leave the catalogue alone
+    #[arg(long)]
+    pub build_only: bool,
     /// Build only, without asking the stock wasmtime for the expected results
     #[arg(long)]
     no_oracle: bool,
@@ -97,8 +101,21 @@ struct Stamp {
     compiler: String,
 }
 
-/// Does it all.
+/// Builds everything, then tries the catalogue.
 pub fn run(args: &Args) -> Result<()> {
+    build(args)?;
+    if args.build_only || !args.names.is_empty() {
+        return Ok(());
+    }
+    catalogue::run(&catalogue::Args::default())
+}
+
+/// What the tests and benchmarks need.
+pub fn build_all() -> Result<()> {
+    build(&Args { build_only: true, ..Args::default() })
+}
+
+fn build(args: &Args) -> Result<()> {
     let guests = list::read()?;
     for name in &args.names {
         ensure!(
@@ -333,7 +350,7 @@ fn full_text(path: &Path) -> Result<String> {
     Ok(full)
 }
 
-fn assemble(path: &Path) -> Result<Vec<u8>> {
+pub fn assemble(path: &Path) -> Result<Vec<u8>> {
     let mut error = match wat::parse_str(full_text(path)?) {
         Ok(bytes) => return Ok(bytes),
         Err(error) => error,

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the chores of this repository. One file per subcommand.
 
 mod bench;
+mod catalogue;
 mod guests;
 mod list;
 mod oracle;
@@ -18,8 +19,10 @@ enum Task {
     Test(test::Args),
     /// Run the benchmarks
     Bench(bench::Args),
-    /// Build and fetch the guest programs into target/guests, and write target/guests/guests.json
+    /// Build and fetch the guest programs into target/guests, write target/guests/guests.json, and try the catalogue
     Guests(guests::Args),
+    /// Try real programs from the registries: plain, under chaos, killed and resumed
+    Catalogue(catalogue::Args),
     /// Install the tools that the other subcommands use (they also do so when they need one)
     Setup(setup::Args),
 }
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Guests(args) => guests::run(&args),
+        Task::Catalogue(args) => catalogue::run(&args),
         Task::Setup(args) => setup::run(&args),
     };
     match result {

@@ -65,12 +65,8 @@ pub fn expected(
     Ok(Some(expected))
 }
 
-fn stock(guest: &Guest, args: &[String], wasm: &Path, work: &Path) -> Result<Expected> {
-    for input in &guest.inputs {
-        let from = root().join("guests").join(input);
-        fs::copy(&from, work.join(from.file_name().context("an input has no name")?))
-            .with_context(|| from.display().to_string())?;
-    }
+/// The stock command with what guests may use, and where the work directory is.
+pub fn command(work: &Path, max_wasm_stack: Option<u64>) -> Result<Command> {
     let mut command = Command::new(setup::wasmtime()?);
     command
         .env_remove("RUST_BACKTRACE")
@@ -80,7 +76,7 @@ fn stock(guest: &Guest, args: &[String], wasm: &Path, work: &Path) -> Result<Exp
     for proposal in PROPOSALS {
         command.args(["-W", proposal]);
     }
-    if let Some(bytes) = guest.max_wasm_stack {
+    if let Some(bytes) = max_wasm_stack {
         command.args([
             "-W",
             &format!("max-wasm-stack={bytes}"),
@@ -88,6 +84,16 @@ fn stock(guest: &Guest, args: &[String], wasm: &Path, work: &Path) -> Result<Exp
             &format!("async-stack-size={}", bytes + (1 << 20)),
         ]);
     }
+    Ok(command)
+}
+
+fn stock(guest: &Guest, args: &[String], wasm: &Path, work: &Path) -> Result<Expected> {
+    for input in &guest.inputs {
+        let from = root().join("guests").join(input);
+        fs::copy(&from, work.join(from.file_name().context("an input has no name")?))
+            .with_context(|| from.display().to_string())?;
+    }
+    let mut command = command(work, guest.max_wasm_stack)?;
     let start = Instant::now();
     let mut child = command
         .arg(wasm)

@@ -161,7 +161,7 @@ impl Compiler {
 }
 
 /// `pip install --target` of one pinned package without its dependencies.
-fn pypi((name, version): (&str, &str)) -> Result<PathBuf> {
+pub fn pypi((name, version): (&str, &str)) -> Result<PathBuf> {
     let folder = cache()?.join(format!("pypi/{name}-{version}"));
     if folder.exists() {
         return Ok(folder);
