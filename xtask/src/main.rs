@@ -2,6 +2,7 @@
 
 mod bench;
 mod catalogue;
+mod fuzz;
 mod guests;
 mod list;
 mod oracle;
@@ -19,6 +20,8 @@ enum Task {
     Test(test::Args),
     /// Run the benchmarks
     Bench(bench::Args),
+    /// Fuzz: random modules, and damaged inputs for every decoder
+    Fuzz(fuzz::Args),
     /// Build and fetch the guest programs into target/guests, write target/guests/guests.json, and try the catalogue
     Guests(guests::Args),
     /// Try real programs from the registries: plain, under chaos, killed and resumed
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Guests(args) => guests::run(&args),
         Task::Catalogue(args) => catalogue::run(&args),
         Task::Setup(args) => setup::run(&args),

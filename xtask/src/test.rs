@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must pass, on a machine that has only Rust and a C compiler.
 
 use crate::setup::{root, run_command};
-use crate::{catalogue, guests};
+use crate::{catalogue, fuzz, guests};
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -62,6 +62,8 @@ pub fn run(args: &Args) -> Result<()> {
     if args.filters.is_empty() {
         step("examples in the documentation");
         results.push(cargo_test(&["test", "--doc", "--release", "--workspace"], &mut total));
+        step("a minute of fuzzing");
+        results.push(fuzz::a_minute());
     }
     if args.filters.is_empty() {
         step("real programs");

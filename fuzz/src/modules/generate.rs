@@ -3,27 +3,19 @@
 //! wasm-smith cannot make safely are put in: some of its direct calls go through a table; in modules
 //! with exceptions some calls catch, and there are throws that depend on the fuel left.
 
-#[path = "insert.rs"]
 mod insert;
 
+use crate::random::Random;
 use arbitrary::Unstructured;
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{
-    BlockType, Catch, CodeSection, ElementSection, Elements, ExportKind, ExportSection, Function,
-    FunctionSection, GlobalSection, GlobalType, HeapType, Instruction as I, RefType, SectionId,
-    TableSection, TableType, TagKind, TagSection, TagType, TypeSection, ValType,
+    BlockType, Catch, CodeSection, ElementSection, Elements, EntityType, ExportKind, ExportSection,
+    Function, FunctionSection, GlobalSection, GlobalType, HeapType, ImportSection,
+    Instruction as I, RefType, SectionId, TableSection, TableType, TagKind, TagSection, TagType,
+    TypeSection, ValType,
 };
 use wasm_smith::{Config, MemoryOffsetChoices};
 use wasmparser::Parser;
-
-/// SplitMix64.
-pub fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
 
 /// Calls that give the same answers each time; some can be interrupted and made again.
 const IMPORTS: &str = r#"(module
@@ -36,23 +28,31 @@ const IMPORTS: &str = r#"(module
   (import "wasi_snapshot_preview1" "fd_seek" (func (param i32 i64 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "args_sizes_get" (func (param i32 i32) (result i32))))"#;
 
-/// The module of a seed; `None` if it has no function to call.
-pub fn module(seed: u64) -> Option<Vec<u8>> {
-    let mut state = seed.wrapping_mul(0xd134_2543_de82_ef95);
-    let size = 512 << (next(&mut state) % 6);
-    let bytes: Vec<u8> = (0..size / 8).flat_map(|_| next(&mut state).to_le_bytes()).collect();
-    let mut u = Unstructured::new(&bytes);
-    let chance = |state: &mut u64, n: u64| next(state).is_multiple_of(n);
-    let available_imports = chance(&mut state, 3).then(|| wat::parse_str(IMPORTS).expect("text"));
+/// A module made of `input`: the first eight bytes choose its features and what is put in, the rest
+/// is wasm-smith's. If there is no rest, it follows from them. `None` if wasm-smith makes nothing of
+/// it.
+pub fn module(input: &[u8]) -> Option<Vec<u8>> {
+    let (mut state, rest) = Random::from_input(input);
+    let size = 512 << state.below(5);
+    let expanded: Vec<u8>;
+    let bytes = match rest.is_empty() {
+        true => {
+            expanded = (0..size / 8).flat_map(|_| state.bits().to_le_bytes()).collect();
+            &expanded
+        }
+        false => rest,
+    };
+    let mut u = Unstructured::new(bytes);
+    let available_imports = state.chance(3).then(|| wat::parse_str(IMPORTS).expect("text"));
     let max_imports = if available_imports.is_some() { 4 } else { 0 };
     // Most of its uses of exceptions are refused; `insert` has its own.
-    let exceptions_enabled = chance(&mut state, 8);
+    let exceptions_enabled = state.chance(8);
     let config = Config {
         available_imports,
-        allow_start_export: chance(&mut state, 4),
+        allow_start_export: state.chance(4),
         bulk_memory_enabled: true,
         canonicalize_nans: true,
-        disallow_traps: !chance(&mut state, 4),
+        disallow_traps: !state.chance(4),
         exceptions_enabled,
         min_tags: usize::from(exceptions_enabled),
         min_element_segments: 1,
@@ -69,10 +69,10 @@ pub fn module(seed: u64) -> Option<Vec<u8>> {
         min_globals: 2,
         max_globals: 10,
         max_imports,
-        max_instructions: 30 << (next(&mut state) % 5),
+        max_instructions: 20 << state.below(5),
         max_memories: 3,
         min_memories: 1,
-        max_memory32_bytes: 3 << 16,
+        max_memory32_bytes: (1 + state.below(2) as u64) << 16,
         memory_max_size_required: true,
         memory_offset_choices: MemoryOffsetChoices(90, 9, 1),
         max_nesting_depth: 8,
@@ -88,7 +88,7 @@ pub fn module(seed: u64) -> Option<Vec<u8>> {
         relaxed_simd_enabled: false,
         saturating_float_to_int_enabled: true,
         sign_extension_ops_enabled: true,
-        simd_enabled: chance(&mut state, 2),
+        simd_enabled: state.chance(2),
         table_max_size_required: true,
         tail_call_enabled: true,
         threads_enabled: false,
@@ -96,7 +96,7 @@ pub fn module(seed: u64) -> Option<Vec<u8>> {
         ..Config::default()
     };
     let mut module = wasm_smith::Module::new(config, &mut u).ok()?;
-    let fuel = 30 << (next(&mut state) % 6);
+    let fuel = 30 << state.below(6);
     module.ensure_termination(fuel).ok()?;
     let original = module.to_bytes();
     let mut w = Wrap::of(&original, state)?;
@@ -107,8 +107,10 @@ pub fn module(seed: u64) -> Option<Vec<u8>> {
 
 /// Adds `_start` and the exports.
 struct Wrap {
-    state: u64,
+    state: Random,
     types: Vec<wasmparser::FuncType>,
+    /// First of our types: of `_start`, of the second tag, of its payload as results, of our import.
+    own_types: u32,
     funcs: Vec<u32>,
     globals: u32,
     tables: u32,
@@ -128,13 +130,19 @@ struct Wrap {
     named: Vec<u32>,
     /// Index of the function whose body comes next.
     body: usize,
+    /// Index of our own import, the last one: `args_sizes_get`.
+    args: u32,
+    imports: bool,
+    small_memory: bool,
 }
 
 impl Wrap {
-    fn of(bytes: &[u8], state: u64) -> Option<Wrap> {
+    fn of(bytes: &[u8], mut state: Random) -> Option<Wrap> {
+        let bits = state.bits();
         let mut w = Wrap {
             state,
             types: vec![],
+            own_types: 0,
             funcs: vec![],
             globals: 0,
             tables: 0,
@@ -142,12 +150,15 @@ impl Wrap {
             tags: 0,
             elems: 0,
             datas: 0,
-            writes: (state >> 8) & 3,
+            writes: (bits >> 8) & 3,
             catches: false,
             throws: false,
-            all: state & 16 == 0,
+            all: bits & 16 == 0,
             named: vec![],
             body: 0,
+            args: 0,
+            imports: false,
+            small_memory: false,
         };
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.ok()? {
@@ -159,11 +170,12 @@ impl Wrap {
                         match i.ok()?.ty {
                             wasmparser::TypeRef::Func(t) => {
                                 w.funcs.push(t);
-                                w.body += 1;
                             }
                             _ => return None,
                         }
                     }
+                    w.imports = true;
+                    w.args = w.funcs.len() as u32;
                 }
                 wasmparser::Payload::FunctionSection(s) => {
                     for t in s {
@@ -175,34 +187,71 @@ impl Wrap {
                 wasmparser::Payload::ElementSection(s) => w.elems = s.count() + 1,
                 wasmparser::Payload::DataSection(s) => w.datas = s.count(),
                 wasmparser::Payload::TagSection(s) => w.tags = s.count(),
-                wasmparser::Payload::MemorySection(s) => w.memories = s.count(),
+                wasmparser::Payload::MemorySection(s) => {
+                    w.memories = s.count();
+                    w.small_memory = !s.into_iter().next()?.ok()?.memory64;
+                }
                 _ => {}
             }
         }
-        if w.funcs.is_empty() {
+        if w.funcs.len() == w.args as usize {
             return None;
         }
-        w.catches = w.tags > 0 || state & 32 != 0;
-        w.throws = w.catches && state & 64 != 0;
-        w.named = (0..2).map(|_| (next(&mut w.state) % w.funcs.len() as u64) as u32).collect();
+        // Types are added in `parse_type_section`.
+        let i32 = wasmparser::ValType::I32;
+        w.own_types = w.types.len() as u32;
+        w.types.push(wasmparser::FuncType::new([], []));
+        w.types.push(wasmparser::FuncType::new(PAYLOAD_PARSED, []));
+        w.types.push(wasmparser::FuncType::new([], PAYLOAD_PARSED));
+        w.types.push(wasmparser::FuncType::new([i32, i32], [i32]));
+        w.funcs.insert(w.args as usize, w.own_types + 3);
+        w.body = w.args as usize + 1;
+        w.catches = w.tags > 0 || bits & 32 != 0;
+        w.throws = w.catches && bits & 64 != 0;
+        w.named = (0..2).map(|_| w.state.below(w.funcs.len()) as u32).collect();
         Some(w)
     }
 
     /// Calls some functions.
     fn start(&mut self) -> Function {
         let mut f = Function::new([]);
-        let n = self.funcs.len() as u64;
-        for _ in 0..1 + next(&mut self.state) % 6 {
-            let func = (next(&mut self.state) % n) as u32;
+        if self.small_memory {
+            self.read_arguments(&mut f);
+        }
+        let n = self.funcs.len();
+        for _ in 0..1 + self.state.below(6) {
+            let func = self.state.below(n) as u32;
             self.call(&mut f, func);
         }
         f.instruction(&I::End);
         f
     }
 
+    /// The number of arguments takes fuel, and is in our first global: it decides which branches are
+    /// taken and who throws.
+    fn read_arguments(&self, f: &mut Function) {
+        let (fuel, acc) = (self.globals - 1, self.globals);
+        let at = wasm_encoder::MemArg { offset: 0, align: 2, memory_index: 0 };
+        f.instruction(&I::MemorySize(0)).instruction(&I::If(BlockType::Empty));
+        f.instruction(&I::I32Const(0)).instruction(&I::I32Const(4));
+        f.instruction(&I::Call(self.args)).instruction(&I::Drop);
+        f.instruction(&I::GlobalGet(fuel))
+            .instruction(&I::I32Const(0))
+            .instruction(&I::I32Load(at));
+        f.instruction(&I::GlobalSet(acc)).instruction(&I::GlobalGet(acc));
+        f.instruction(&I::I32Const(7)).instruction(&I::I32Mul);
+        f.instruction(&I::I32Sub).instruction(&I::GlobalSet(fuel)).instruction(&I::End);
+    }
+
+    /// What makes a run differ from another: the number of arguments.
+    fn own_import(&self, out: &mut ImportSection) {
+        let ty = EntityType::Function(self.own_types + 3);
+        out.import("wasi_snapshot_preview1", "args_sizes_get", ty);
+    }
+
     /// One without values, then one with.
     fn own_tags(&self, out: &mut TagSection) {
-        for func_type_idx in [self.types.len() as u32, self.types.len() as u32 + 1] {
+        for func_type_idx in [self.own_types, self.own_types + 1] {
             out.tag(TagType { kind: TagKind::Exception, func_type_idx });
         }
     }
@@ -229,10 +278,11 @@ impl Wrap {
 
     fn constant(&mut self, f: &mut Function, t: wasmparser::ValType) {
         use wasmparser::ValType as V;
-        let r = next(&mut self.state);
+        let r = self.state.bits();
         let small = if r & 3 == 0 { r >> 2 } else { (r >> 2) % 8 };
-        let vector = u128::from(next(&mut self.state)) << 64 | u128::from(r);
+        let vector = u128::from(self.state.bits()) << 64 | u128::from(r);
         f.instruction(&match t {
+            V::I32 if r & 60 == 0 => I::GlobalGet(self.globals),
             V::I32 => I::I32Const(small as i32),
             V::I64 => I::I64Const(small as i64),
             V::F32 => I::F32Const((small as f32 / 4.0).into()),
@@ -259,6 +309,8 @@ const RESULTS: [ValType; 6] =
 
 /// What our second tag carries.
 const PAYLOAD: [ValType; 2] = [ValType::I32, ValType::I64];
+const PAYLOAD_PARSED: [wasmparser::ValType; 2] =
+    [wasmparser::ValType::I32, wasmparser::ValType::I64];
 
 type Re = Result<(), Error<std::convert::Infallible>>;
 
@@ -274,7 +326,22 @@ impl Reencode for Wrap {
         out.ty().function([], []);
         out.ty().function(PAYLOAD, []);
         out.ty().function([], PAYLOAD);
+        out.ty().function([ValType::I32, ValType::I32], [ValType::I32]);
         Ok(())
+    }
+
+    fn parse_import_section(
+        &mut self,
+        out: &mut ImportSection,
+        s: wasmparser::ImportSectionReader<'_>,
+    ) -> Re {
+        utils::parse_import_section(self, out, s)?;
+        self.own_import(out);
+        Ok(())
+    }
+
+    fn function_index(&mut self, func: u32) -> Result<u32, Error<Self::Error>> {
+        Ok(func + u32::from(func >= self.args))
     }
 
     fn parse_function_section(
@@ -283,7 +350,7 @@ impl Reencode for Wrap {
         s: wasmparser::FunctionSectionReader<'_>,
     ) -> Re {
         utils::parse_function_section(self, out, s)?;
-        out.function(self.types.len() as u32);
+        out.function(self.own_types);
         Ok(())
     }
 
@@ -379,6 +446,11 @@ impl Reencode for Wrap {
         _: Option<SectionId>,
         before: Option<SectionId>,
     ) -> Re {
+        if before == Some(SectionId::Function) && !self.imports {
+            let mut imports = ImportSection::new();
+            self.own_import(&mut imports);
+            out.section(&imports);
+        }
         if before == Some(SectionId::Global) && self.tags == 0 {
             let mut tags = TagSection::new();
             self.own_tags(&mut tags);
@@ -405,11 +477,11 @@ impl Reencode for Wrap {
         // A function and a loop begin with taking fuel; nothing may come before.
         let mut charged = false;
         while !reader.eof() {
-            if charged && next(&mut self.state).is_multiple_of(5) {
+            if charged && self.state.chance(5) {
                 self.insert(&mut f, &labels, &locals);
             }
             let caught = labels.iter().rev().position(|l| l.is_empty());
-            let caught = caught.filter(|_| self.catches && next(&mut self.state).is_multiple_of(2));
+            let caught = caught.filter(|_| self.catches && self.state.chance(2));
             let i = self.parse_instruction(&mut reader)?;
             match i {
                 I::GlobalSet(g) if g == self.globals - 1 => charged = true,
@@ -421,7 +493,7 @@ impl Reencode for Wrap {
                 let ty = BlockType::FunctionType(self.funcs[*callee as usize]);
                 f.instruction(&I::TryTable(ty, catch.as_slice().into()));
             }
-            let indirect = next(&mut self.state).is_multiple_of(3);
+            let indirect = self.state.chance(3);
             match &i {
                 &I::Call(callee) if indirect => {
                     let type_index = self.funcs[callee as usize];

@@ -2,7 +2,7 @@
 //! succeed inside nested handlers, segments dropped and used, locals whose value matters. Pieces of
 //! code that leave the operand stack as it is, put between a body's instructions.
 
-use super::{RESULTS, Wrap, next};
+use super::{RESULTS, Wrap};
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{BlockType, Catch, Function, Instruction as I};
 use wasmparser::ValType as V;
@@ -12,7 +12,7 @@ type Labels = [Vec<V>];
 
 impl Wrap {
     pub(super) fn insert(&mut self, f: &mut Function, labels: &Labels, locals: &[V]) {
-        let r = next(&mut self.state);
+        let r = self.state.bits();
         let (pick, r) = (r % 24, (r >> 8) as usize);
         let deeper = labels.len() < 12;
         match pick {
@@ -126,7 +126,7 @@ impl Wrap {
         let with_payload = r & 2 == 0;
         if with_payload {
             inner.push(payload.to_vec());
-            f.instruction(&I::Block(BlockType::FunctionType(self.types.len() as u32 + 2)));
+            f.instruction(&I::Block(BlockType::FunctionType(self.own_types + 2)));
         }
         inner.push(vec![]);
         let n = inner.len();
