@@ -101,6 +101,9 @@ pub struct Run {
     /// Give the program a directory
     #[arg(long, value_name = "HOST::GUEST")]
     pub dir: Vec<Dir>,
+    /// Call this exported function, with ARGS as its arguments, and print what it returns
+    #[arg(long, value_name = "FUNCTION")]
+    pub invoke: Option<String>,
     /// Test: stop and go on in a fresh instance at every Nth safepoint (at up to the Nth with --seed)
     #[arg(long, value_name = "N", conflicts_with_all = ["name", "store", "every"],
           value_parser = clap::value_parser!(u32).range(1..))]

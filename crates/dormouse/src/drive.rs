@@ -1,7 +1,7 @@
 //! The program's thread: runs it, and takes checkpoints where it stands still.
 //!
 //! ```text
-//!   advance ──> Exited, Trapped ───────────────────────────────> outcome
+//!   advance ──> Exited, Returned, Trapped ─────────────────────> outcome
 //!      ^  └───> Stopped ─> copy ─> writer (on its thread)
 //!      │                    │        stop ordered: written here, and durable ──> outcome
 //!      └────────────────────┴─ go on; also if the copy or the write fails
@@ -35,6 +35,7 @@ pub(crate) fn drive(
                 Ok(Outcome::Exited(code)) => {
                     format!("the program ended first, with exit status {code}")
                 }
+                Ok(Outcome::Returned(_)) => "the program returned first".to_owned(),
                 Ok(Outcome::Trapped(_)) => "the program trapped first".to_owned(),
                 Ok(_) => "the program was stopped".to_owned(),
                 Err(e) => one_line(&e.to_string()),
@@ -63,6 +64,7 @@ fn advance<'scope>(
     loop {
         match run.advance()? {
             Event::Exited(code) => return Ok(Outcome::Exited(code)),
+            Event::Returned(values) => return Ok(Outcome::Returned(values)),
             Event::Trapped(message) => return Ok(Outcome::Trapped(message)),
             Event::Stopped => {}
         }

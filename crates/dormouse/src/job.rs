@@ -6,7 +6,7 @@ use crate::door::Door;
 use crate::running::Lease;
 use crate::writer::Writer;
 use crate::{Error, Result, Target, annotations, drive, timer};
-use dormouse_engine::{ChaosReport, Code, Gap, Machine, Options, Run, chaos};
+use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Passed, Run};
 use dormouse_store::{CheckpointInfo, Store, StoreError, sha256};
 use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use std::collections::BTreeMap;
@@ -28,6 +28,7 @@ pub struct Job {
     check_files: bool,
     module: Option<Arc<[u8]>>,
     signals: bool,
+    invoke: Option<String>,
     report: Report,
 }
 
@@ -71,6 +72,8 @@ pub enum Notice {
 pub enum Outcome {
     /// It ended with this exit status.
     Exited(u32),
+    /// The function that was called returned these values.
+    Returned(Vec<Passed>),
     /// It trapped.
     Trapped(String),
     /// It sleeps: it was stopped once this checkpoint was durable.
@@ -99,6 +102,7 @@ impl Job {
             check_files: true,
             module: None,
             signals: false,
+            invoke: None,
             report: Arc::new(|_| {}),
         }
     }
@@ -165,6 +169,13 @@ impl Job {
         self
     }
 
+    /// Calls this exported function instead of `_start`, with the program's arguments as its own,
+    /// written as its parameters' types want them. [`Job::resume`] knows what was called.
+    pub fn invoke(mut self, name: impl Into<String>) -> Job {
+        self.invoke = Some(name.into());
+        self
+    }
+
     /// Who is told what happens; called on any thread, and not for long.
     pub fn on_notice(mut self, report: impl Fn(Notice) + Send + Sync + 'static) -> Job {
         self.report = Arc::new(report);
@@ -193,6 +204,7 @@ impl Job {
         let every = self.every.flatten();
         let writer = self.writer(store, &name, program, &code, every, self.stack);
         let (report, signals) = (self.report.clone(), self.signals);
+        let called = called(&code, self.invoke, &args)?;
         let wasi = WasiConfig {
             args: argv(program, args),
             env: self.env,
@@ -200,7 +212,7 @@ impl Job {
             stdio: self.stdio,
             undo: self.check_files.then(|| undo_log(&self.store, &name)),
         };
-        let begin = |code| Ok(Run::start(code, Wasi::new(wasi)?)?);
+        let begin = |code| first(code, Wasi::new(wasi)?, called);
         live(Live { machine, code, lease, writer, every, signals, report }, begin)
     }
 
@@ -281,6 +293,7 @@ impl Job {
         let options = Options { counted: true, ..self.options(self.stack) };
         let machine = Machine::new(options)?;
         let code = self.load(&machine, module)?;
+        let called = called(&code, self.invoke, &args)?;
         let wasi = WasiConfig {
             args: argv(program, args),
             env: self.env,
@@ -289,10 +302,14 @@ impl Job {
             undo: None,
         };
         let wasi = Wasi::new(wasi)?;
-        let (event, report) =
-            machine.on_stack(|| chaos(&code, wasi, gap, RestoreOptions::default))??;
+        let (event, report) = machine.on_stack(|| {
+            let mut chaos = Chaos::new(gap, RestoreOptions::default);
+            let (event, _) = chaos.advance(first(code, wasi, called)?)?;
+            Ok::<_, Error>((event, chaos.report()))
+        })??;
         let outcome = match event {
             dormouse_engine::Event::Exited(code) => Outcome::Exited(code),
+            dormouse_engine::Event::Returned(values) => Outcome::Returned(values),
             dormouse_engine::Event::Trapped(message) => Outcome::Trapped(message),
             dormouse_engine::Event::Stopped => Outcome::Killed,
         };
@@ -397,6 +414,24 @@ fn same_module(expected: &[u8; 32], found: &[u8; 32]) -> Result<()> {
                 .into())
         }
     }
+}
+
+/// What is to be called instead of `_start`, and its arguments.
+type Called = Option<(String, Vec<Passed>)>;
+
+fn called(code: &Code, invoke: Option<String>, args: &[Vec<u8>]) -> Result<Called> {
+    let Some(name) = invoke else { return Ok(None) };
+    let texts: Vec<_> = args.iter().map(|a| String::from_utf8_lossy(a)).collect();
+    let args = code.arguments(&name, &texts)?;
+    Ok(Some((name, args)))
+}
+
+/// A program at its beginning.
+fn first(code: Arc<Code>, wasi: Wasi, called: Called) -> Result<Run> {
+    let Some((name, args)) = called else { return Ok(Run::start(code, wasi)?) };
+    let mut run = Run::new(code, wasi)?;
+    run.call(&name, &args)?;
+    Ok(run)
 }
 
 fn argv(program: &str, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {

@@ -1,9 +1,10 @@
 //! A stopped program, read out as a [`State`]: what is in the engine becomes engine-neutral.
 
-use crate::run::{Phase, Run};
+use crate::run::{Call, Run};
+use crate::values::Passed;
 use crate::{Error, Result};
 use dormouse_state::{Frame, Memory, Site, State, Table, Value};
-use dormouse_transform::{Cell, Source, ValType, names, names::control};
+use dormouse_transform::{Cell, Program, Source, ValType, names, names::control};
 use std::collections::HashMap;
 use wasmtime::{Ref, Val};
 
@@ -22,9 +23,9 @@ impl Run {
         let bytes = self.own.frames.data(&self.store).get(..sp).unwrap_or_default();
         let saved = program.read_frames(bytes, funcrefs, externrefs)?;
 
-        let mut frames = Vec::with_capacity(saved.len() + 1);
-        if self.phase == Phase::Start {
-            frames.push(waiting(program.exported_function("_start").ok_or(Error::NoStart)?));
+        let mut frames = Vec::with_capacity(saved.len() + self.waiting.len());
+        for call in &self.waiting {
+            frames.push(waiting(program, call)?);
         }
         for f in saved {
             let site = Site { func: f.func, offset: f.offset };
@@ -144,16 +145,21 @@ impl Run {
             Some(Ref::Func(None)) => Value::FuncRef(None),
             Some(Ref::Func(Some(f))) => {
                 let address = f.to_raw(&mut self.store) as usize;
-                if self.references.is_none() {
-                    self.references = Some(self.map_references()?);
-                }
-                let known = self.references.as_ref().and_then(|m| m.get(&address).copied());
+                let known = self.function_at(address)?;
                 let unknown = "a reference to a function that is not the program's";
                 Value::FuncRef(Some(known.ok_or_else(|| Error::CannotCapture(unknown.into()))?))
             }
             Some(Ref::Extern(None)) => Value::ExternRefNull,
             _ => return Err(Error::CannotCapture("a reference to an object of the host".into())),
         })
+    }
+
+    /// The index of the function that a reference points to.
+    pub(crate) fn function_at(&mut self, address: usize) -> Result<Option<u32>> {
+        if self.references.is_none() {
+            self.references = Some(self.map_references()?);
+        }
+        Ok(self.references.as_ref().and_then(|m| m.get(&address).copied()))
     }
 
     /// A table entry's address equals that of the exported function: the way back to its index.
@@ -170,9 +176,22 @@ impl Run {
     }
 }
 
-/// A function that is still to be called, once what is above it has ended.
-pub(crate) fn waiting(func: u32) -> Frame {
-    Frame { site: Site { func, offset: 0 }, locals: vec![], operands: vec![] }
+/// A function that is still to be called, once what is above it has returned: its arguments are its
+/// first locals.
+fn waiting(program: &Program, call: &Call) -> Result<Frame> {
+    let missing = || Error::Engine(format!("no function `{}`", call.name));
+    let func = program.exported_function(&call.name).ok_or_else(missing)?;
+    let mut locals = Vec::with_capacity(call.args.len());
+    for (i, a) in (0..).zip(&call.args) {
+        match *a {
+            Passed::Value(v) => locals.push((i, v)),
+            _ => {
+                let what = format!("an argument of `{}` is an object of the host", call.name);
+                return Err(Error::CannotCapture(what));
+            }
+        }
+    }
+    Ok(Frame { site: Site { func, offset: 0 }, locals, operands: vec![] })
 }
 
 fn number(ty: ValType, bits: u128) -> Value {

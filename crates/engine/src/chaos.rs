@@ -27,7 +27,8 @@ pub enum Gap {
 pub struct ChaosReport {
     /// Captures, each resumed in a fresh instance.
     pub captures: u64,
-    /// Stops at which the state could not be carried (an unlinked open file), passed in place.
+    /// Stops at which the state could not be carried (an unlinked open file, an object of the host),
+    /// passed in place.
     pub passed: u64,
     /// Most frames in one capture.
     pub deepest: usize,
@@ -35,54 +36,81 @@ pub struct ChaosReport {
     pub compiled: u64,
 }
 
-/// Runs a program to its end under chaos. The machine must be one that counts
+/// Runs a command to its end under chaos. The machine must be one that counts
 /// ([`crate::Options::counted`]). `restore` gives the options under which WASI objects come back.
 pub fn chaos(
     code: &Arc<Code>,
     wasi: Wasi,
     gap: Gap,
-    mut restore: impl FnMut() -> RestoreOptions,
+    restore: impl FnMut() -> RestoreOptions,
 ) -> Result<(Event, ChaosReport)> {
-    if !code.machine.options.counted {
-        return Err(Error::Engine("chaos needs a machine that counts safepoints".into()));
+    let mut chaos = Chaos::new(gap, restore);
+    let (event, _) = chaos.advance(Run::start(code.clone(), wasi)?)?;
+    Ok((event, chaos.report()))
+}
+
+/// Chaos for programs that are called more than once.
+pub struct Chaos<R> {
+    gaps: Gaps,
+    restore: R,
+    report: ChaosReport,
+}
+
+impl<R: FnMut() -> RestoreOptions> Chaos<R> {
+    /// Nothing has been run. `restore` gives the options under which WASI objects come back.
+    pub fn new(gap: Gap, restore: R) -> Chaos<R> {
+        Chaos { gaps: Gaps::new(gap), restore, report: ChaosReport::default() }
     }
-    let mut report = ChaosReport::default();
-    let mut gaps = Gaps::new(gap);
-    let mut run = Run::start(code.clone(), wasi)?;
-    loop {
-        run.stop_after(gaps.next());
-        match run.advance()? {
-            Event::Stopped => {}
-            end => {
-                report.compiled = code.continuations_compiled();
-                return Ok((end, report));
-            }
+
+    /// What has been done so far.
+    pub fn report(&self) -> ChaosReport {
+        self.report
+    }
+
+    /// [`Run::advance`], in ever fresh instances; gives back the last one.
+    ///
+    /// # Errors
+    /// As `advance`, and if the machine does not count safepoints.
+    pub fn advance(&mut self, mut run: Run) -> Result<(Event, Run)> {
+        let code = run.code.clone();
+        if !code.machine.options.counted {
+            return Err(Error::Engine("chaos needs a machine that counts safepoints".into()));
         }
-        let encoded = match run.state() {
-            Ok(s) => s.encode(),
-            Err(Error::Wasi(_)) => {
-                report.passed += 1;
-                continue;
-            }
-            Err(e) => return Err(e),
-        };
-        let memories: Vec<(u32, Vec<u8>)> =
-            run.memories()?.into_iter().map(|(i, m)| (i, m.to_vec())).collect();
-        drop(run);
-        let state = State::decode(&encoded).map_err(|e| Error::State(e.to_string()))?;
-        report.captures += 1;
-        report.deepest = report.deepest.max(state.frames.len());
-        let wasi = Wasi::restore(&state.wasi, restore())?;
-        run = Run::resume(code.clone(), &state, wasi, |index, into| {
-            let from = memories.iter().find(|m| m.0 == index).ok_or("a memory is missing")?;
-            // Fresh memory is zero: copying only what is not keeps large, sparse memories cheap.
-            for (to, from) in into.chunks_mut(4096).zip(from.1.chunks(4096)) {
-                if from.iter().any(|&b| b != 0) {
-                    to.copy_from_slice(from);
+        loop {
+            run.stop_after(self.gaps.next());
+            match run.advance()? {
+                Event::Stopped => {}
+                end => {
+                    self.report.compiled = code.continuations_compiled();
+                    return Ok((end, run));
                 }
             }
-            Ok(())
-        })?;
+            let encoded = match run.state() {
+                Ok(s) => s.encode(),
+                Err(Error::Wasi(_) | Error::CannotCapture(_)) => {
+                    self.report.passed += 1;
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
+            let memories: Vec<(u32, Vec<u8>)> =
+                run.memories()?.into_iter().map(|(i, m)| (i, m.to_vec())).collect();
+            drop(run);
+            let state = State::decode(&encoded).map_err(|e| Error::State(e.to_string()))?;
+            self.report.captures += 1;
+            self.report.deepest = self.report.deepest.max(state.frames.len());
+            let wasi = Wasi::restore(&state.wasi, (self.restore)())?;
+            run = Run::resume(code.clone(), &state, wasi, |index, into| {
+                let from = memories.iter().find(|m| m.0 == index).ok_or("a memory is missing")?;
+                // Fresh memory is zero: copying only what is not keeps large, sparse memories cheap.
+                for (to, from) in into.chunks_mut(4096).zip(from.1.chunks(4096)) {
+                    if from.iter().any(|&b| b != 0) {
+                        to.copy_from_slice(from);
+                    }
+                }
+                Ok(())
+            })?;
+        }
     }
 }
 

@@ -21,11 +21,20 @@ pub enum Error {
         /// `module.name`.
         name: String,
     },
+    /// A host function is imported with another type than it was given.
+    #[error("the module imports `{name}` with another type than the host function has")]
+    HostImportType {
+        /// `module.name`.
+        name: String,
+    },
     /// No `_start`.
     #[error(
-        "the module has no `_start` function to run; compile it as a command (an executable), not as a library"
+        "the module has no `_start` function to run; compile it as a command (an executable), or name the function to call with --invoke"
     )]
     NoStart,
+    /// A function that cannot be called so.
+    #[error("cannot call it: {0}")]
+    Call(String),
     /// The image belongs to another module.
     #[error(
         "the checkpoint is of another module (SHA-256 {expected}), not of this one ({found}); give the module it was taken from"

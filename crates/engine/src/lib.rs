@@ -4,7 +4,9 @@
 //! ```text
 //!   machine   settings, compiled code, caches        request   stop it from another thread
 //!   link      WASI imports                           capture   stopped program -> State
-//!   run       start, advance, go on                  restore   State -> program that goes on
+//!   run       start, call, advance, go on            restore   State -> program that goes on
+//!   values    arguments and results
+//!   host      functions of the embedder's
 //!   cache     compiled code on disk                  chaos     stop at every Nth safepoint
 //! ```
 #![deny(missing_docs)]
@@ -13,6 +15,7 @@ mod cache;
 mod capture;
 mod chaos;
 mod error;
+mod host;
 mod linear;
 mod link;
 mod machine;
@@ -21,12 +24,15 @@ mod plain;
 mod request;
 mod restore;
 mod run;
+mod values;
 
-pub use chaos::{ChaosReport, Gap, chaos};
+pub use chaos::{Chaos, ChaosReport, Gap, chaos};
 pub use error::{Error, Result};
+pub use host::{HostFunctions, Type};
 pub use machine::{Code, HEADROOM, Machine, Options};
 #[doc(hidden)]
 pub use observe::Observed;
 pub use plain::Plain;
 pub use request::Requester;
 pub use run::{Event, Run};
+pub use values::Passed;

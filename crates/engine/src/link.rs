@@ -3,6 +3,7 @@
 //! A call that would block and is interrupted sets `$unwinding`; the stub round the import then
 //! saves its arguments like any frame, and makes the call again after the resume.
 
+use crate::host::HostFunctions;
 use crate::{Error, Result};
 use dormouse_transform::{Program, names::control};
 use dormouse_wasi::{Stop, ValType, Wasi};
@@ -42,11 +43,12 @@ pub(crate) fn restartable(module: &str, name: &str) -> bool {
 }
 
 /// Says which imports nobody provides, or have another type.
-pub(crate) fn check_imports(p: &Program) -> Result<()> {
+pub(crate) fn check_imports(p: &Program, host: &HostFunctions) -> Result<()> {
     let unknown: Vec<String> = p
         .imports()
         .iter()
         .filter(|i| i.module != MODULE || dormouse_wasi::Call::named(&i.name).is_none())
+        .filter(|i| !host.has(&i.module, &i.name))
         .map(|i| format!("`{}.{}`", i.module, i.name))
         .collect();
     if !unknown.is_empty() {

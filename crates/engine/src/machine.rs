@@ -8,7 +8,9 @@
 //! a resume asks for it.
 
 use crate::cache::Cache;
+use crate::host::HostFunctions;
 use crate::link::Host;
+use crate::values::{self, Passed};
 use crate::{Error, Result};
 use dormouse_transform::{Inventory, Options as TransformOptions, Poll, Program, names};
 use sha2::{Digest, Sha256};
@@ -111,6 +113,14 @@ impl Machine {
     /// # Errors
     /// Modules that are invalid, use what cannot be carried, or import what nobody provides.
     pub fn load(&self, bytes: Arc<[u8]>) -> Result<Code> {
+        self.load_with(bytes, &HostFunctions::new())
+    }
+
+    /// The same for a module that may import other functions besides WASI's.
+    ///
+    /// # Errors
+    /// As [`Machine::load`].
+    pub fn load_with(&self, bytes: Arc<[u8]>, host: &HostFunctions) -> Result<Code> {
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
         let key = format!("{}-{}.main", hex(&digest), self.poll_name());
         let program = OnceLock::new();
@@ -118,7 +128,7 @@ impl Machine {
             Some(m) => m,
             None => {
                 let p = Program::new(bytes.clone(), &self.transform_options())?;
-                crate::link::check_imports(&p)?;
+                crate::link::check_imports(&p, host)?;
                 let started = std::time::Instant::now();
                 let wasm = p.instrument()?;
                 let instrumented = started.elapsed();
@@ -131,6 +141,7 @@ impl Machine {
         };
         let mut linker = Linker::new(&self.engine);
         crate::link::wasi(&mut linker, |name| main.imports().any(|i| i.name() == name))?;
+        host.link(&mut linker, &main)?;
         let pre = linker.instantiate_pre(&main).map_err(|e| crate::link::explain(&main, e))?;
         Ok(Code {
             machine: self.clone(),
@@ -186,6 +197,27 @@ impl Code {
     /// The original module.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
+    }
+
+    /// Arguments for the exported function `name`, written as its parameters' types want them:
+    /// integers as `42`, `-7` or `0x2a`, floating-point numbers as Rust reads them.
+    ///
+    /// # Errors
+    /// If there is no such function, or an argument cannot be read or is one too many or too few.
+    pub fn arguments(&self, name: &str, texts: &[impl AsRef<str>]) -> Result<Vec<Passed>> {
+        let export = self.pre.module().get_export(name);
+        let own = name.starts_with(names::PREFIX);
+        let f = export.as_ref().and_then(|e| e.func()).filter(|_| !own);
+        let f = f.ok_or_else(|| crate::run::no_function(name))?;
+        let n = f.params().len();
+        if n != texts.len() {
+            return Err(crate::run::wrong_count(name, n, texts.len()));
+        }
+        let parse = |((i, ty), text): ((usize, _), &dyn AsRef<str>)| {
+            let bad = |why| Error::Call(format!("argument {} of `{name}`: {why}", i + 1));
+            Ok(values::parse(text.as_ref(), &ty).map_err(bad)?.into())
+        };
+        f.params().enumerate().zip(texts.iter().map(|t| t as &dyn AsRef<str>)).map(parse).collect()
     }
 
     /// The analysed module; parsed at the first use when the code came from the cache.

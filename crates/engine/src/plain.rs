@@ -2,7 +2,8 @@
 
 use crate::link::Host;
 use crate::machine::Machine;
-use crate::run::Event;
+use crate::run::{COMMAND, Event};
+use crate::values::{self, Out, Passed};
 use crate::{Error, Result};
 use dormouse_wasi::Wasi;
 use wasmtime::{Instance, Linker, Module, Store};
@@ -38,11 +39,22 @@ impl Plain {
 
     /// Runs the program to its end, on a thread made by [`Machine::on_stack`].
     pub fn run(&self, wasi: Wasi) -> Result<Event> {
-        Ok(self.run_to_end(wasi)?.0)
+        Ok(self.run_to_end(wasi, COMMAND, &[])?.0)
+    }
+
+    /// Instantiates the module and calls an exported function. A function among the results is
+    /// [`Passed::Opaque`].
+    pub fn invoke(&self, wasi: Wasi, name: &str, args: &[Passed]) -> Result<Event> {
+        Ok(self.run_to_end(wasi, name, args)?.0)
     }
 
     /// The end, and what is left of the program; no instance if it could not be made.
-    pub(crate) fn run_to_end(&self, wasi: Wasi) -> Result<(Event, Store<Host>, Option<Instance>)> {
+    pub(crate) fn run_to_end(
+        &self,
+        wasi: Wasi,
+        name: &str,
+        args: &[Passed],
+    ) -> Result<(Event, Store<Host>, Option<Instance>)> {
         let mut linker = Linker::new(&self.machine.engine);
         crate::link::wasi(&mut linker, |_| true)?;
         let mut store =
@@ -53,9 +65,16 @@ impl Plain {
             Err(e) => return Ok((Event::of(&e), store, None)),
         };
         store.data_mut().memory = instance.get_memory(&mut store, "memory");
-        let start = instance.get_func(&mut store, "_start").ok_or(Error::NoStart)?;
-        let event = match start.call(&mut store, &[], &mut []) {
-            Ok(()) => Event::Exited(0),
+        let f = instance.get_func(&mut store, name).ok_or(Error::NoStart)?;
+        let event = match values::call(&mut store, f, args, |_, _| None)? {
+            Ok(values) => {
+                let known = |v| match v {
+                    Out::Passed(p) => p,
+                    Out::Function(_) => Passed::Opaque { kind: "funcref", null: false },
+                };
+                let command = instance.get_func(&mut store, COMMAND).is_some();
+                Event::returned(values.into_iter().map(known).collect(), command)
+            }
             Err(e) => Event::of(&e),
         };
         Ok((event, store, Some(instance)))

@@ -1,8 +1,8 @@
 //! A state put into a fresh instance, ready to go on.
 
-use crate::capture::waiting;
 use crate::machine::{Code, hex};
-use crate::run::{Phase, Run};
+use crate::run::Run;
+use crate::values::Passed;
 use crate::{Error, Result};
 use dormouse_state::{State, Value};
 use dormouse_transform::{FramesMemory, Kind, Source, ValType, names, names::control};
@@ -45,7 +45,7 @@ impl Run {
         let bad = |what: &str| Error::State(what.to_string());
         let none = WasiConfig { stdio: StdioConfig::null(), ..WasiConfig::default() };
         let mut run = Run::instantiate(code.clone(), Wasi::new(none)?)?;
-        run.call(names::INIT_TABLES)?;
+        run.call_own(names::INIT_TABLES)?;
 
         let count = inventory.memories as usize;
         if state.memories.len() != count || state.tables.len() != inventory.tables.len() {
@@ -87,15 +87,22 @@ impl Run {
                 run.own.control.data_mut(&mut run.store)[at] = 1;
             }
         }
-        run.call(names::DROP_SEGMENTS)?;
+        run.call_own(names::DROP_SEGMENTS)?;
 
-        let mut frames = state.frames.as_slice();
-        if let (Some(main), [first, rest @ ..]) = (program.exported_function("_start"), frames)
-            && *first == waiting(main)
-            && !rest.is_empty()
-        {
-            run.phase = Phase::Start;
-            frames = rest;
+        // Calls that wait stand at offset 0, as does an import that is to be called again; but that
+        // is the innermost frame.
+        let last = state.frames.len().saturating_sub(1);
+        let wait = state.frames[..last].iter().take_while(|f| f.site.offset == 0).count();
+        let (waiting, frames) = state.frames.split_at(wait);
+        for f in waiting.iter().rev() {
+            let name = program.export_of(f.site.func);
+            let name =
+                name.ok_or_else(|| bad("a function that is to be called is not exported"))?;
+            let args: Vec<Passed> = f.locals.iter().map(|l| l.1.into()).collect();
+            if !f.locals.iter().map(|l| l.0).eq(0..args.len() as u32) || !f.operands.is_empty() {
+                return Err(bad("a function that is to be called lacks an argument"));
+            }
+            run.call(name, &args).map_err(|e| Error::State(e.to_string()))?;
         }
         if frames.is_empty() {
             return Err(bad("it has no frames"));

@@ -1,11 +1,15 @@
 //! A program in an engine: started or resumed, advanced until it ends or stops, and made to go on.
 //!
 //! ```text
-//!   start  ─┐                        ┌─> Exited / Trapped
-//!           ├─> advance ── runs ─────┤
+//!   start  ─┐                        ┌─> Exited / Trapped / Returned ─> call() ─> advance
+//!   invoke ─┼─> advance ── runs ─────┤
 //!   resume ─┘      ^                 └─> Stopped: all frames lie in the frames memory
 //!                  └─ go on in place <──────┘ └─> state(), memories()
 //! ```
+//!
+//! What is called is a list: the module's start function, a reactor's `_initialize`, then `_start`
+//! or the function that was asked for. Each is called when the one before it has returned; the last
+//! one's results are the program's.
 //!
 //! To go on, the outermost frame's continuation is called; it calls the next inner one, down to the
 //! innermost. A continuation that is missing (a loop header reached for the first time) unwinds to
@@ -14,18 +18,27 @@
 use crate::link::{Ended, Host, Safepoint};
 use crate::machine::{Code, HEADROOM, slots_in};
 use crate::request::Requester;
+use crate::values::{self, Out, Passed};
 use crate::{Error, Result};
+use dormouse_state::Value;
 use dormouse_transform::{MAIN, names, names::control};
 use dormouse_wasi::Wasi;
 use std::collections::HashMap;
 use std::sync::Arc;
-use wasmtime::{AsContextMut, Extern, Func, Global, Instance, Memory, Ref, Store, Table, Val};
+use wasmtime::{AsContextMut, Extern, Global, Instance, Memory, Ref, Store, Table, Val};
+
+/// What a command exports: it is called, and when it returns the exit status is 0.
+pub(crate) const COMMAND: &str = "_start";
+/// What a reactor (a module without `_start`) exports: it is called once, before anything else.
+const REACTOR: &str = "_initialize";
 
 /// Why [`Run::advance`] came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The program ended with this exit status.
+    /// The program ended with this exit status; 0 if it is a command and returned.
     Exited(u32),
+    /// The function that was called returned these values. Another may be called now.
+    Returned(Vec<Passed>),
     /// The program trapped; the message names the trap and the functions.
     Trapped(String),
     /// The program stands still at a safepoint. `advance` goes on in place.
@@ -33,6 +46,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// A function has returned; the last one, and it was a `command` that was called or resumed.
+    pub(crate) fn returned(values: Vec<Passed>, command: bool) -> Event {
+        if command && values.is_empty() { Event::Exited(0) } else { Event::Returned(values) }
+    }
+
     /// The end of a program whose call failed.
     pub(crate) fn of(e: &wasmtime::Error) -> Event {
         match e.downcast_ref::<Ended>() {
@@ -49,23 +67,26 @@ pub struct Run {
     pub(crate) store: Store<Host>,
     pub(crate) instance: Instance,
     pub(crate) own: Own,
-    pub(crate) phase: Phase,
+    /// What is to be called when what runs now has returned; the first to be called is last.
+    pub(crate) waiting: Vec<Call>,
     next: Next,
     requester: Requester,
     /// Address of a function reference, to the function's index in the original.
     pub(crate) references: Option<HashMap<usize, u32>>,
 }
 
-/// What is being run: the module's start function, or `_start`.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Phase {
-    Start,
-    Main,
+/// A function by the name of an export, and its arguments.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub name: String,
+    pub args: Vec<Passed>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Next {
-    /// Call the phase's function.
+    /// Apply the active segments, then call.
+    Begin,
+    /// Call the first of those that wait.
     Call,
     /// Call the outermost frame's continuation.
     GoOn,
@@ -87,16 +108,55 @@ pub(crate) struct Own {
 }
 
 impl Run {
-    /// A program at its beginning.
+    /// A command at its beginning.
+    ///
+    /// # Errors
+    /// If the module has no `_start`.
     pub fn start(code: Arc<Code>, wasi: Wasi) -> Result<Run> {
-        let mut run = Run::instantiate(code, wasi)?;
-        if run.instance.get_func(&mut run.store, "_start").is_none() {
+        let mut run = Run::new(code, wasi)?;
+        if run.instance.get_func(&mut run.store, COMMAND).is_none() {
             return Err(Error::NoStart);
         }
-        if run.instance.get_func(&mut run.store, names::START).is_some() {
-            run.phase = Phase::Start;
-        }
+        run.call(COMMAND, &[])?;
         Ok(run)
+    }
+
+    /// A module of which nothing has been run. [`Run::advance`] instantiates it (with its start
+    /// function and, if it is a reactor, its `_initialize`) and then does what was asked for with
+    /// [`Run::call`].
+    pub fn new(code: Arc<Code>, wasi: Wasi) -> Result<Run> {
+        let mut run = Run::instantiate(code, wasi)?;
+        let mut exported = |name| run.instance.get_func(&mut run.store, name).is_some();
+        let first = |name: &str| Call { name: name.into(), args: vec![] };
+        let reactor = exported(REACTOR) && !exported(COMMAND);
+        let start = exported(names::START);
+        run.waiting.extend(reactor.then(|| first(REACTOR)));
+        run.waiting.extend(start.then(|| first(names::START)));
+        Ok(run)
+    }
+
+    /// Calls an exported function at the next [`Run::advance`]: after everything that was asked for
+    /// before. What it gives back is in [`Event::Returned`].
+    ///
+    /// # Errors
+    /// If there is no such function, or it takes other arguments; nothing has changed then.
+    pub fn call(&mut self, name: &str, args: &[Passed]) -> Result<()> {
+        let f = self.instance.get_func(&mut self.store, name);
+        let f = f.filter(|_| !name.starts_with(names::PREFIX)).ok_or_else(|| no_function(name))?;
+        let ty = f.ty(&self.store);
+        if ty.params().len() != args.len() {
+            return Err(wrong_count(name, ty.params().len(), args.len()));
+        }
+        for (i, (ty, &a)) in ty.params().zip(args).enumerate() {
+            if !values::fits(a, &ty) {
+                return Err(Error::Call(format!("argument {} of `{name}` is a {ty}", i + 1)));
+            }
+        }
+        self.waiting.insert(0, Call { name: name.into(), args: args.to_vec() });
+        if self.next == Next::Nothing {
+            self.next = Next::Call;
+        }
+        Ok(())
     }
 
     /// Nothing applied, nothing run.
@@ -118,8 +178,8 @@ impl Run {
             store,
             instance,
             own,
-            phase: Phase::Main,
-            next: Next::Call,
+            waiting: vec![],
+            next: Next::Begin,
             requester,
             references: None,
         })
@@ -138,32 +198,38 @@ impl Run {
         self.own.control.data_mut(&mut self.store)[at..at + 4].copy_from_slice(&n.to_le_bytes());
     }
 
-    /// Runs until the program ends or stops.
+    /// Runs until the program ends, stops, or has returned from everything that was asked for.
     ///
     /// # Errors
     /// Only failures of ours; what the program does wrong is an [`Event`].
     pub fn advance(&mut self) -> Result<Event> {
         loop {
             let result = match self.next {
-                Next::Nothing => return Ok(Event::Exited(0)),
-                Next::Call => self.call_phase(),
+                Next::Nothing => Ok(vec![]),
+                Next::Begin => self.begin(),
+                Next::Call => self.call_waiting()?,
                 Next::GoOn => self.go_on()?,
             };
-            if let Err(e) = result {
-                self.next = Next::Nothing;
-                return Ok(Event::of(&e));
-            }
+            let values = match result {
+                Ok(values) => values,
+                Err(e) => {
+                    self.next = Next::Nothing;
+                    self.waiting.clear();
+                    return Ok(Event::of(&e));
+                }
+            };
             if self.own.get(&mut self.store, self.own.unwinding) != 0 {
                 self.own.unwinding.set(&mut self.store, Val::I32(0))?;
                 self.next = Next::GoOn;
                 if self.take_request() {
                     return Ok(Event::Stopped);
                 }
-            } else if self.phase == Phase::Start {
-                (self.phase, self.next) = (Phase::Main, Next::Call);
+            } else if !self.waiting.is_empty() {
+                self.next = Next::Call;
             } else {
                 self.next = Next::Nothing;
-                return Ok(Event::Exited(0));
+                let command = self.instance.get_func(&mut self.store, COMMAND).is_some();
+                return Ok(Event::returned(self.known(values)?, command));
             }
         }
     }
@@ -178,30 +244,50 @@ impl Run {
         }
     }
 
-    fn call_phase(&mut self) -> wasmtime::Result<()> {
-        let name = match self.phase {
-            Phase::Start => names::START,
-            Phase::Main => "_start",
-        };
-        // Active segments are applied once in a program's life, before anything runs.
-        if self.phase == Phase::Start
-            || self.instance.get_func(&mut self.store, names::START).is_none()
-        {
-            self.call(names::INIT_TABLES)?;
-            self.call(names::INIT)?;
-        }
-        self.call(name)
+    /// Active segments are applied once in a program's life, before anything runs.
+    fn begin(&mut self) -> wasmtime::Result<Vec<Out>> {
+        self.call_own(names::INIT_TABLES)?;
+        self.call_own(names::INIT)?;
+        Ok(vec![])
     }
 
-    pub(crate) fn call(&mut self, name: &str) -> wasmtime::Result<()> {
+    pub(crate) fn call_own(&mut self, name: &str) -> wasmtime::Result<()> {
         match self.instance.get_func(&mut self.store, name) {
-            Some(f) => call(&mut self.store, f),
+            Some(f) => f.call(&mut self.store, &[], &mut []),
             None => Err(wasmtime::Error::msg(format!("no function `{name}`"))),
         }
     }
 
+    fn call_waiting(&mut self) -> Result<wasmtime::Result<Vec<Out>>> {
+        let Some(Call { name, args }) = self.waiting.pop() else {
+            return Ok(Ok(vec![]));
+        };
+        let f = self.instance.get_func(&mut self.store, &name).ok_or_else(|| no_function(&name))?;
+        // A trap may have left a capture or a resume half done.
+        let own = self.own;
+        for g in [own.unwinding, own.sp, own.funcref_sp, own.externref_sp] {
+            g.set(&mut self.store, Val::I32(0))?;
+        }
+        let instance = self.instance;
+        values::call(&mut self.store, f, &args, |store, i| {
+            instance.get_func(store, &names::function(i))
+        })
+    }
+
+    /// Results with functions by their indices.
+    fn known(&mut self, values: Vec<Out>) -> Result<Vec<Passed>> {
+        let known = |v| match v {
+            Out::Passed(p) => Ok(p),
+            Out::Function(address) => Ok(match self.function_at(address)? {
+                Some(i) => Passed::Value(Value::FuncRef(Some(i))),
+                None => Passed::Opaque { kind: "funcref", null: false },
+            }),
+        };
+        values.into_iter().map(known).collect()
+    }
+
     /// Calls the outermost frame's continuation.
-    fn go_on(&mut self) -> Result<wasmtime::Result<()>> {
+    fn go_on(&mut self) -> Result<wasmtime::Result<Vec<Out>>> {
         let sp = self.own.get(&mut self.store, self.own.sp) as usize;
         let bytes = self.own.frames.data(&self.store).get(..sp).unwrap_or_default();
         let mut slots = self.code.program()?.slots_of(bytes)?;
@@ -215,7 +301,7 @@ impl Run {
         let Some(Ref::Func(Some(f))) = entry else {
             return Err(Error::State("the outermost frame has no continuation".into()));
         };
-        Ok(call(&mut self.store, f))
+        values::call(&mut self.store, f, &[], |_, _| None)
     }
 
     /// Puts the continuations of `slots` into the table.
@@ -306,7 +392,13 @@ fn reserve_frames(own: &Own, store: &mut Store<Host>, stack: usize) {
     }
 }
 
-fn call(store: &mut Store<Host>, f: Func) -> wasmtime::Result<()> {
-    let n = f.ty(&*store).results().len();
-    f.call(store, &[], &mut vec![Val::I32(0); n])
+pub(crate) fn no_function(name: &str) -> Error {
+    Error::Call(format!(
+        "the module exports no function `{name}`; `dormouse check` lists its exports"
+    ))
+}
+
+pub(crate) fn wrong_count(name: &str, takes: usize, given: usize) -> Error {
+    let s = if takes == 1 { "" } else { "s" };
+    Error::Call(format!("`{name}` takes {takes} argument{s}, and {given} were given"))
 }

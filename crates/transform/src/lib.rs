@@ -176,6 +176,14 @@ impl Program {
         self.module.exports.iter().find(is).map(|e| e.2)
     }
 
+    /// A name under which a function is exported.
+    pub fn export_of(&self, func: u32) -> Option<&str> {
+        let is = |e: &&(String, wasmparser::ExternalKind, u32)| {
+            e.2 == func && e.1 == wasmparser::ExternalKind::Func
+        };
+        self.module.exports.iter().find(is).map(|e| e.0.as_str())
+    }
+
     /// The module's start function.
     pub fn start_function(&self) -> Option<u32> {
         self.module.start

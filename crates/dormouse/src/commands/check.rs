@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use wasmparser::{FuncType, Operator, Parser, Payload, TypeRef};
+use wasmparser::{ExternalKind, FuncType, Operator, Parser, Payload, TypeRef};
 
 #[derive(Default, Serialize)]
 struct Report {
@@ -23,6 +23,8 @@ struct Report {
     features: BTreeSet<String>,
     /// Imported functions, as `module.name`.
     imports: Vec<String>,
+    /// Exported functions: `_start` is a program's own, others are called with `run --invoke`.
+    exports: Vec<String>,
     functions: usize,
     /// Functions that end so soon that they are never stopped inside.
     atomic_functions: usize,
@@ -53,9 +55,9 @@ pub fn check(args: cli::Check) -> Done {
             if let Err(e) = program.check() {
                 report.problems.push(dormouse::one_line(&e.to_string()));
             }
-            if program.exported_function("_start").is_none() {
-                let what = dormouse_engine::Error::NoStart.to_string();
-                report.problems.push(what);
+            report.exports = facts.exports;
+            if report.exports.is_empty() {
+                report.problems.push("it exports no function that could be called".to_owned());
             }
             let inventory = program.inventory();
             let (functions, atomic) = program.function_counts();
@@ -103,6 +105,12 @@ fn text(r: &Report) -> String {
     for (i, import) in r.imports.iter().enumerate() {
         line(if i == 0 { "imports" } else { "" }, import.clone());
     }
+    // What to call, where it is not plain.
+    if !r.exports.iter().any(|e| e == "_start") {
+        for (i, export) in r.exports.iter().enumerate() {
+            line(if i == 0 { "--invoke" } else { "" }, export.clone());
+        }
+    }
     match r.problems.as_slice() {
         [] => line("verdict", "can be checkpointed".to_owned()),
         problems => {
@@ -120,6 +128,7 @@ fn text(r: &Report) -> String {
 struct Facts {
     features: BTreeSet<String>,
     imports: Vec<String>,
+    exports: Vec<String>,
     problems: Vec<String>,
 }
 
@@ -141,6 +150,11 @@ impl Facts {
                     for import in section.into_imports().flatten() {
                         facts.import(import.module, import.name, &import.ty, &types);
                     }
+                }
+                Ok(Payload::ExportSection(section)) => {
+                    let functions = section.into_iter().flatten();
+                    let functions = functions.filter(|e| e.kind == ExternalKind::Func);
+                    facts.exports.extend(functions.map(|e| e.name.to_owned()));
                 }
                 Ok(Payload::MemorySection(section)) => memories += section.count(),
                 Ok(Payload::TagSection(_)) => {

@@ -17,7 +17,10 @@ pub fn run(args: cli::Run) -> Done {
             Some(seed) => Gap::Random { seed, most: n },
             None => Gap::Every(n),
         };
-        let job = job(&args.engine, std::env::temp_dir(), args.dir, &program, String::new());
+        let mut job = job(&args.engine, std::env::temp_dir(), args.dir, &program, String::new());
+        if let Some(name) = args.invoke {
+            job = job.invoke(name);
+        }
         let (outcome, report) = job.chaos(&program, bytes.into(), arguments, gap)?;
         ui::note(&format!(
             "chaos: {} captures, {} passed over, deepest {} frames, {} continuations compiled",
@@ -30,6 +33,9 @@ pub fn run(args: cli::Run) -> Done {
     let mut job = job(&args.engine, store, args.dir, &program, hint.clone()).signals(true);
     if let Some(name) = args.name {
         job = job.name(name);
+    }
+    if let Some(name) = args.invoke {
+        job = job.invoke(name);
     }
     Ok(end(job.run(&program, bytes.into(), arguments)?, &hint))
 }
@@ -131,6 +137,10 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
 fn end(outcome: Outcome, hint: &str) -> u8 {
     match outcome {
         Outcome::Exited(code) => u8::try_from(code).unwrap_or(u8::MAX),
+        Outcome::Returned(values) => {
+            ui::print(&values.iter().map(|v| format!("{v}\n")).collect::<String>());
+            0
+        }
         Outcome::Trapped(message) => {
             trapped(&message);
             exit::TRAPPED
