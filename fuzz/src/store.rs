@@ -319,7 +319,7 @@ impl Parts {
                 return false;
             }
             8 => {
-                let bytes = self.files.get_mut(Path::new("index.json")).expect("the list");
+                let bytes = self.files.entry("index.json".into()).or_default();
                 mutate(bytes, b"{}[],\"", r);
                 return false;
             }
@@ -376,7 +376,8 @@ impl Parts {
         }
         let digest = hex(&bytes);
         self.files.remove(&blob(&self.listed));
-        if let Some(entries) = self.index["manifests"].as_array_mut() {
+        let entries = self.index.pointer_mut("/manifests").and_then(Json::as_array_mut);
+        if let Some(entries) = entries {
             for e in entries.iter_mut().filter(|e| digits(e) == self.listed) {
                 e["digest"] = format!("sha256:{digest}").into();
                 e["size"] = bytes.len().into();

@@ -1,7 +1,7 @@
 //! Every file of the corpus through its target, and some seeds of each: what failed once must not
 //! fail again, and a target that cannot fail would be noticed.
 
-use dormouse_fuzz::{TARGETS, corpus, tally, wasi_decoder};
+use dormouse_fuzz::{TARGETS, corpus, modules, tally, wasi_decoder};
 
 ///
 /// `BLESS=1` first writes the samples anew that are made and not found.
@@ -11,6 +11,12 @@ fn the_corpus() {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/wasi-decoder");
         std::fs::create_dir_all(dir).unwrap();
         std::fs::write(format!("{dir}/sample.bin"), wasi_decoder::sample()).unwrap();
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/module-decoder");
+        std::fs::create_dir_all(dir).unwrap();
+        let small = |seed: u64| modules::module(&seed.to_le_bytes()).filter(|m| m.len() < 6000);
+        for (seed, wasm) in (0..).filter_map(|seed| Some((seed, small(seed)?))).take(12) {
+            std::fs::write(format!("{dir}/generated-{seed}.wasm"), wasm).unwrap();
+        }
     }
     for target in TARGETS {
         let files = corpus::files(target.name);

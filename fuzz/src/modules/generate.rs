@@ -7,6 +7,7 @@ mod insert;
 
 use crate::random::Random;
 use arbitrary::Unstructured;
+use std::sync::LazyLock;
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{
     BlockType, Catch, CodeSection, ElementSection, Elements, EntityType, ExportKind, ExportSection,
@@ -16,6 +17,40 @@ use wasm_encoder::{
 };
 use wasm_smith::{Config, MemoryOffsetChoices};
 use wasmparser::Parser;
+
+/// What the transform accepts besides what it always did: asked of it, so that nothing is generated
+/// that would be refused, and what is accepted tomorrow is generated tomorrow.
+struct Accepted {
+    memory64: bool,
+    relaxed_simd: bool,
+    /// Typed function references, alive across safepoints.
+    typed_references: bool,
+    /// References to exceptions, alive across safepoints.
+    exnref: bool,
+}
+
+static ACCEPTED: LazyLock<Accepted> = LazyLock::new(|| Accepted {
+    memory64: accepts("(memory i64 1) (table i64 1 funcref)"),
+    relaxed_simd: accepts(
+        "(func (param v128) (drop (i8x16.relaxed_swizzle (local.get 0) (local.get 0))))",
+    ),
+    typed_references: accepts(
+        "(type $t (func)) (func $f (export \"f\") (local (ref null $t))
+           (local.set 0 (ref.func $f)) (loop (call_ref $t (local.get 0)) (br 0)))",
+    ),
+    exnref: accepts(
+        "(func (local exnref) (loop (drop (local.get 0)) (local.set 0 (ref.null exn)) (br 0)))",
+    ),
+});
+
+fn accepts(fields: &str) -> bool {
+    let wasm = wat::parse_str(format!("(module {fields})")).expect("text");
+    if cfg!(test) {
+        return true;
+    }
+    let program = dormouse_transform::Program::new(wasm.into(), &Default::default());
+    program.is_ok_and(|p| p.check().is_ok())
+}
 
 /// Calls that give the same answers each time; some can be interrupted and made again.
 const IMPORTS: &str = r#"(module
@@ -45,8 +80,10 @@ pub fn module(input: &[u8]) -> Option<Vec<u8>> {
     let mut u = Unstructured::new(bytes);
     let available_imports = state.chance(3).then(|| wat::parse_str(IMPORTS).expect("text"));
     let max_imports = if available_imports.is_some() { 4 } else { 0 };
-    // Most of its uses of exceptions are refused; `insert` has its own.
-    let exceptions_enabled = state.chance(8);
+    // Where references to exceptions are refused, so are most of its uses of exceptions.
+    let exceptions_enabled = state.chance(if ACCEPTED.exnref { 4 } else { 8 });
+    let memory64_enabled = state.chance(4) && ACCEPTED.memory64;
+    let relaxed_simd_enabled = state.chance(4) && ACCEPTED.relaxed_simd;
     let config = Config {
         available_imports,
         allow_start_export: state.chance(4),
@@ -73,6 +110,7 @@ pub fn module(input: &[u8]) -> Option<Vec<u8>> {
         max_memories: 3,
         min_memories: 1,
         max_memory32_bytes: (1 + state.below(2) as u64) << 16,
+        max_memory64_bytes: (1 + state.below(2) as u128) << 16,
         memory_max_size_required: true,
         memory_offset_choices: MemoryOffsetChoices(90, 9, 1),
         max_nesting_depth: 8,
@@ -82,13 +120,13 @@ pub fn module(input: &[u8]) -> Option<Vec<u8>> {
         max_tags: 3,
         max_type_size: 100,
         max_types: 12,
-        memory64_enabled: false,
+        memory64_enabled,
         multi_value_enabled: true,
         reference_types_enabled: true,
-        relaxed_simd_enabled: false,
+        relaxed_simd_enabled,
         saturating_float_to_int_enabled: true,
         sign_extension_ops_enabled: true,
-        simd_enabled: state.chance(2),
+        simd_enabled: state.chance(2) || relaxed_simd_enabled,
         table_max_size_required: true,
         tail_call_enabled: true,
         threads_enabled: false,
@@ -241,6 +279,21 @@ impl Wrap {
         f.instruction(&I::GlobalSet(acc)).instruction(&I::GlobalGet(acc));
         f.instruction(&I::I32Const(7)).instruction(&I::I32Mul);
         f.instruction(&I::I32Sub).instruction(&I::GlobalSet(fuel)).instruction(&I::End);
+    }
+
+    /// References to the two functions that are named, and to an exception, as far as accepted.
+    fn own_locals(&self) -> Vec<(u32, ValType)> {
+        let mut all = vec![];
+        if ACCEPTED.typed_references {
+            for func in &self.named {
+                let heap_type = HeapType::Concrete(self.funcs[*func as usize]);
+                all.push((1, ValType::Ref(RefType { nullable: true, heap_type })));
+            }
+        }
+        if ACCEPTED.exnref {
+            all.push((1, ValType::EXNREF));
+        }
+        all
     }
 
     /// What makes a run differ from another: the number of arguments.
@@ -464,15 +517,19 @@ impl Reencode for Wrap {
         out: &mut CodeSection,
         body: wasmparser::FunctionBody<'_>,
     ) -> Re {
-        let mut f = self.new_function_with_parsed_locals(&body)?;
         let mut reader = body.get_operators_reader()?;
         let ty = self.types[self.funcs[self.body] as usize].clone();
         self.body += 1;
         let mut locals = ty.params().to_vec();
+        let mut declared = vec![];
         for group in body.get_locals_reader()? {
             let (n, t) = group?;
             locals.extend(std::iter::repeat_n(t, n as usize));
+            declared.push((n, self.val_type(t)?));
         }
+        // Behind them are ours, for references: see `insert`.
+        declared.extend(self.own_locals());
+        let mut f = Function::new(declared);
         let mut labels = vec![ty.results().to_vec()];
         // A function and a loop begin with taking fuel; nothing may come before.
         let mut charged = false;
@@ -533,5 +590,26 @@ impl Reencode for Wrap {
         let start = self.start();
         out.function(&start);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmparser::{Validator, WasmFeatures};
+
+    /// Also with what is not accepted yet.
+    #[test]
+    fn what_is_generated_is_valid() {
+        let mut made = 0;
+        for seed in 0..400u64 {
+            let Some(wasm) = module(&seed.to_le_bytes()) else { continue };
+            made += 1;
+            let mut validator = Validator::new_with_features(WasmFeatures::all());
+            if let Err(e) = validator.validate_all(&wasm) {
+                panic!("seed {seed}: {e}");
+            }
+        }
+        assert!(made > 300, "only {made} modules");
     }
 }

@@ -2,10 +2,13 @@
 //! succeed inside nested handlers, segments dropped and used, locals whose value matters. Pieces of
 //! code that leave the operand stack as it is, put between a body's instructions.
 
-use super::{RESULTS, Wrap};
+use super::{ACCEPTED, RESULTS, Wrap};
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
-use wasm_encoder::{BlockType, Catch, Function, Instruction as I};
+use wasm_encoder::{BlockType, Catch, Function, HeapType, Instruction as I, ValType};
 use wasmparser::ValType as V;
+
+const NULL_EXN: I<'static> =
+    I::RefNull(HeapType::Abstract { shared: false, ty: wasm_encoder::AbstractHeapType::Exn });
 
 /// What a branch to each label takes along, outermost first.
 type Labels = [Vec<V>];
@@ -13,7 +16,7 @@ type Labels = [Vec<V>];
 impl Wrap {
     pub(super) fn insert(&mut self, f: &mut Function, labels: &Labels, locals: &[V]) {
         let r = self.state.bits();
-        let (pick, r) = (r % 24, (r >> 8) as usize);
+        let (pick, r) = (r % 30, (r >> 8) as usize);
         let deeper = labels.len() < 12;
         match pick {
             0..=5 => self.stir(f, locals, r, r & 256 == 0),
@@ -27,11 +30,12 @@ impl Wrap {
             12 if self.datas > 0 => {
                 let data_index = r as u32 % self.datas;
                 let zero = I::I32Const(0);
+                let at = if self.small_memory { zero.clone() } else { I::I64Const(0) };
                 match r & 1024 {
                     0 => self.sometimes(f, 7, &[I::DataDrop(data_index)]),
                     _ => {
                         let init = I::MemoryInit { mem: 0, data_index };
-                        self.sometimes(f, 7, &[zero.clone(), zero, I::I32Const(1), init]);
+                        self.sometimes(f, 7, &[at, zero, I::I32Const(1), init]);
                     }
                 }
             }
@@ -39,6 +43,10 @@ impl Wrap {
             16 => self.call(f, (r % self.funcs.len()) as u32),
             17..=20 if deeper && self.catches => self.handler(f, labels, locals, r),
             21..=23 if deeper => self.a_loop(f, labels, locals, r),
+            24..=26 if ACCEPTED.typed_references => self.typed_reference(f, labels, locals, r),
+            27..=29 if deeper && self.catches && ACCEPTED.exnref => {
+                self.exception(f, labels, locals, r);
+            }
             _ => {}
         }
     }
@@ -165,11 +173,91 @@ impl Wrap {
         self.insert(f, labels, locals);
     }
 
+    /// One of our locals refers to a function, and is called if it is not null.
+    fn typed_reference(&mut self, f: &mut Function, labels: &Labels, locals: &[V], r: usize) {
+        let which = r & 1;
+        let (local, func) = ((locals.len() + which) as u32, self.named[which]);
+        let type_index = self.funcs[func as usize];
+        let ty = self.types[type_index as usize].clone();
+        match (r >> 1) % 8 {
+            0 | 1 => drop(f.instruction(&I::RefFunc(func)).instruction(&I::LocalSet(local))),
+            2 => {
+                let null = I::RefNull(HeapType::Concrete(type_index));
+                self.sometimes(f, 7, &[null, I::LocalSet(local)]);
+            }
+            // A reference that cannot be null lies beneath a call.
+            3 => {
+                f.instruction(&I::RefFunc(func));
+                self.call(f, ((r >> 8) % self.funcs.len()) as u32);
+                f.instruction(&I::LocalSet(local));
+            }
+            4 => {
+                f.instruction(&I::Block(BlockType::Empty));
+                f.instruction(&I::LocalGet(local)).instruction(&I::BrOnNull(0));
+                self.call(f, ((r >> 8) % self.funcs.len()) as u32);
+                f.instruction(&I::LocalSet(local)).instruction(&I::End);
+            }
+            5 if ty.results() == labels[0] => {
+                self.fuel(f, 15);
+                f.instruction(&I::I32Eqz).instruction(&I::If(BlockType::Empty));
+                for &t in ty.params() {
+                    self.constant(f, t);
+                }
+                f.instruction(&I::RefFunc(func)).instruction(&I::ReturnCallRef(type_index));
+                f.instruction(&I::End);
+            }
+            _ => {
+                f.instruction(&I::LocalGet(local)).instruction(&I::RefIsNull);
+                f.instruction(&I::If(BlockType::Empty)).instruction(&I::Else);
+                for &t in ty.params() {
+                    self.constant(f, t);
+                }
+                f.instruction(&I::LocalGet(local)).instruction(&I::CallRef(type_index));
+                self.consume(f, ty.results());
+                f.instruction(&I::End);
+            }
+        }
+    }
+
+    /// Our last local refers to an exception that was caught, and is thrown again now and then.
+    fn exception(&mut self, f: &mut Function, labels: &Labels, locals: &[V], r: usize) {
+        let own = if ACCEPTED.typed_references { 2 } else { 0 };
+        let local = (locals.len() + own) as u32;
+        match r % 4 {
+            0 | 1 => {
+                let catch = match r & 4 {
+                    0 => Catch::AllRef { label: 0 },
+                    _ => Catch::OneRef { tag: self.tags, label: 0 },
+                };
+                f.instruction(&I::Block(BlockType::Result(ValType::EXNREF)));
+                f.instruction(&I::TryTable(BlockType::Empty, [catch].as_slice().into()));
+                let mut inner = labels.to_vec();
+                inner.extend([vec![V::EXNREF], vec![]]);
+                self.insert(f, &inner, locals);
+                self.call(f, ((r >> 8) % self.funcs.len()) as u32);
+                self.insert(f, &inner, locals);
+                f.instruction(&I::End).instruction(&NULL_EXN).instruction(&I::End);
+                f.instruction(&I::LocalSet(local));
+            }
+            2 => {
+                f.instruction(&I::LocalGet(local));
+                self.call(f, ((r >> 8) % self.funcs.len()) as u32);
+                f.instruction(&I::LocalSet(local));
+            }
+            _ => {
+                f.instruction(&I::LocalGet(local)).instruction(&I::RefIsNull);
+                f.instruction(&I::If(BlockType::Empty)).instruction(&I::Else);
+                self.sometimes(f, 7, &[I::LocalGet(local), I::ThrowRef]);
+                f.instruction(&I::End);
+            }
+        }
+    }
+
     /// A loop with parameters and results. Like all, it begins with taking fuel.
     fn a_loop(&mut self, f: &mut Function, labels: &Labels, locals: &[V], r: usize) {
         let index = (r % self.types.len()) as u32;
         let ty = self.types[index as usize].clone();
-        if ty.params().contains(&V::EXNREF) {
+        if ty.params().contains(&V::EXNREF) && !ACCEPTED.exnref {
             return; // it would live across the loop's safepoint, and be refused
         }
         for &t in ty.params() {
