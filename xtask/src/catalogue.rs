@@ -122,6 +122,7 @@ impl Place {
 fn try_one(place: &Place, program: &Program, bless: bool) -> Outcome {
     let started = Instant::now();
     let mut outcome = Outcome::default();
+    let _ = fs::remove_dir_all(place.path("cache")); // the time of compilation is part of the outcome
     if let Err(error) = attempt(place, program, bless, &mut outcome) {
         outcome.wrong.push(format!("{error:#}"));
     }

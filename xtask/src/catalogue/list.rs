@@ -59,6 +59,9 @@ pub struct Program {
     /// Of the gaps.
     #[serde(default = "one")]
     pub seed: u64,
+    /// Over so soon that it may end before it can be killed.
+    #[serde(default)]
+    pub brief: bool,
     /// Among those that continuous integration tries.
     #[serde(default)]
     pub ci: bool,

@@ -30,9 +30,9 @@ type: others are refused by name.
 Programs that nobody here wrote, as the registries have them. Each one is run by the stock wasmtime, by
 `dormouse run`, under `--chaos` (captured again and again, and each time gone on with in a fresh
 instance), and with `--every` and SIGKILL, then `dormouse resume`. `works` means that exit status, standard
-output and files were the same in all of them, byte for byte. Times are in seconds on whatever machine
-made this page: they tell the scale, and nothing more. *Compile* is transform and compilation, which the cache
-saves the second time.
+output and files were the same in all of them, byte for byte. Times are processor seconds on the machine
+that made this page: they tell the scale, and nothing more. *Compile* is transform and compilation, which the cache
+saves the second time. *Deepest* is the number of frames of the deepest capture.
 
 ";
 
@@ -67,7 +67,7 @@ pub fn table(outcomes: &[(&Program, Outcome)]) -> String {
     out
 }
 
-const HEAD: [&str; 11] = [
+const HEAD: [&str; 12] = [
     "program",
     "kind",
     "language",
@@ -78,10 +78,11 @@ const HEAD: [&str; 11] = [
     "compile",
     "captures",
     "deepest",
+    "kills",
     "verdict",
 ];
 
-fn cells(p: &Program, o: &Outcome) -> [String; 11] {
+fn cells(p: &Program, o: &Outcome) -> [String; 12] {
     [
         p.name.clone(),
         p.kind.clone(),
@@ -93,6 +94,7 @@ fn cells(p: &Program, o: &Outcome) -> [String; 11] {
         seconds(o.compile),
         o.captures.to_string(),
         o.deepest.to_string(),
+        o.kills.to_string(),
         verdict(o),
     ]
 }
@@ -165,12 +167,12 @@ fn row(cells: &[String]) -> String {
     format!("| {} |", cells.join(" | "))
 }
 
-fn untried(p: &Program) -> [String; 11] {
+fn untried(p: &Program) -> [String; 12] {
     let mut cells = cells(p, &Outcome::default()).map(|_| "-".to_owned());
     cells[0] = p.name.clone();
     cells[1] = p.kind.clone();
     cells[2] = p.language.clone();
-    cells[10] = "not tried".to_owned();
+    cells[11] = "not tried".to_owned();
     cells
 }
 

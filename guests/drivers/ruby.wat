@@ -1,0 +1,32 @@
+;; CRuby as a library for JavaScript: a script on standard input is evaluated. Objects that it hands out are addresses;
+;; what it would call in JavaScript traps.
+(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (import "program" "memory" (memory 1))
+  (import "program" "_initialize" (func $initialize))
+  (import "program" "cabi_realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
+  (import "program" "ruby-init: func(args: list<string>) -> ()" (func $ruby_init (param i32 i32)))
+  (import "program" "rb-eval-string-protect: func(str: string) -> tuple<handle<rb-abi-value>, s32>"
+    (func $eval (param i32 i32) (result i32)))
+  (data $words "ruby-EUTF-8-e_=0")
+  ;;@include _io.wat
+  (func $allocate (param i32) (result i32)
+    (call $realloc (i32.const 0) (i32.const 0) (i32.const 8) (local.get 0)))
+  (func (export "canonical_abi.resource_new_rb-abi-value") (param i32) (result i32) (local.get 0))
+  (func (export "canonical_abi.resource_get_rb-abi-value") (param i32) (result i32) (local.get 0))
+  (func $put_string (param $at i32) (param $text i32) (param $length i32)
+    (i32.store (local.get $at) (local.get $text))
+    (i32.store offset=4 (local.get $at) (local.get $length)))
+  (func (export "_start") (local $list i32) (local $words i32) (local $result i32)
+    (call $initialize)
+    (local.set $list (call $allocate (i32.const 40)))
+    (local.set $words (i32.add (local.get $list) (i32.const 24)))
+    (memory.init $words (local.get $words) (i32.const 0) (i32.const 16))
+    (call $put_string (local.get $list) (local.get $words) (i32.const 4))
+    (call $put_string (i32.add (local.get $list) (i32.const 8)) (i32.add (local.get $words) (i32.const 4)) (i32.const 7))
+    (call $put_string (i32.add (local.get $list) (i32.const 16)) (i32.add (local.get $words) (i32.const 11)) (i32.const 5))
+    (call $ruby_init (local.get $list) (i32.const 3))
+    (local.set $result (call $eval (call $read_all)))
+    (call $proc_exit (i32.ne (i32.load offset=4 (local.get $result)) (i32.const 0)))))
