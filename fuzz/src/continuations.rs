@@ -6,7 +6,7 @@ use crate::random::Random;
 use crate::{corpus, modules, mutate::mutate, tally};
 use dormouse_engine::{Code, Error, Event, Run};
 use dormouse_state::{Frame, State, Value};
-use dormouse_transform::{Cell, FramesMemory, Kind, Program, Site, Source, ValType};
+use dormouse_transform::{Cell, FramesMemory, Hierarchy, Kind, Program, Site, Source, ValType};
 use dormouse_wasi::{RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -119,16 +119,16 @@ fn round_trip(known: &Known, program: &Program, r: &mut Random) {
         assert_eq!(operands as usize, site.operands.len());
         expected.push((*func, site.offset, values));
     }
-    let count = |is: fn(&Site) -> u32| -> u32 {
-        let of = |slot: &u32| is(&program.site(*slot).expect("its slot").1);
-        out.slots.iter().map(of).sum()
-    };
-    let (funcrefs, externrefs) = (count(|s| s.layout.funcrefs), count(|s| s.layout.externrefs));
-    let read = program.read_frames(&out.bytes, funcrefs, externrefs).expect("frames just written");
+    let mut fill = [0; Hierarchy::ALL.len()];
+    for &slot in &out.slots {
+        let (_, site) = program.site(slot).expect("its slot");
+        fill.iter_mut().zip(site.layout.references).for_each(|(f, n)| *f += n);
+    }
+    let read = program.read_frames(&out.bytes, fill).expect("frames just written");
     let slots = program.slots_of(&out.bytes).expect("frames just written");
     assert!(slots.iter().eq(out.slots.iter().rev()), "other slots than were written");
     assert_eq!(read.len(), expected.len());
-    let (mut next_funcref, mut next_externref) = (0, 0);
+    let mut next = [0; Hierarchy::ALL.len()];
     // Written innermost first, read outermost first.
     for (frame, (func, offset, values)) in read.iter().rev().zip(&expected) {
         assert_eq!((frame.func, frame.offset), (*func, *offset));
@@ -137,13 +137,9 @@ fn round_trip(known: &Known, program: &Program, r: &mut Random) {
             assert_eq!((source, ty), (s, t));
             match cell {
                 Cell::Bits(b) => assert_eq!(b, v, "{ty:?} {source:?}"),
-                Cell::Funcref(i) => {
-                    assert_eq!(i, next_funcref);
-                    next_funcref += 1;
-                }
-                Cell::Externref(i) => {
-                    assert_eq!(i, next_externref);
-                    next_externref += 1;
+                Cell::Reference(h, i) => {
+                    assert_eq!(i, next[h as usize], "{h:?}");
+                    next[h as usize] += 1;
                 }
             }
         }
@@ -153,7 +149,7 @@ fn round_trip(known: &Known, program: &Program, r: &mut Random) {
     let other = std::mem::take(&mut out.bytes);
     let mut bytes = other.clone();
     mutate(&mut bytes, &other, r);
-    match (program.slots_of(&bytes), program.read_frames(&bytes, funcrefs, externrefs)) {
+    match (program.slots_of(&bytes), program.read_frames(&bytes, fill)) {
         (Err(_), Ok(_)) => panic!("frames without slots"),
         (_, Ok(_)) => tally::add("damaged, readable", 1),
         (_, Err(e)) => {
@@ -174,6 +170,7 @@ fn value(ty: ValType, references: &[u32], r: &mut Random) -> Value {
         ValType::F32 => Value::F32(b as u32),
         ValType::F64 => Value::F64(b as u64),
         ValType::V128 => Value::V128(b),
+        ValType::Ref(_) if Hierarchy::of(ty) == Some(Hierarchy::Exn) => Value::ExnRef(None),
         ValType::Ref(t) if t.is_extern_ref() => Value::ExternRefNull,
         ValType::Ref(_) if references.is_empty() || r.chance(3) => Value::FuncRef(None),
         ValType::Ref(_) => Value::FuncRef(Some(*r.pick(references))),

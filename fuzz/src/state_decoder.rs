@@ -3,7 +3,7 @@
 
 use crate::random::Random;
 use crate::{allocation, corpus, mutate::mutate, tally};
-use dormouse_state::{Frame, MAX_EXPANSION, Memory, Site, State, Table, Value};
+use dormouse_state::{Exception, Frame, MAX_EXPANSION, Memory, Site, State, Table, Value};
 use std::sync::LazyLock;
 
 static CORPUS: LazyLock<Vec<Vec<u8>>> =
@@ -55,6 +55,7 @@ pub fn state(r: &mut Random) -> State {
         frames: (0..1 + r.below(6)).map(|_| frame(r)).collect(),
         globals: ascending(r, 5).into_iter().map(|i| (i, value(r))).collect(),
         tables: ascending(r, 3).into_iter().map(|index| table(index, r)).collect(),
+        exceptions: (0..EXCEPTIONS).map(|i| exception(i, r)).collect(),
         memories: ascending(r, 3)
             .into_iter()
             .map(|index| Memory { index, pages: r.bits() >> (16 + r.below(48)) })
@@ -63,6 +64,18 @@ pub fn state(r: &mut Random) -> State {
         dropped_elems: ascending(r, 4),
         wasi: (0..r.below(40)).map(|_| r.bits() as u8).collect(),
     }
+}
+
+/// Exceptions every made-up state has, so that there is something to refer to.
+const EXCEPTIONS: u32 = 5;
+
+/// The one at place `i`: it can hold those before it.
+fn exception(i: u32, r: &mut Random) -> Exception {
+    let field = |r: &mut Random| match value(r) {
+        Value::ExnRef(Some(e)) if e >= i => Value::ExnRef(None),
+        v => v,
+    };
+    Exception { tag: r.below(9) as u32, fields: (0..r.below(4)).map(|_| field(r)).collect() }
 }
 
 fn frame(r: &mut Random) -> Frame {
@@ -74,9 +87,11 @@ fn frame(r: &mut Random) -> Frame {
 }
 
 fn table(index: u32, r: &mut Random) -> Table {
-    let externs = r.chance(4);
-    let entry = |r: &mut Random| match (externs, r.chance(3)) {
-        (true, _) => Value::ExternRefNull,
+    let kind = r.below(4);
+    let entry = |r: &mut Random| match (kind, r.chance(3)) {
+        (0, _) => Value::ExternRefNull,
+        (1, true) => Value::ExnRef(None),
+        (1, _) => Value::ExnRef(Some(r.below(EXCEPTIONS as usize) as u32)),
         (_, true) => Value::FuncRef(None),
         _ => Value::FuncRef(Some(r.below(1000) as u32)),
     };
@@ -85,13 +100,14 @@ fn table(index: u32, r: &mut Random) -> Table {
 
 fn value(r: &mut Random) -> Value {
     let bits = r.bits() >> r.below(64);
-    match r.below(8) {
+    match r.below(9) {
         0 | 1 => Value::I32(bits as u32),
         2 => Value::I64(bits),
         3 => Value::F32(bits as u32),
         4 => Value::F64(bits),
         5 => Value::V128(u128::from(bits) << 64 | u128::from(r.bits())),
         6 => Value::FuncRef((!r.chance(3)).then_some(bits as u32)),
+        7 => Value::ExnRef((!r.chance(3)).then_some(bits as u32 % EXCEPTIONS)),
         _ => Value::ExternRefNull,
     }
 }

@@ -78,6 +78,7 @@ fn checkpoint(n: u8) -> (State, Vec<Vec<u8>>) {
         frames: vec![frame],
         globals: vec![(1, Value::V128(7))],
         tables: vec![],
+        exceptions: vec![],
         memories: vec![Memory { index: 0, pages: 2 }, Memory { index: 1, pages: 1 }],
         dropped_data: vec![1],
         dropped_elems: vec![],

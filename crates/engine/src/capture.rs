@@ -1,12 +1,11 @@
 //! A stopped program, read out as a [`State`]: what is in the engine becomes engine-neutral.
 
+use crate::references::{Reader, addresses};
 use crate::run::{Call, Run};
 use crate::values::Passed;
 use crate::{Error, Result};
 use dormouse_state::{Frame, Memory, Site, State, Table, Value};
 use dormouse_transform::{Cell, Program, Source, ValType, names, names::control};
-use std::collections::HashMap;
-use wasmtime::{Ref, Val};
 
 impl Run {
     /// The state of a stopped program. Its memories are read with [`Run::memory`].
@@ -18,15 +17,15 @@ impl Run {
         let (program, inventory) = (code.program()?, code.inventory()?);
         let wasi = self.store.data().wasi.save()?;
         let sp = self.own.get(&mut self.store, self.own.sp) as usize;
-        let funcrefs = self.own.get(&mut self.store, self.own.funcref_sp);
-        let externrefs = self.own.get(&mut self.store, self.own.externref_sp);
+        let fill = self.own.references.map(|r| r.map_or(0, |r| self.own.get(&mut self.store, r.1)));
         let bytes = self.own.frames.data(&self.store).get(..sp).unwrap_or_default();
-        let saved = program.read_frames(bytes, funcrefs, externrefs)?;
+        let saved = program.read_frames(bytes, fill)?;
 
         let mut frames = Vec::with_capacity(saved.len() + self.waiting.len());
         for call in &self.waiting {
             frames.push(waiting(program, call)?);
         }
+        let mut reader = Reader::new(self, &inventory.references, inventory.tags)?;
         for f in saved {
             let site = Site { func: f.func, offset: f.offset };
             let mut frame = Frame { site, locals: vec![], operands: vec![] };
@@ -34,13 +33,10 @@ impl Run {
             for (source, ty, cell) in f.values {
                 let value = match cell {
                     Cell::Bits(b) => number(ty, b),
-                    Cell::Funcref(i) => {
-                        let r = self.own.funcrefs.get(&mut self.store, i.into());
-                        self.reference(r)?
-                    }
-                    Cell::Externref(i) => {
-                        let r = self.own.externrefs.get(&mut self.store, i.into());
-                        self.reference(r)?
+                    Cell::Reference(h, i) => {
+                        let table = reader.own.references[h as usize];
+                        let r = table.and_then(|(t, _)| t.get(&mut reader.store, i.into()));
+                        reader.reference(r)?
                     }
                 };
                 match source {
@@ -56,22 +52,24 @@ impl Run {
 
         let mut globals = Vec::with_capacity(inventory.globals.len());
         for &(i, _) in &inventory.globals {
-            let g = self.instance.get_global(&mut self.store, &names::global(i));
-            let v = g.ok_or_else(|| Error::Engine(format!("no global {i}")))?.get(&mut self.store);
-            globals.push((i, self.value(v)?));
+            let g = reader.instance.get_global(&mut reader.store, &names::global(i));
+            let g = g.ok_or_else(|| Error::Engine(format!("no global {i}")))?;
+            let v = g.get(&mut reader.store);
+            globals.push((i, reader.value(v)?));
         }
         let mut tables = Vec::with_capacity(inventory.tables.len());
         for &index in &inventory.tables {
-            let t = self.instance.get_table(&mut self.store, &names::table(index));
+            let t = reader.instance.get_table(&mut reader.store, &names::table(index));
             let t = t.ok_or_else(|| Error::Engine(format!("no table {index}")))?;
-            let entries = (0..t.size(&self.store))
+            let entries = (0..t.size(&reader.store))
                 .map(|i| {
-                    let r = t.get(&mut self.store, i);
-                    self.reference(r)
+                    let r = t.get(&mut reader.store, i);
+                    reader.reference(r)
                 })
                 .collect::<Result<_>>()?;
             tables.push(Table { index, entries });
         }
+        let exceptions = reader.exceptions();
         let memories = (0..inventory.memories)
             .map(|index| Ok(Memory { index, pages: self.memory_handle(index)?.size(&self.store) }))
             .collect::<Result<_>>()?;
@@ -85,6 +83,7 @@ impl Run {
             frames,
             globals,
             tables,
+            exceptions,
             memories,
             dropped_data: dropped(0, datas),
             dropped_elems: dropped(datas, elems),
@@ -127,52 +126,13 @@ impl Run {
             .ok_or_else(|| Error::Engine(format!("no memory {index}")))
     }
 
-    fn value(&mut self, v: Val) -> Result<Value> {
-        Ok(match v {
-            Val::I32(v) => Value::I32(v as u32),
-            Val::I64(v) => Value::I64(v as u64),
-            Val::F32(v) => Value::F32(v),
-            Val::F64(v) => Value::F64(v),
-            Val::V128(v) => Value::V128(v.as_u128()),
-            Val::FuncRef(f) => self.reference(Some(Ref::Func(f)))?,
-            Val::ExternRef(e) => self.reference(Some(Ref::Extern(e)))?,
-            _ => return Err(Error::CannotCapture("a global holds an unknown reference".into())),
-        })
-    }
-
-    fn reference(&mut self, r: Option<Ref>) -> Result<Value> {
-        Ok(match r {
-            Some(Ref::Func(None)) => Value::FuncRef(None),
-            Some(Ref::Func(Some(f))) => {
-                let address = f.to_raw(&mut self.store) as usize;
-                let known = self.function_at(address)?;
-                let unknown = "a reference to a function that is not the program's";
-                Value::FuncRef(Some(known.ok_or_else(|| Error::CannotCapture(unknown.into()))?))
-            }
-            Some(Ref::Extern(None)) => Value::ExternRefNull,
-            _ => return Err(Error::CannotCapture("a reference to an object of the host".into())),
-        })
-    }
-
     /// The index of the function that a reference points to.
     pub(crate) fn function_at(&mut self, address: usize) -> Result<Option<u32>> {
-        if self.references.is_none() {
-            self.references = Some(self.map_references()?);
-        }
-        Ok(self.references.as_ref().and_then(|m| m.get(&address).copied()))
-    }
-
-    /// A table entry's address equals that of the exported function: the way back to its index.
-    fn map_references(&mut self) -> Result<HashMap<usize, u32>> {
         let code = self.code.clone();
-        let references = &code.inventory()?.references;
-        let mut map = HashMap::with_capacity(references.len());
-        for &i in references {
-            if let Some(f) = self.instance.get_func(&mut self.store, &names::function(i)) {
-                map.insert(f.to_raw(&mut self.store) as usize, i);
-            }
-        }
-        Ok(map)
+        let held = &code.inventory()?.references;
+        let Run { store, instance, references, .. } = self;
+        let known = references.get_or_insert_with(|| addresses(store, *instance, held));
+        Ok(known.get(&address).copied())
     }
 }
 

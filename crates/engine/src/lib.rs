@@ -21,6 +21,7 @@ mod link;
 mod machine;
 mod observe;
 mod plain;
+mod references;
 mod request;
 mod restore;
 mod run;

@@ -1,15 +1,16 @@
 //! A state put into a fresh instance, ready to go on.
 
 use crate::machine::{Code, hex};
+use crate::references::{Maker, fits, hierarchy};
 use crate::run::Run;
 use crate::values::Passed;
 use crate::{Error, Result};
 use dormouse_state::{State, Value};
-use dormouse_transform::{FramesMemory, Kind, Source, ValType, names, names::control};
+use dormouse_transform::{FramesMemory, Kind, Program, Source, names, names::control};
 use dormouse_wasi::{StdioConfig, Wasi, WasiConfig};
 use std::collections::HashMap;
 use std::sync::Arc;
-use wasmtime::{Ref, V128, Val};
+use wasmtime::Val;
 
 impl Run {
     /// A program that goes on from `state` at the next [`Run::advance`]. `fill` writes the contents
@@ -58,6 +59,15 @@ impl Run {
             handle.grow(&mut run.store, more)?;
             fill(m.index, handle.data_mut(&mut run.store)).map_err(Error::State)?;
         }
+        // Calls that wait stand at offset 0, as does an import that is to be called again; but that
+        // is the innermost frame.
+        let last = state.frames.len().saturating_sub(1);
+        let wait = state.frames[..last].iter().take_while(|f| f.site.offset == 0).count();
+        let (waiting, frames) = state.frames.split_at(wait);
+        if frames.is_empty() {
+            return Err(bad("it has no frames"));
+        }
+        let mut maker = Maker::new(&mut run, &state.exceptions, inventory.tags)?;
         if state.globals.len() != inventory.globals.len() {
             return Err(bad("it has other globals"));
         }
@@ -65,16 +75,18 @@ impl Run {
             if i != j || !fits(v, ty) {
                 return Err(bad("a global has another type"));
             }
-            let v = run.val(v)?;
-            let g = run.instance.get_global(&mut run.store, &names::global(i));
-            g.ok_or_else(|| bad("a global is missing"))?.set(&mut run.store, v)?;
+            let v = maker.val(v)?;
+            let g = maker.instance.get_global(&mut maker.store, &names::global(i));
+            g.ok_or_else(|| bad("a global is missing"))?.set(&mut maker.store, v)?;
         }
         for (t, &index) in state.tables.iter().zip(&inventory.tables) {
             if t.index != index {
                 return Err(bad("it has other tables"));
             }
-            run.fill_table(index, &t.entries)?;
+            maker.fill_table(index, &t.entries)?;
         }
+        maker.write_frames(program, frames)?;
+        drop(maker);
         let (datas, elems) = inventory.segments;
         for (list, first, n) in
             [(&state.dropped_data, 0, datas), (&state.dropped_elems, datas, elems)]
@@ -89,11 +101,6 @@ impl Run {
         }
         run.call_own(names::DROP_SEGMENTS)?;
 
-        // Calls that wait stand at offset 0, as does an import that is to be called again; but that
-        // is the innermost frame.
-        let last = state.frames.len().saturating_sub(1);
-        let wait = state.frames[..last].iter().take_while(|f| f.site.offset == 0).count();
-        let (waiting, frames) = state.frames.split_at(wait);
         for f in waiting.iter().rev() {
             let name = program.export_of(f.site.func);
             let name =
@@ -104,18 +111,14 @@ impl Run {
             }
             run.call(name, &args).map_err(|e| Error::State(e.to_string()))?;
         }
-        if frames.is_empty() {
-            return Err(bad("it has no frames"));
-        }
-        run.write_frames(frames)?;
         run.set_wasi(wasi()?);
         run.go_on_next();
         Ok(run)
     }
+}
 
-    fn write_frames(&mut self, frames: &[dormouse_state::Frame]) -> Result<()> {
-        let code = self.code.clone();
-        let program = code.program()?;
+impl Maker<'_> {
+    fn write_frames(&mut self, program: &Program, frames: &[dormouse_state::Frame]) -> Result<()> {
         let mut out = FramesMemory::default();
         let mut references = vec![];
         for f in frames.iter().rev() {
@@ -128,9 +131,7 @@ impl Run {
                         }
                         Source::Operand(p) => *f.operands.get(p as usize)?,
                     };
-                    if matches!(v, Value::FuncRef(_) | Value::ExternRefNull) {
-                        references.push(v);
-                    }
+                    references.extend(hierarchy(v).map(|h| (h, v)));
                     fits(v, ty).then(|| bits(v))
                 })?;
             if operands as usize != f.operands.len() {
@@ -149,19 +150,18 @@ impl Run {
             }
         }
         let own = self.own;
-        let (mut funcrefs, mut externrefs) = (0u32, 0u32);
-        for v in references {
-            let (table, fill) = match v {
-                Value::FuncRef(_) => (own.funcrefs, &mut funcrefs),
-                _ => (own.externrefs, &mut externrefs),
-            };
-            let r = self.reference_of(v)?;
-            if u64::from(*fill) < table.size(&self.store) {
-                table.set(&mut self.store, (*fill).into(), r)?;
+        for (h, v) in references {
+            let r = self.reference(v)?;
+            let table = own.references[h as usize];
+            let (table, sp) =
+                table.ok_or_else(|| Error::State("no place for a reference".into()))?;
+            let fill = own.get(&mut self.store, sp);
+            if u64::from(fill) < table.size(&self.store) {
+                table.set(&mut self.store, fill.into(), r)?;
             } else {
                 table.grow(&mut self.store, 1, r)?;
             }
-            *fill += 1;
+            sp.set(&mut self.store, Val::I32(fill as i32 + 1))?;
         }
         // Room for one more frame of any size, as the save helpers expect: the helper checks after
         // each frame it writes, and no single frame is as large as this.
@@ -170,8 +170,6 @@ impl Run {
         own.frames.grow(&mut self.store, more)?;
         own.frames.data_mut(&mut self.store)[..out.bytes.len()].copy_from_slice(&out.bytes);
         own.sp.set(&mut self.store, Val::I32(out.bytes.len() as i32))?;
-        own.funcref_sp.set(&mut self.store, Val::I32(funcrefs as i32))?;
-        own.externref_sp.set(&mut self.store, Val::I32(externrefs as i32))?;
         Ok(())
     }
 
@@ -180,57 +178,15 @@ impl Run {
         let t = self.instance.get_table(&mut self.store, &names::table(index)).ok_or_else(bad)?;
         let more = (entries.len() as u64).checked_sub(t.size(&self.store)).ok_or_else(bad)?;
         if more > 0 {
-            let null = if t.ty(&self.store).element().heap_type().is_extern() {
-                Ref::Extern(None)
-            } else {
-                Ref::Func(None)
-            };
-            t.grow(&mut self.store, more, null)?;
+            // All are overwritten, but some tables cannot hold null meanwhile.
+            let last = entries.last().map(|&v| self.reference(v)).transpose()?;
+            t.grow(&mut self.store, more, last.ok_or_else(bad)?)?;
         }
         for (i, &v) in entries.iter().enumerate() {
-            let r = self.reference_of(v)?;
+            let r = self.reference(v)?;
             t.set(&mut self.store, i as u64, r)?;
         }
         Ok(())
-    }
-
-    fn reference_of(&mut self, v: Value) -> Result<Ref> {
-        Ok(match v {
-            Value::FuncRef(Some(i)) => {
-                let f = self.instance.get_func(&mut self.store, &names::function(i));
-                Ref::Func(Some(f.ok_or_else(|| {
-                    Error::State(format!(
-                        "a reference to function {i}, which the module never makes"
-                    ))
-                })?))
-            }
-            Value::FuncRef(None) => Ref::Func(None),
-            Value::ExternRefNull => Ref::Extern(None),
-            _ => return Err(Error::State("a number where a reference belongs".into())),
-        })
-    }
-
-    fn val(&mut self, v: Value) -> Result<Val> {
-        Ok(match v {
-            Value::I32(v) => Val::I32(v as i32),
-            Value::I64(v) => Val::I64(v as i64),
-            Value::F32(v) => Val::F32(v),
-            Value::F64(v) => Val::F64(v),
-            Value::V128(v) => Val::V128(V128::from(v)),
-            reference => self.reference_of(reference)?.into(),
-        })
-    }
-}
-
-fn fits(v: Value, ty: ValType) -> bool {
-    match v {
-        Value::I32(_) => ty == ValType::I32,
-        Value::I64(_) => ty == ValType::I64,
-        Value::F32(_) => ty == ValType::F32,
-        Value::F64(_) => ty == ValType::F64,
-        Value::V128(_) => ty == ValType::V128,
-        Value::FuncRef(_) => ty == ValType::FUNCREF,
-        Value::ExternRefNull => ty == ValType::EXTERNREF,
     }
 }
 
@@ -239,6 +195,6 @@ fn bits(v: Value) -> u128 {
         Value::I32(v) | Value::F32(v) => v.into(),
         Value::I64(v) | Value::F64(v) => v.into(),
         Value::V128(v) => v,
-        Value::FuncRef(_) | Value::ExternRefNull => 0,
+        Value::FuncRef(_) | Value::ExternRefNull | Value::ExnRef(_) => 0,
     }
 }

@@ -98,13 +98,11 @@ enum Next {
 pub(crate) struct Own {
     pub control: Memory,
     pub frames: Memory,
-    pub funcrefs: Table,
-    pub externrefs: Table,
+    /// References in frames, and how many, by `Hierarchy`. The last is not in every module.
+    pub references: [Option<(Table, Global)>; 3],
     continuations: Table,
     unwinding: Global,
     pub sp: Global,
-    pub funcref_sp: Global,
-    pub externref_sp: Global,
 }
 
 impl Run {
@@ -265,7 +263,8 @@ impl Run {
         let f = self.instance.get_func(&mut self.store, &name).ok_or_else(|| no_function(&name))?;
         // A trap may have left a capture or a resume half done.
         let own = self.own;
-        for g in [own.unwinding, own.sp, own.funcref_sp, own.externref_sp] {
+        let references = own.references.into_iter().flatten().map(|r| r.1);
+        for g in [own.unwinding, own.sp].into_iter().chain(references) {
             g.set(&mut self.store, Val::I32(0))?;
         }
         let instance = self.instance;
@@ -356,20 +355,14 @@ impl Own {
         let mut memory = |name| get(name)?.into_memory().ok_or_else(|| missing(name));
         let (control, frames) = (memory(names::CONTROL)?, memory(names::FRAMES)?);
         let mut table = |name| get(name)?.into_table().ok_or_else(|| missing(name));
-        let (funcrefs, externrefs) = (table(names::FUNCREFS)?, table(names::EXTERNREFS)?);
         let continuations = table(names::CONTINUATIONS)?;
         let mut global = |name| get(name)?.into_global().ok_or_else(|| missing(name));
-        Ok(Own {
-            control,
-            frames,
-            funcrefs,
-            externrefs,
-            continuations,
-            unwinding: global(names::UNWINDING)?,
-            sp: global(names::SP)?,
-            funcref_sp: global(names::FUNCREF_SP)?,
-            externref_sp: global(names::EXTERNREF_SP)?,
-        })
+        let (unwinding, sp) = (global(names::UNWINDING)?, global(names::SP)?);
+        let references = [0, 1, 2].map(|h| {
+            let table = get(names::REFERENCES[h]).ok()?.into_table()?;
+            Some((table, get(names::REFERENCES_SP[h]).ok()?.into_global()?))
+        });
+        Ok(Own { control, frames, references, continuations, unwinding, sp })
     }
 
     /// The value of one of our `i32` globals.

@@ -46,6 +46,8 @@ impl fmt::Display for Passed {
             Passed::Value(Value::FuncRef(None)) => f.write_str("<null funcref>"),
             Passed::Value(Value::FuncRef(Some(_))) => f.write_str("<funcref>"),
             Passed::Value(Value::ExternRefNull) => f.write_str("<null externref>"),
+            Passed::Value(Value::ExnRef(None)) => f.write_str("<null exnref>"),
+            Passed::Value(Value::ExnRef(Some(_))) => f.write_str("<exnref>"),
             Passed::Object(_) => f.write_str("<externref>"),
             Passed::Opaque { kind, null: true } => write!(f, "<null {kind}>"),
             Passed::Opaque { kind, null: false } => write!(f, "<{kind}>"),
@@ -167,8 +169,9 @@ pub(crate) fn into(store: impl AsContextMut, v: Passed) -> wasmtime::Result<Val>
             Value::V128(v) => Val::V128(V128::from(v)),
             Value::FuncRef(None) => Val::FuncRef(None),
             Value::ExternRefNull => Val::ExternRef(None),
-            Value::FuncRef(Some(_)) => {
-                return Err(wasmtime::Error::msg("a function cannot be given here"));
+            Value::ExnRef(None) => Val::ExnRef(None),
+            Value::FuncRef(Some(_)) | Value::ExnRef(Some(_)) => {
+                return Err(wasmtime::Error::msg("such a reference cannot be given here"));
             }
         },
         Passed::Opaque { kind, .. } => {

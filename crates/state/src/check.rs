@@ -5,7 +5,9 @@
 //!     locals        indices strictly ascending, below MAX_LOCALS
 //!     operands      at most MAX_OPERANDS
 //!   globals         indices strictly ascending
-//!   tables          indices strictly ascending, entries all funcref or all externref
+//!   tables          indices strictly ascending, entries all funcref, all externref or all exnref
+//!   exceptions      at most MAX_EXCEPTIONS, each with at most MAX_FIELDS values; those among the
+//!                   values come earlier in the list; every other reference names one of the list
 //!   memories        indices strictly ascending, at most MAX_MEMORY_PAGES each
 //!   dropped_*       strictly ascending
 //!   wasi            at most MAX_WASI_LEN bytes
@@ -29,6 +31,10 @@ pub const MAX_GLOBALS: u32 = 1_000_000;
 pub const MAX_TABLES: u32 = 100_000;
 /// Entries of all tables together: six times what engines agreed on for one.
 pub const MAX_TABLE_ENTRIES: usize = 1 << 26;
+/// Exceptions that values may refer to.
+pub const MAX_EXCEPTIONS: usize = 1 << 24;
+/// Values an exception may carry: the limit engines agreed on for parameters, which these are.
+pub const MAX_FIELDS: usize = 1_000;
 /// Memories a module may have; engines agreed on 100.
 pub const MAX_MEMORIES: u32 = 1_000;
 /// Pages of 64 KiB one memory may have: a full 64-bit address space.
@@ -54,6 +60,10 @@ pub enum What {
     Tables,
     /// The entries of the tables.
     TableEntries,
+    /// The exceptions.
+    Exceptions,
+    /// The values of an exception.
+    Fields,
     /// The memories.
     Memories,
     /// A memory's pages.
@@ -75,6 +85,8 @@ impl std::fmt::Display for What {
             What::Globals => "globals",
             What::Tables => "tables",
             What::TableEntries => "table entries",
+            What::Exceptions => "exceptions",
+            What::Fields => "values of an exception",
             What::Memories => "memories",
             What::MemoryPages => "pages of a memory",
             What::DroppedData => "dropped data segments",
@@ -117,6 +129,29 @@ pub enum InvalidState {
         /// The entry's index.
         entry: usize,
     },
+    /// A value refers to an exception that does not exist, or not before the one that holds it.
+    #[error("a value refers to exception {index}, but there are {count} it could refer to")]
+    NoException {
+        /// The index.
+        index: u32,
+        /// Exceptions that may be referred to there.
+        count: usize,
+    },
+}
+
+/// References to exceptions are to the first `known`.
+fn exceptions<'v>(
+    values: impl Iterator<Item = &'v Value>,
+    known: usize,
+) -> Result<(), InvalidState> {
+    for value in values {
+        if let Value::ExnRef(Some(index)) = *value
+            && index as usize >= known
+        {
+            return Err(InvalidState::NoException { index, count: known });
+        }
+    }
+    Ok(())
 }
 
 fn count(what: What, count: usize, limit: usize) -> Result<(), InvalidState> {
@@ -156,25 +191,35 @@ impl State {
             return Err(InvalidState::NoFrames);
         }
         count(What::Frames, self.frames.len(), MAX_FRAMES)?;
+        let known = self.exceptions.len();
+        count(What::Exceptions, known, MAX_EXCEPTIONS)?;
+        for (i, exception) in self.exceptions.iter().enumerate() {
+            count(What::Fields, exception.fields.len(), MAX_FIELDS)?;
+            exceptions(exception.fields.iter(), i)?;
+        }
         for frame in &self.frames {
+            exceptions(frame.locals.iter().map(|l| &l.1).chain(&frame.operands), known)?;
             ascending(What::Locals, MAX_LOCALS, frame.locals.iter().map(|l| l.0))?;
             count(What::Operands, frame.operands.len(), MAX_OPERANDS)?;
         }
         ascending(What::Globals, MAX_GLOBALS, self.globals.iter().map(|g| g.0))?;
+        exceptions(self.globals.iter().map(|g| &g.1), known)?;
         ascending(What::Tables, MAX_TABLES, self.tables.iter().map(|t| t.index))?;
         let mut entries = 0usize;
         for table in &self.tables {
             entries = entries.saturating_add(table.entries.len());
             count(What::TableEntries, entries, MAX_TABLE_ENTRIES)?;
-            let externs = matches!(table.entries.first(), Some(Value::ExternRefNull));
+            let first = table.entries.first().map(std::mem::discriminant);
             let wrong = table.entries.iter().position(|entry| match entry {
-                Value::FuncRef(_) => externs,
-                Value::ExternRefNull => !externs,
+                Value::FuncRef(_) | Value::ExternRefNull | Value::ExnRef(_) => {
+                    Some(std::mem::discriminant(entry)) != first
+                }
                 _ => true,
             });
             if let Some(entry) = wrong {
                 return Err(InvalidState::TableEntry { table: table.index, entry });
             }
+            exceptions(table.entries.iter(), known)?;
         }
         ascending(What::Memories, MAX_MEMORIES, self.memories.iter().map(|m| m.index))?;
         for memory in &self.memories {

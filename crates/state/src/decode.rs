@@ -8,11 +8,11 @@
 
 use crate::check::MAX_STATE_LEN;
 use crate::encode::{
-    MAGIC, TAG_F32, TAG_F64, TAG_FUNC, TAG_I32, TAG_I64, TAG_NULL_EXTERN, TAG_NULL_FUNC, TAG_V128,
-    VERSION,
+    MAGIC, TAG_EXN, TAG_F32, TAG_F64, TAG_FUNC, TAG_I32, TAG_I64, TAG_NULL_EXN, TAG_NULL_EXTERN,
+    TAG_NULL_FUNC, TAG_V128, VERSION,
 };
 use crate::leb::{self, LebError};
-use crate::{Frame, InvalidState, Memory, Site, State, Table, Value};
+use crate::{Exception, Frame, InvalidState, Memory, Site, State, Table, Value};
 
 /// Decoding allocates at most this many bytes for each byte of its input (a null reference is one
 /// byte encoded, and a [`Value`] in memory).
@@ -119,6 +119,8 @@ impl Reader<'_> {
             globals: self.list(2, Self::indexed)?,
             tables: self
                 .list(2, |r| Ok(Table { index: r.u32()?, entries: r.list(1, Self::value)? }))?,
+            exceptions: self
+                .list(2, |r| Ok(Exception { tag: r.u32()?, fields: r.list(1, Self::value)? }))?,
             memories: self.list(2, |r| Ok(Memory { index: r.u32()?, pages: r.u64()? }))?,
             dropped_data: self.list(1, Self::u32)?,
             dropped_elems: self.list(1, Self::u32)?,
@@ -150,6 +152,8 @@ impl Reader<'_> {
             TAG_FUNC => Value::FuncRef(Some(self.u32()?)),
             TAG_NULL_FUNC => Value::FuncRef(None),
             TAG_NULL_EXTERN => Value::ExternRefNull,
+            TAG_EXN => Value::ExnRef(Some(self.u32()?)),
+            TAG_NULL_EXN => Value::ExnRef(None),
             _ => return Err(DecodeError::UnknownValue { tag, offset }),
         })
     }

@@ -5,11 +5,13 @@
 //!   n { func offset  n { index value }  n { value } }     frames, each with locals and operands
 //!   n { index value }                                     globals
 //!   n { index  n { value } }                              tables
+//!   n { tag  n { value } }                                exceptions
 //!   n { index pages }                                     memories
 //!   n { index }   n { index }                             dropped data, dropped elements
 //!   n byte*                                               wasi
 //!
 //!   value = 7f i32 | 7e i64 | 7d f32 | 7c f64 | 7b v128 | 70 func | 73 | 72
+//!         | 69 exception | 74
 //! ```
 //!
 //! Numbers without a width are LEB128; the others are fixed-width and little-endian.
@@ -32,6 +34,9 @@ pub(crate) const TAG_FUNC: u8 = 0x70;
 pub(crate) const TAG_NULL_FUNC: u8 = 0x73;
 /// `noextern`: the type whose only value is the null externref.
 pub(crate) const TAG_NULL_EXTERN: u8 = 0x72;
+pub(crate) const TAG_EXN: u8 = 0x69;
+/// `noexn`: the type whose only value is the null exnref.
+pub(crate) const TAG_NULL_EXN: u8 = 0x74;
 
 impl State {
     /// The state's one encoding.
@@ -56,6 +61,11 @@ impl State {
             leb::write(&mut out, table.index.into());
             values(&mut out, &table.entries);
         }
+        count(&mut out, self.exceptions.len());
+        for exception in &self.exceptions {
+            leb::write(&mut out, exception.tag.into());
+            values(&mut out, &exception.fields);
+        }
         count(&mut out, self.memories.len());
         for memory in &self.memories {
             leb::write(&mut out, memory.index.into());
@@ -77,7 +87,8 @@ impl State {
         let frames: usize =
             self.frames.iter().map(|f| 10 + 8 * f.locals.len() + 6 * f.operands.len()).sum();
         let entries: usize = self.tables.iter().map(|t| 8 + 3 * t.entries.len()).sum();
-        128 + frames + 8 * self.globals.len() + entries + self.wasi.len()
+        let payloads: usize = self.exceptions.iter().map(|e| 4 + 6 * e.fields.len()).sum();
+        128 + frames + 8 * self.globals.len() + entries + payloads + self.wasi.len()
     }
 }
 
@@ -114,6 +125,11 @@ fn value(out: &mut Vec<u8>, value: &Value) {
         }
         Value::FuncRef(None) => out.push(TAG_NULL_FUNC),
         Value::ExternRefNull => out.push(TAG_NULL_EXTERN),
+        Value::ExnRef(Some(exception)) => {
+            out.push(TAG_EXN);
+            leb::write(out, exception.into());
+        }
+        Value::ExnRef(None) => out.push(TAG_NULL_EXN),
     }
 }
 

@@ -7,6 +7,7 @@
 //!    ├─ frames     outermost first; (function, code offset) + locals + operand stack
 //!    ├─ globals    the mutable ones, by index
 //!    ├─ tables     entries as function indices (only tables the program can write)
+//!    ├─ exceptions caught ones that are still referred to: tag and payload
 //!    ├─ memories   sizes; their pages travel beside the state (`dormouse-store`'s memory layers)
 //!    ├─ dropped    data and element segments that were dropped
 //!    └─ wasi       an opaque, versioned section owned by `dormouse-wasi`
@@ -28,6 +29,7 @@
 //!     }],
 //!     globals: vec![(0, Value::I32(65536))],
 //!     tables: vec![],
+//!     exceptions: vec![],
 //!     memories: vec![],
 //!     dropped_data: vec![],
 //!     dropped_elems: vec![],
@@ -46,8 +48,9 @@ mod encode;
 mod leb;
 
 pub use check::{
-    InvalidState, MAX_FRAMES, MAX_GLOBALS, MAX_LOCALS, MAX_MEMORIES, MAX_MEMORY_PAGES,
-    MAX_OPERANDS, MAX_SEGMENTS, MAX_STATE_LEN, MAX_TABLE_ENTRIES, MAX_TABLES, MAX_WASI_LEN, What,
+    InvalidState, MAX_EXCEPTIONS, MAX_FIELDS, MAX_FRAMES, MAX_GLOBALS, MAX_LOCALS, MAX_MEMORIES,
+    MAX_MEMORY_PAGES, MAX_OPERANDS, MAX_SEGMENTS, MAX_STATE_LEN, MAX_TABLE_ENTRIES, MAX_TABLES,
+    MAX_WASI_LEN, What,
 };
 pub use decode::{DecodeError, MAX_EXPANSION};
 pub use encode::{MAGIC, VERSION};
@@ -69,6 +72,8 @@ pub enum Value {
     FuncRef(Option<u32>),
     /// `externref`: only null can leave the process
     ExternRefNull,
+    /// `exnref`: an index in [`State::exceptions`], or null
+    ExnRef(Option<u32>),
 }
 
 /// Where a frame waits. Sites are named by the original code, so they do not depend on the
@@ -102,6 +107,16 @@ pub struct Table {
     pub entries: Vec<Value>,
 }
 
+/// A caught exception: what a new one is made of. Nobody can tell it from the original.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// Index of its tag in the original module.
+    pub tag: u32,
+    /// Its payload. An exception among it comes earlier in [`State::exceptions`], since it was
+    /// there before this one.
+    pub fields: Vec<Value>,
+}
+
 /// A linear memory's size; the pages are stored beside the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -122,6 +137,8 @@ pub struct State {
     pub globals: Vec<(u32, Value)>,
     /// Writable tables, ascending by index.
     pub tables: Vec<Table>,
+    /// Exceptions that values refer to, by index.
+    pub exceptions: Vec<Exception>,
     /// All memories, ascending by index.
     pub memories: Vec<Memory>,
     /// Data segments that have been dropped (active ones, once applied, are always dropped and

@@ -1,6 +1,6 @@
 //! Decoding never allocates more than `MAX_EXPANSION` times its input.
 
-use dormouse_state::{Frame, MAGIC, MAX_EXPANSION, Site, State, Table, VERSION, Value};
+use dormouse_state::{Exception, Frame, MAGIC, MAX_EXPANSION, Site, State, Table, VERSION, Value};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -40,6 +40,7 @@ fn allocation_is_bounded_by_the_input() {
         frames: vec![],
         globals: vec![],
         tables: vec![],
+        exceptions: vec![],
         memories: vec![],
         dropped_data: vec![],
         dropped_elems: vec![],
@@ -55,7 +56,11 @@ fn allocation_is_bounded_by_the_input() {
     };
     inputs.push(State { frames: vec![full; 20_000], ..empty.clone() }.encode());
     let table = Table { index: 0, entries: vec![null; 300_000] };
-    inputs.push(State { frames: vec![frame], tables: vec![table], ..empty }.encode());
+    inputs
+        .push(State { frames: vec![frame.clone()], tables: vec![table], ..empty.clone() }.encode());
+    let exception = Exception { tag: 0, fields: vec![null; 2] };
+    let exceptions = vec![exception; 50_000];
+    inputs.push(State { frames: vec![frame], exceptions, ..empty }.encode());
 
     // Counts that lie, at every depth, with filler that parses as long as possible.
     for filler in [0x00u8, 0x72, 0x73, 0x01, 0x7f] {

@@ -1,9 +1,30 @@
 //! The codec against arbitrary states, arbitrary bytes, and every flipped bit.
 
-use dormouse_state::{DecodeError, Frame, InvalidState, Memory, Site, State, Table, Value, What};
+use dormouse_state::{
+    DecodeError, Exception, Frame, InvalidState, Memory, Site, State, Table, Value, What,
+};
 use proptest::prelude::*;
 
-fn value() -> impl Strategy<Value = Value> {
+/// Exceptions a state of these tests has: enough for every value's reference.
+const EXCEPTIONS: u32 = 9;
+
+fn exnref(known: u32) -> impl Strategy<Value = Value> {
+    any::<Option<prop::sample::Index>>().prop_map(move |e| {
+        Value::ExnRef(e.filter(|_| known > 0).map(|e| e.index(known as usize) as u32))
+    })
+}
+
+fn exceptions() -> impl Strategy<Value = Vec<Exception>> {
+    (0..EXCEPTIONS)
+        .map(|i| {
+            (any::<u32>(), prop::collection::vec(value(i), 0..4))
+                .prop_map(|(tag, fields)| Exception { tag, fields })
+        })
+        .collect::<Vec<_>>()
+}
+
+/// Any value; `exnref`s to the first `known` exceptions.
+fn value(known: u32) -> impl Strategy<Value = Value> {
     prop_oneof![
         any::<u32>().prop_map(Value::I32),
         any::<u64>().prop_map(Value::I64),
@@ -12,6 +33,7 @@ fn value() -> impl Strategy<Value = Value> {
         any::<u128>().prop_map(Value::V128),
         any::<Option<u32>>().prop_map(Value::FuncRef),
         Just(Value::ExternRefNull),
+        exnref(known),
     ]
 }
 
@@ -19,11 +41,13 @@ fn entries() -> impl Strategy<Value = Vec<Value>> {
     prop_oneof![
         prop::collection::vec(any::<Option<u32>>().prop_map(Value::FuncRef), 0..20),
         prop::collection::vec(Just(Value::ExternRefNull), 0..20),
+        prop::collection::vec(exnref(EXCEPTIONS), 0..20),
     ]
 }
 
 fn indexed(limit: u32) -> impl Strategy<Value = Vec<(u32, Value)>> {
-    prop::collection::btree_map(0..limit, value(), 0..8).prop_map(|m| m.into_iter().collect())
+    prop::collection::btree_map(0..limit, value(EXCEPTIONS), 0..8)
+        .prop_map(|m| m.into_iter().collect())
 }
 
 fn dropped() -> impl Strategy<Value = Vec<u32>> {
@@ -31,7 +55,7 @@ fn dropped() -> impl Strategy<Value = Vec<u32>> {
 }
 
 fn frame() -> impl Strategy<Value = Frame> {
-    let operands = prop::collection::vec(value(), 0..6);
+    let operands = prop::collection::vec(value(EXCEPTIONS), 0..6);
     (any::<u32>(), any::<u32>(), indexed(50_000), operands).prop_map(
         |(func, offset, locals, operands)| Frame { site: Site { func, offset }, locals, operands },
     )
@@ -43,6 +67,7 @@ prop_compose! {
         frames in prop::collection::vec(frame(), 1..8),
         globals in indexed(1_000_000),
         tables in prop::collection::btree_map(0..100_000u32, entries(), 0..4),
+        exceptions in exceptions(),
         memories in prop::collection::btree_map(0..1_000u32, 0..=1u64 << 48, 0..4),
         dropped_data in dropped(),
         dropped_elems in dropped(),
@@ -53,6 +78,7 @@ prop_compose! {
             frames,
             globals,
             tables: tables.into_iter().map(|(index, entries)| Table { index, entries }).collect(),
+            exceptions,
             memories: memories.into_iter().map(|(index, pages)| Memory { index, pages }).collect(),
             dropped_data,
             dropped_elems,
@@ -69,8 +95,12 @@ fn small() -> State {
             locals: vec![(0, Value::I32(1)), (2, Value::FuncRef(Some(5)))],
             operands: vec![Value::V128(1 << 100)],
         }],
-        globals: vec![(0, Value::I64(3)), (1, Value::F32(4))],
+        globals: vec![(0, Value::I64(3)), (1, Value::F32(4)), (2, Value::ExnRef(Some(1)))],
         tables: vec![Table { index: 0, entries: vec![Value::FuncRef(None); 3] }],
+        exceptions: vec![
+            Exception { tag: 1, fields: vec![] },
+            Exception { tag: 0, fields: vec![Value::ExnRef(Some(0)), Value::I32(9)] },
+        ],
         memories: vec![Memory { index: 0, pages: 17 }, Memory { index: 1, pages: 1 << 40 }],
         dropped_data: vec![1, 5],
         dropped_elems: vec![0],
@@ -178,6 +208,31 @@ fn broken_rules() {
         (
             |s| s.tables[0].entries[2] = Value::ExternRefNull,
             InvalidState::TableEntry { table: 0, entry: 2 },
+        ),
+        (
+            |s| s.tables[0].entries[2] = Value::ExnRef(None),
+            InvalidState::TableEntry { table: 0, entry: 2 },
+        ),
+        (
+            |s| s.globals[2].1 = Value::ExnRef(Some(2)),
+            InvalidState::NoException { index: 2, count: 2 },
+        ),
+        (
+            |s| s.tables[0].entries = vec![Value::ExnRef(Some(9))],
+            InvalidState::NoException { index: 9, count: 2 },
+        ),
+        (
+            |s| s.frames[0].operands.push(Value::ExnRef(Some(u32::MAX))),
+            InvalidState::NoException { index: u32::MAX, count: 2 },
+        ),
+        // An exception that holds itself, or a later one.
+        (
+            |s| s.exceptions[1].fields[0] = Value::ExnRef(Some(1)),
+            InvalidState::NoException { index: 1, count: 1 },
+        ),
+        (
+            |s| s.exceptions[0].fields = vec![Value::I64(0); 1_001],
+            InvalidState::TooMany { what: What::Fields, count: 1_001, limit: 1_000 },
         ),
         (|s| s.memories.swap(0, 1), order(What::Memories, 0)),
         (

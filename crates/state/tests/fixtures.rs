@@ -3,7 +3,7 @@
 //! A new version adds a folder; nothing in an old one ever changes. `BLESS=1 cargo test` writes the
 //! fixtures of the current version where they are missing.
 
-use dormouse_state::{Frame, Memory, Site, State, Table, Value};
+use dormouse_state::{Exception, Frame, Memory, Site, State, Table, Value};
 use std::path::PathBuf;
 
 fn minimal() -> State {
@@ -12,6 +12,7 @@ fn minimal() -> State {
         frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
         globals: vec![],
         tables: vec![],
+        exceptions: vec![],
         memories: vec![],
         dropped_data: vec![],
         dropped_elems: vec![],
@@ -31,8 +32,9 @@ fn example() -> State {
             },
             Frame { site: Site { func: 2, offset: 0 }, locals: vec![], operands: vec![] },
         ],
-        globals: vec![(0, Value::I64(u64::MAX))],
+        globals: vec![(0, Value::I64(u64::MAX)), (1, Value::ExnRef(Some(0)))],
         tables: vec![Table { index: 1, entries: vec![Value::FuncRef(None)] }],
+        exceptions: vec![Exception { tag: 4, fields: vec![Value::I32(5), Value::ExnRef(None)] }],
         memories: vec![Memory { index: 0, pages: 400 }],
         dropped_data: vec![2],
         dropped_elems: vec![],
@@ -52,11 +54,14 @@ fn every_value() -> State {
         Value::FuncRef(Some(0)),
         Value::FuncRef(Some(u32::MAX)),
         Value::ExternRefNull,
+        Value::ExnRef(None),
+        Value::ExnRef(Some(0)),
+        Value::ExnRef(Some(1)),
     ];
     State {
         frames: vec![Frame {
             site: Site { func: u32::MAX, offset: u32::MAX },
-            locals: values.iter().enumerate().map(|(i, v)| (i as u32 * 5000, *v)).collect(),
+            locals: values.iter().enumerate().map(|(i, v)| (i as u32 * 4000, *v)).collect(),
             operands: values.to_vec(),
         }],
         globals: values.iter().enumerate().map(|(i, v)| (i as u32 * 100, *v)).collect(),
@@ -64,6 +69,11 @@ fn every_value() -> State {
             Table { index: 0, entries: values[6..9].to_vec() },
             Table { index: 9, entries: vec![Value::ExternRefNull; 2] },
             Table { index: 10, entries: vec![] },
+            Table { index: 11, entries: values[10..].to_vec() },
+        ],
+        exceptions: vec![
+            Exception { tag: u32::MAX, fields: vec![] },
+            Exception { tag: 0, fields: values[..12].to_vec() },
         ],
         memories: vec![Memory { index: 0, pages: 0 }, Memory { index: 999, pages: 1 << 48 }],
         dropped_data: vec![0, 1, 127, 128, 9_999_999],

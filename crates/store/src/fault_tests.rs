@@ -36,6 +36,7 @@ fn sample(seed: u32) -> Sample {
         }],
         globals: vec![],
         tables: vec![],
+        exceptions: vec![],
         memories: vec![Memory { index: 0, pages: 3 }, Memory { index: 1, pages: 1 }],
         dropped_data: vec![],
         dropped_elems: vec![],

@@ -32,6 +32,7 @@
 //!     frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
 //!     globals: vec![],
 //!     tables: vec![],
+//!     exceptions: vec![],
 //!     memories: vec![Memory { index: 0, pages: 1 }],
 //!     dropped_data: vec![],
 //!     dropped_elems: vec![],

@@ -18,9 +18,9 @@
 //! Everything is imported from the main instance, which is never recompiled.
 
 use crate::body::Body;
-use crate::emit::{Emitter, Part, Space, val_type};
+use crate::emit::{Emitter, Part, Space, ref_type, val_type};
 use crate::helpers::Helper;
-use crate::instrument::{PARTS, part_kind};
+use crate::instrument::{part_kind, part_name};
 use crate::names;
 use crate::{Error, Program, Result};
 use std::collections::HashMap;
@@ -181,7 +181,7 @@ pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
         };
         imports.import(MAIN, &name, EntityType::Function(ty));
     }
-    let name_of = |part: Part| PARTS.iter().find(|x| x.0 == part).map_or("", |x| x.1);
+    let name_of = part_name;
     for item in n.tables.order.clone() {
         let (name, ty) = match item {
             Item::Original(t) => {
@@ -191,8 +191,10 @@ pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
                 (names::table(t), ty)
             }
             Item::Own(part) => {
-                let element_type =
-                    if part == Part::Externrefs { RefType::EXTERNREF } else { RefType::FUNCREF };
+                let element_type = match part {
+                    Part::References(h) => ref_type(h.top()),
+                    _ => RefType::FUNCREF,
+                };
                 let ty = TableType {
                     element_type,
                     table64: false,

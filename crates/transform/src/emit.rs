@@ -21,8 +21,8 @@
 
 use crate::body::Body;
 use crate::helpers::{Helper, MOST};
-use crate::layout::{CLASSES, Kind, Site, Sites, Source, block_params, block_results};
-use crate::module::{Module, is_externref, is_funcref};
+use crate::layout::{CLASSES, Hierarchy, Kind, Site, Sites, Source, block_params, block_results};
+use crate::module::Module;
 use crate::{Error, Poll, Result};
 use std::collections::HashMap;
 use wasm_encoder::{BlockType, Encode, HeapType, Instruction as I, MemArg};
@@ -46,13 +46,11 @@ pub(crate) trait Space {
 pub(crate) enum Part {
     Control,
     Frames,
-    Funcrefs,
-    Externrefs,
+    References(Hierarchy),
     Continuations,
     Unwinding,
     Sp,
-    FuncrefSp,
-    ExternrefSp,
+    ReferencesSp(Hierarchy),
 }
 
 /// How an open construct of the original is written.
@@ -448,8 +446,9 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         for &value in &values[numbers..] {
             let l = self.local_of(value);
             self.i(&I::LocalGet(l));
-            let funcref = is_funcref(value.1);
-            self.helper(if funcref { Helper::SaveFuncref } else { Helper::SaveExternref });
+            if let Some(h) = Hierarchy::of(value.1) {
+                self.helper(Helper::SaveReference(h));
+            }
         }
         let mut chunks = values[..numbers].chunks(MOST).peekable();
         loop {
@@ -487,9 +486,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 ValType::F32 => I::F32Const(0.0f32.into()),
                 ValType::F64 => I::F64Const(0.0f64.into()),
                 ValType::V128 => I::V128Const(0),
-                t if is_funcref(t) => I::RefNull(HeapType::FUNC),
-                t if is_externref(t) => I::RefNull(HeapType::EXTERN),
-                _ => I::RefNull(EXN),
+                ValType::Ref(r) => I::RefNull(heap_type(r)),
             });
         }
     }
@@ -504,33 +501,27 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.i(&I::LocalTee(base));
         self.i(&I::GlobalSet(sp));
         let mut offset = 0u64;
-        let refs = |n: u32, part, me: &mut Self| {
+        for (h, n) in Hierarchy::ALL.into_iter().zip(site.layout.references) {
             if n > 0 {
-                let g = me.space.own(part);
-                me.i(&I::GlobalGet(g));
-                me.i(&I::I32Const(n as i32));
-                me.i(&I::I32Sub);
-                me.i(&I::GlobalSet(g));
+                let g = self.space.own(Part::ReferencesSp(h));
+                self.i(&I::GlobalGet(g));
+                self.i(&I::I32Const(n as i32));
+                self.i(&I::I32Sub);
+                self.i(&I::GlobalSet(g));
             }
-        };
-        refs(site.layout.funcrefs, Part::FuncrefSp, self);
-        refs(site.layout.externrefs, Part::ExternrefSp, self);
-        let (mut funcrefs, mut externrefs) = (0, 0);
+        }
+        let mut next = [0; Hierarchy::ALL.len()];
         for &value in &site.layout.values {
             let arg = MemArg { offset, align: 0, memory_index: frames };
             let ty = value.1;
-            if is_funcref(ty) || is_externref(ty) {
-                let (g, t, n) = if is_funcref(ty) {
-                    (Part::FuncrefSp, Part::Funcrefs, &mut funcrefs)
-                } else {
-                    (Part::ExternrefSp, Part::Externrefs, &mut externrefs)
-                };
-                let (g, t) = (self.space.own(g), self.space.own(t));
+            if let Some(h) = Hierarchy::of(ty) {
+                let g = self.space.own(Part::ReferencesSp(h));
+                let t = self.space.own(Part::References(h));
                 self.i(&I::GlobalGet(g));
-                self.i(&I::I32Const(*n));
+                self.i(&I::I32Const(next[h as usize]));
                 self.i(&I::I32Add);
                 self.i(&I::TableGet(t));
-                *n += 1;
+                next[h as usize] += 1;
             } else {
                 self.i(&I::LocalGet(base));
                 let (load, bytes) = match ty {
@@ -710,20 +701,30 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     }
 }
 
-const EXN: HeapType = HeapType::Abstract { shared: false, ty: wasm_encoder::AbstractHeapType::Exn };
-
 /// The encoder's name for a value type.
 pub(crate) fn val_type(t: ValType) -> wasm_encoder::ValType {
-    use wasm_encoder::{RefType as R, ValType as V};
+    use wasm_encoder::ValType as V;
     match t {
         ValType::I32 => V::I32,
         ValType::I64 => V::I64,
         ValType::F32 => V::F32,
         ValType::F64 => V::F64,
         ValType::V128 => V::V128,
-        ValType::Ref(RefType::FUNCREF) => V::Ref(R::FUNCREF),
-        ValType::Ref(RefType::EXTERNREF) => V::Ref(R::EXTERNREF),
-        ValType::Ref(r) if r.is_nullable() => V::Ref(R { nullable: true, heap_type: EXN }),
-        ValType::Ref(_) => V::Ref(R { nullable: false, heap_type: EXN }),
+        ValType::Ref(r) => V::Ref(ref_type(r)),
     }
+}
+
+/// The encoder's name for a reference type.
+pub(crate) fn ref_type(r: RefType) -> wasm_encoder::RefType {
+    wasm_encoder::RefType { nullable: r.is_nullable(), heap_type: heap_type(r) }
+}
+
+pub(crate) fn heap_type(r: RefType) -> HeapType {
+    use wasm_encoder::AbstractHeapType as A;
+    let ty = match Hierarchy::of(ValType::Ref(r)) {
+        Some(Hierarchy::Func) => A::Func,
+        Some(Hierarchy::Extern) => A::Extern,
+        _ => A::Exn,
+    };
+    HeapType::Abstract { shared: false, ty }
 }

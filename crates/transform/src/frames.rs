@@ -8,8 +8,7 @@
 //!
 //! Read from the top down, so the outermost frame comes first; each slot tells the size of its frame.
 
-use crate::layout::{Layout, Source};
-use crate::module::is_funcref;
+use crate::layout::{Hierarchy, Layout, Source};
 use crate::{Error, Program, Result};
 use wasmparser::ValType;
 
@@ -18,10 +17,8 @@ use wasmparser::ValType;
 pub enum Cell {
     /// A number or vector, as its bits in the low bytes.
     Bits(u128),
-    /// Entry of the funcref table.
-    Funcref(u32),
-    /// Entry of the externref table.
-    Externref(u32),
+    /// Entry of a hierarchy's table.
+    Reference(Hierarchy, u32),
 }
 
 /// One frame, decoded.
@@ -60,13 +57,12 @@ impl Program {
         Ok(slots)
     }
 
-    /// All frames in `bytes` (the frames memory up to `sp`), outermost first. `funcrefs` and
-    /// `externrefs` are the fill of the two reference tables.
+    /// All frames in `bytes` (the frames memory up to `sp`), outermost first. `fill` tells
+    /// how many entries of each reference table are used.
     pub fn read_frames(
         &self,
         bytes: &[u8],
-        mut funcrefs: u32,
-        mut externrefs: u32,
+        mut fill: [u32; Hierarchy::ALL.len()],
     ) -> Result<Vec<SavedFrame>> {
         let mut frames = vec![];
         let mut end = bytes.len();
@@ -75,10 +71,11 @@ impl Program {
             let ((func, offset), (start, values)) = self.with_layout(slot, |_, l| {
                 let cut = Error::Frames("a frame is cut off");
                 let start = end.checked_sub(l.size as usize).ok_or(cut)?;
-                let under = || Error::Frames("too few references");
-                funcrefs = funcrefs.checked_sub(l.funcrefs).ok_or_else(under)?;
-                externrefs = externrefs.checked_sub(l.externrefs).ok_or_else(under)?;
-                Ok((start, decode(&bytes[start..end - 4], l, funcrefs, externrefs)))
+                for (fill, n) in fill.iter_mut().zip(l.references) {
+                    let under = Error::Frames("too few references");
+                    *fill = fill.checked_sub(n).ok_or(under)?;
+                }
+                Ok((start, decode(&bytes[start..end - 4], l, fill)))
             })?;
             frames.push(SavedFrame { func, slot, offset, values });
             end = start;
@@ -146,24 +143,19 @@ fn width(ty: ValType) -> usize {
 fn decode(
     bytes: &[u8],
     l: &Layout,
-    funcrefs: u32,
-    externrefs: u32,
+    mut next: [u32; Hierarchy::ALL.len()],
 ) -> Vec<(Source, ValType, Cell)> {
-    let (mut at, mut f, mut x) = (0, funcrefs, externrefs);
+    let mut at = 0;
     l.values
         .iter()
         .map(|&(source, ty)| {
             let n = width(ty);
-            let cell = match ty {
-                ValType::Ref(_) if is_funcref(ty) => {
-                    f += 1;
-                    Cell::Funcref(f - 1)
+            let cell = match Hierarchy::of(ty) {
+                Some(h) => {
+                    next[h as usize] += 1;
+                    Cell::Reference(h, next[h as usize] - 1)
                 }
-                ValType::Ref(_) => {
-                    x += 1;
-                    Cell::Externref(x - 1)
-                }
-                _ => {
+                None => {
                     let mut b = [0; 16];
                     b[..n].copy_from_slice(&bytes[at..at + n]);
                     at += n;

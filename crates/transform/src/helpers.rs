@@ -17,11 +17,11 @@
 //! registers, so a value that had to survive a first call would be kept in memory, and the register
 //! allocator puts such stores into the hot loop.
 
-use crate::emit::{Part, Space, val_type};
-use crate::layout::CLASSES;
+use crate::emit::{Part, Space, heap_type, val_type};
+use crate::layout::{CLASSES, Hierarchy};
 use crate::module::Module;
 use crate::names::{self, control};
-use wasm_encoder::{BlockType, Encode, HeapType, Instruction as I, MemArg};
+use wasm_encoder::{BlockType, Encode, Instruction as I, MemArg};
 use wasmparser::{RefType, ValType};
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -30,8 +30,7 @@ pub(crate) enum Helper {
     Save(Shape),
     /// Stores a frame, its slot, and starts unwinding.
     SaveSite(Shape),
-    SaveFuncref,
-    SaveExternref,
+    SaveReference(Hierarchy),
     /// Ends a frame: stores the slot and makes room for the next one.
     EndFrame,
     /// Counts a safepoint; 1 if it is the one to stop at.
@@ -64,8 +63,7 @@ impl Helper {
         match self {
             Helper::Save([a, b, c, d, e]) => format!("{p}save_{a}_{b}_{c}_{d}_{e}"),
             Helper::SaveSite([a, b, c, d, e]) => format!("{p}save_site_{a}_{b}_{c}_{d}_{e}"),
-            Helper::SaveFuncref => format!("{p}save_funcref"),
-            Helper::SaveExternref => format!("{p}save_externref"),
+            Helper::SaveReference(h) => format!("{p}save_{}", h.name()),
             Helper::EndFrame => format!("{p}end_frame"),
             Helper::CountedPoll => format!("{p}counted_poll"),
             Helper::MemoryInit(d, m) => format!("{p}memory_init_{d}_{m}"),
@@ -81,8 +79,7 @@ impl Helper {
         match self {
             Helper::Save(shape) => (types(shape).map(|t| t.1).collect(), vec![]),
             Helper::SaveSite(shape) => (types(shape).map(|t| t.1).chain([I32]).collect(), vec![]),
-            Helper::SaveFuncref => (vec![ValType::Ref(RefType::FUNCREF)], vec![]),
-            Helper::SaveExternref => (vec![ValType::Ref(RefType::EXTERNREF)], vec![]),
+            Helper::SaveReference(h) => (vec![ValType::Ref(h.top())], vec![]),
             Helper::EndFrame => (vec![I32], vec![]),
             Helper::CountedPoll => (vec![], vec![I32]),
             Helper::MemoryInit(..) | Helper::TableInit(..) => (vec![I32; 3], vec![]),
@@ -124,12 +121,9 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, m: &Module, largest: u32) -> 
                 c.extend([I::I32Const(1), I::GlobalSet(unwinding)]);
             }
         }
-        Helper::SaveFuncref | Helper::SaveExternref => {
-            let (rsp, table, heap) = if h == Helper::SaveFuncref {
-                (s.own(Part::FuncrefSp), s.own(Part::Funcrefs), HeapType::FUNC)
-            } else {
-                (s.own(Part::ExternrefSp), s.own(Part::Externrefs), HeapType::EXTERN)
-            };
+        Helper::SaveReference(h) => {
+            let (rsp, table) = (s.own(Part::ReferencesSp(h)), s.own(Part::References(h)));
+            let heap = heap_type(h.top());
             c.extend([I::GlobalGet(rsp), I::TableSize(table), I::I32Eq]);
             c.push(I::If(BlockType::Empty));
             c.extend([I::RefNull(heap), I::TableSize(table), I::I32Const(64), I::I32Add]);

@@ -4,17 +4,18 @@
 //!   types      original | ours
 //!   imports    original                          index spaces keep their order, so original
 //!   functions  original | stubs | helpers        indices, names and offsets stay meaningful
-//!   tables     original | funcrefs externrefs continuations
+//!   tables     original | funcrefs externrefs continuations (exnrefs)
 //!   memories   original | control frames
-//!   globals    original | unwinding sp funcref_sp externref_sp
+//!   globals    original | unwinding sp funcref_sp externref_sp (exnref_sp)
 //!   exports    original | everything a continuation or the engine needs, as "dormouse.*"
 //!   start      taken out: the engine calls `dormouse.init`, then `dormouse.start`
 //!   segments   active ones become passive: `dormouse.init` applies them once in a program's life
 //! ```
 
 use crate::body::Body;
-use crate::emit::{Code, Emitter, Part, Space, val_type};
+use crate::emit::{Code, Emitter, Part, Space, ref_type, val_type};
 use crate::helpers::{self, Helper};
+use crate::layout::Hierarchy;
 use crate::names;
 use crate::{Error, Program, Result};
 use std::collections::HashMap;
@@ -41,6 +42,13 @@ struct Main<'p> {
     new_types: Vec<(Vec<ValType>, Vec<ValType>)>,
 }
 
+impl Main<'_> {
+    /// Whether any frame holds exception references: only then the module gets a table for them.
+    fn saves_exceptions(&self) -> bool {
+        self.helpers.contains_key(&Helper::SaveReference(Hierarchy::Exn))
+    }
+}
+
 impl Space for Main<'_> {
     fn helper(&mut self, h: Helper) -> u32 {
         let (first, list) = (self.first_helper, &mut self.helper_list);
@@ -56,15 +64,17 @@ impl Space for Main<'_> {
         let m = &self.p.module;
         let (t, g, mem) = (m.tables.len() as u32, m.globals.len() as u32, m.memories.len() as u32);
         match part {
-            Part::Funcrefs => t,
-            Part::Externrefs => t + 1,
+            Part::References(Hierarchy::Func) => t,
+            Part::References(Hierarchy::Extern) => t + 1,
             Part::Continuations => t + 2,
+            Part::References(Hierarchy::Exn) => t + 3,
             Part::Control => mem,
             Part::Frames => mem + 1,
             Part::Unwinding => g,
             Part::Sp => g + 1,
-            Part::FuncrefSp => g + 2,
-            Part::ExternrefSp => g + 3,
+            Part::ReferencesSp(Hierarchy::Func) => g + 2,
+            Part::ReferencesSp(Hierarchy::Extern) => g + 3,
+            Part::ReferencesSp(Hierarchy::Exn) => g + 4,
         }
     }
     fn signature(&mut self, params: &[ValType], results: &[ValType]) -> u32 {
@@ -200,12 +210,12 @@ pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
         functions.function(t);
     }
     out.section(&functions);
-    out.section(&tables(parts.tables, p.slots()));
+    out.section(&tables(parts.tables, p.slots(), s.saves_exceptions()));
     out.section(&memories(m, p.control_pages(), largest, &mut re)?);
     if let Some(tags) = &parts.tags {
         out.section(tags);
     }
-    out.section(&globals(parts.globals));
+    out.section(&globals(parts.globals, s.saves_exceptions()));
     out.section(&exports(&mut s, first_init));
     if !m.elems.is_empty() {
         out.section(&parts.elems);
@@ -325,7 +335,7 @@ impl<'m> Sections<'m> {
     }
 }
 
-fn tables(mut t: TableSection, slots: u32) -> TableSection {
+fn tables(mut t: TableSection, slots: u32, exceptions: bool) -> TableSection {
     let ours = |element_type, minimum: u32| TableType {
         element_type,
         table64: false,
@@ -336,6 +346,9 @@ fn tables(mut t: TableSection, slots: u32) -> TableSection {
     t.table(ours(RefType::FUNCREF, 0));
     t.table(ours(RefType::EXTERNREF, 0));
     t.table(ours(RefType::FUNCREF, slots));
+    if exceptions {
+        t.table(ours(ref_type(Hierarchy::Exn.top()), 0));
+    }
     t
 }
 
@@ -362,8 +375,8 @@ fn memories(
     Ok(s)
 }
 
-fn globals(mut s: GlobalSection) -> GlobalSection {
-    for _ in 0..4 {
+fn globals(mut s: GlobalSection, exceptions: bool) -> GlobalSection {
+    for _ in 0..4 + u32::from(exceptions) {
         let ty = GlobalType { val_type: wasm_encoder::ValType::I32, mutable: true, shared: false };
         s.global(ty, &ConstExpr::i32_const(0));
     }
@@ -412,29 +425,36 @@ fn exports(s: &mut Main<'_>, first_init: u32) -> ExportSection {
     for i in 0..m.tags.len() as u32 {
         x.export(&names::tag(i), ExportKind::Tag, i);
     }
-    for (part, name) in PARTS {
+    use Hierarchy::{Exn, Extern, Func};
+    use Part::{Continuations, Control, Frames, References, ReferencesSp, Sp, Unwinding};
+    let mut parts = vec![Control, Frames, References(Func), References(Extern), Continuations];
+    parts.extend([Unwinding, Sp, ReferencesSp(Func), ReferencesSp(Extern)]);
+    if s.saves_exceptions() {
+        parts.extend([References(Exn), ReferencesSp(Exn)]);
+    }
+    for part in parts {
         let kind = part_kind(part);
-        x.export(name, kind, s.own(part));
+        x.export(part_name(part), kind, s.own(part));
     }
     x
 }
 
-pub(crate) const PARTS: [(Part, &str); 9] = [
-    (Part::Control, names::CONTROL),
-    (Part::Frames, names::FRAMES),
-    (Part::Funcrefs, names::FUNCREFS),
-    (Part::Externrefs, names::EXTERNREFS),
-    (Part::Continuations, names::CONTINUATIONS),
-    (Part::Unwinding, names::UNWINDING),
-    (Part::Sp, names::SP),
-    (Part::FuncrefSp, names::FUNCREF_SP),
-    (Part::ExternrefSp, names::EXTERNREF_SP),
-];
+pub(crate) fn part_name(part: Part) -> &'static str {
+    match part {
+        Part::Control => names::CONTROL,
+        Part::Frames => names::FRAMES,
+        Part::References(h) => names::REFERENCES[h as usize],
+        Part::Continuations => names::CONTINUATIONS,
+        Part::Unwinding => names::UNWINDING,
+        Part::Sp => names::SP,
+        Part::ReferencesSp(h) => names::REFERENCES_SP[h as usize],
+    }
+}
 
 pub(crate) fn part_kind(part: Part) -> ExportKind {
     match part {
         Part::Control | Part::Frames => ExportKind::Memory,
-        Part::Funcrefs | Part::Externrefs | Part::Continuations => ExportKind::Table,
+        Part::References(_) | Part::Continuations => ExportKind::Table,
         _ => ExportKind::Global,
     }
 }

@@ -5,16 +5,16 @@
 //! ```
 //!
 //! Each group holds operand-stack values by position, then live locals by index, raw and
-//! little-endian. References go, in the same order, to two tables beside the memory. `slot` numbers
-//! the safepoint; functions own consecutive slots: entry poll first, then loops and calls in code order.
+//! little-endian. References go, in the same order, to tables beside the memory, one for each
+//! [`Hierarchy`]. `slot` numbers the safepoint; functions own consecutive slots: entry poll first, then loops and calls in code order.
 
 use crate::body::Body;
 use crate::liveness::live_at;
-use crate::module::{Module, is_externref, is_funcref};
+use crate::module::Module;
 use crate::reach::Reach;
 use crate::{Error, Result};
 use std::collections::HashMap;
-use wasmparser::{BlockType, Operator, ValType};
+use wasmparser::{AbstractHeapType, BlockType, HeapType, Operator, RefType, ValType};
 
 /// Where a saved value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,55 @@ pub enum Kind {
     Call,
 }
 
+/// References that one table can hold. Order of the groups in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hierarchy {
+    /// References to functions.
+    Func,
+    /// References to objects of the host.
+    Extern,
+    /// References to caught exceptions.
+    Exn,
+}
+
+impl Hierarchy {
+    /// All there are.
+    pub const ALL: [Hierarchy; 3] = [Hierarchy::Func, Hierarchy::Extern, Hierarchy::Exn];
+
+    /// Where references of this type belong; `None` for numbers, and for references that cannot
+    /// be saved.
+    pub fn of(t: ValType) -> Option<Hierarchy> {
+        let ValType::Ref(r) = t else { return None };
+        match r.heap_type() {
+            HeapType::Abstract { shared: false, ty } => match ty {
+                AbstractHeapType::Func => Some(Hierarchy::Func),
+                AbstractHeapType::Extern => Some(Hierarchy::Extern),
+                AbstractHeapType::Exn => Some(Hierarchy::Exn),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The type of all of them, and of its table's entries.
+    pub(crate) fn top(self) -> RefType {
+        match self {
+            Hierarchy::Func => RefType::FUNCREF,
+            Hierarchy::Extern => RefType::EXTERNREF,
+            Hierarchy::Exn => RefType::EXNREF,
+        }
+    }
+
+    /// `funcref`, `externref`, `exnref`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Hierarchy::Func => "funcref",
+            Hierarchy::Extern => "externref",
+            Hierarchy::Exn => "exnref",
+        }
+    }
+}
+
 /// A frame's values in saved order.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -43,10 +92,8 @@ pub struct Layout {
     pub values: Vec<(Source, ValType)>,
     /// Bytes in the frames memory, slot number included.
     pub size: u32,
-    /// Entries in the funcref table.
-    pub funcrefs: u32,
-    /// Entries in the externref table.
-    pub externrefs: u32,
+    /// Entries in the table of each hierarchy.
+    pub references: [u32; Hierarchy::ALL.len()],
 }
 
 /// One safepoint of a function.
@@ -101,14 +148,12 @@ impl Layout {
                 size += bytes;
             }
         }
-        let group = |is: fn(ValType) -> bool, values: &mut Vec<_>| {
+        let references = Hierarchy::ALL.map(|h| {
             let before = values.len();
-            values.extend(all.iter().filter(|v| is(v.1)).copied());
+            values.extend(all.iter().filter(|v| Hierarchy::of(v.1) == Some(h)).copied());
             (values.len() - before) as u32
-        };
-        let funcrefs = group(is_funcref, &mut values);
-        let externrefs = group(is_externref, &mut values);
-        (values.len() == all.len()).then_some(Layout { values, size, funcrefs, externrefs })
+        });
+        (values.len() == all.len()).then_some(Layout { values, size, references })
     }
 
     /// The frame of a function that is to be called again: its parameters.
@@ -121,7 +166,7 @@ impl Layout {
 pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>) -> Result<Sites> {
     let func = body.func;
     let refuse = |offset: u32| {
-        Error::unsupported("an exception reference that lives across a safepoint", offset as usize)
+        Error::unsupported("a reference of a kind that cannot be saved", offset as usize)
     };
     let mut points = Vec::new();
     for (i, op) in body.ops.iter().enumerate() {
@@ -212,8 +257,8 @@ fn declared(t: ValType) -> ValType {
 }
 
 /// Values of this type can be put into a frame.
-pub(crate) fn storable(t: ValType) -> bool {
-    !matches!(t, ValType::Ref(_)) || is_funcref(t) || is_externref(t)
+fn storable(t: ValType) -> bool {
+    !matches!(t, ValType::Ref(_)) || Hierarchy::of(t).is_some()
 }
 
 pub(crate) fn block_params(m: &Module, t: BlockType) -> &[ValType] {

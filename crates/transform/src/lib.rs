@@ -39,7 +39,7 @@ mod reach;
 pub use continuation::MAIN;
 pub use error::{Error, Result};
 pub use frames::{Cell, FramesMemory, SavedFrame};
-pub use layout::{Kind, Layout, Site, Source};
+pub use layout::{Hierarchy, Kind, Layout, Site, Source};
 pub use module::Import;
 pub use wasmparser::ValType;
 
@@ -50,7 +50,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 /// Changes whenever the same module would be instrumented differently: part of cache keys.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// How a poll reads the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +104,8 @@ pub struct Inventory {
     pub segments: (u32, u32),
     /// Functions whose references the program can hold.
     pub references: Vec<u32>,
+    /// Number of tags: kinds of exceptions.
+    pub tags: u32,
 }
 
 impl Program {
@@ -116,7 +118,6 @@ impl Program {
         let restartable: Vec<bool> =
             module.imports.iter().map(|i| (options.restartable)(&i.module, &i.name)).collect();
         let reach = Reach::compute(&module, &restartable)?;
-        refuse_kept_exceptions(&module, &reach)?;
         let mut first_slot = Vec::with_capacity(module.funcs.len() + 1);
         let mut next = 0u32;
         for f in 0..module.funcs.len() {
@@ -216,6 +217,7 @@ impl Program {
             memories: m.memories.len() as u32,
             segments: (m.datas.len() as u32, m.elems.len() as u32),
             references,
+            tags: m.tags.len() as u32,
         }
     }
 
@@ -264,7 +266,7 @@ impl Program {
             }
             let layout =
                 Layout::of_params(self.module.func_type(body.func).params()).ok_or_else(|| {
-                    Error::unsupported("an import that takes exception references", 0)
+                    Error::unsupported("an import that takes references that cannot be saved", 0)
                 })?;
             let (kind, operands) = (Kind::Entry, vec![]);
             let site = Site { slot: first, kind, offset: 0, op: 0, operands, base: 0, layout };
@@ -291,21 +293,4 @@ impl Program {
         let flags = (self.module.datas.len() + self.module.elems.len()) as u64;
         (names::control::DROPPED + flags).div_ceil(65536)
     }
-}
-
-/// An exception reference cannot leave the engine, so the program must not keep one where a
-/// capture would have to read it.
-fn refuse_kept_exceptions(m: &Module, reach: &Reach) -> Result<()> {
-    let storable = |t: ValType| layout::storable(t);
-    if let Some(i) = m.globals.iter().position(|g| g.mutable && !storable(g.content_type)) {
-        return Err(Error::unsupported(format!("global {i}, which holds exception references"), 0));
-    }
-    let written = |t: usize| reach.uses.written_tables.contains(&(t as u32));
-    let kept = |(i, t): (usize, &wasmparser::TableType)| {
-        written(i) && !storable(ValType::Ref(t.element_type))
-    };
-    if let Some(i) = m.tables.iter().enumerate().position(kept) {
-        return Err(Error::unsupported(format!("table {i}, which holds exception references"), 0));
-    }
-    Ok(())
 }

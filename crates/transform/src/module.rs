@@ -5,8 +5,7 @@ use std::sync::Arc;
 use wasmparser::{
     BinaryReader, ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, FuncType,
     FuncValidator, FuncValidatorAllocations, FunctionBody, GlobalType, MemoryType, Operator,
-    Parser, Payload, RefType, TableType, TypeRef, ValType, Validator, ValidatorResources,
-    WasmFeatures,
+    Parser, Payload, TableType, TypeRef, Validator, ValidatorResources, WasmFeatures,
 };
 
 /// One imported function.
@@ -282,15 +281,6 @@ impl Module {
             self.features,
         ))
     }
-}
-
-/// The value types of a reference the transform knows how to keep.
-pub(crate) fn is_funcref(t: ValType) -> bool {
-    t == ValType::Ref(RefType::FUNCREF)
-}
-
-pub(crate) fn is_externref(t: ValType) -> bool {
-    t == ValType::Ref(RefType::EXTERNREF)
 }
 
 fn expr_range(e: &ConstExpr<'_>) -> std::ops::Range<usize> {

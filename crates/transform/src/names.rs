@@ -7,20 +7,18 @@ pub const PREFIX: &str = "dormouse.";
 pub const CONTROL: &str = "dormouse.control";
 /// Memory: saved frames, a stack that grows upwards; the outermost frame is on top.
 pub const FRAMES: &str = "dormouse.frames";
-/// Table of `funcref`: references in saved frames.
-pub const FUNCREFS: &str = "dormouse.funcrefs";
-/// Table of `externref`: references in saved frames.
-pub const EXTERNREFS: &str = "dormouse.externrefs";
+/// Tables: references in saved frames, by [`Hierarchy`](crate::Hierarchy). The last is there only
+/// in a module that needs it.
+pub const REFERENCES: [&str; 3] = ["dormouse.funcrefs", "dormouse.externrefs", "dormouse.exnrefs"];
 /// Table of `funcref`: the continuation of each slot, null until it is compiled.
 pub const CONTINUATIONS: &str = "dormouse.continuations";
 /// Global `i32`: 1 while the stack is being left.
 pub const UNWINDING: &str = "dormouse.unwinding";
 /// Global `i32`: first free byte of the frames memory.
 pub const SP: &str = "dormouse.sp";
-/// Global `i32`: first free entry of the funcref table.
-pub const FUNCREF_SP: &str = "dormouse.funcref_sp";
-/// Global `i32`: first free entry of the externref table.
-pub const EXTERNREF_SP: &str = "dormouse.externref_sp";
+/// Globals `i32`: first free entry of each of the tables of references.
+pub const REFERENCES_SP: [&str; 3] =
+    ["dormouse.funcref_sp", "dormouse.externref_sp", "dormouse.exnref_sp"];
 /// Function: applies active element segments of tables the program never writes. Always run once.
 pub const INIT_TABLES: &str = "dormouse.init_tables";
 /// Function: applies all other active segments. Run once in a program's life.
@@ -46,7 +44,8 @@ pub fn memory(index: u32) -> String {
 pub fn table(index: u32) -> String {
     format!("dormouse.t{index}")
 }
-pub(crate) fn tag(index: u32) -> String {
+/// An original tag.
+pub fn tag(index: u32) -> String {
     format!("dormouse.e{index}")
 }
 /// The continuation of a slot, as exported by a continuation module.

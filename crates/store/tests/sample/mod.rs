@@ -31,6 +31,7 @@ impl Sample {
             }],
             globals: vec![],
             tables: vec![],
+            exceptions: vec![],
             memories: vec![Memory { index: 0, pages: 4 }, Memory { index: 1, pages: 1 }],
             dropped_data: vec![],
             dropped_elems: vec![],

@@ -1,0 +1,20 @@
+;; slots: 0 2 3
+(module
+  (tag $e (param i32))
+  (func $spin (loop (br 0)))
+  (func $throw (throw $e (i32.const 1)))
+  ;; a caught exception in a local, and one on the operand stack, across a call
+  (func $two (local $kept exnref)
+    (local.set $kept (call $caught))
+    (call $caught)
+    (call $spin)
+    (if (ref.is_null) (then (return)))
+    (throw_ref (local.get $kept)))
+  (func $caught (result exnref) (local exnref)
+    (block $h (result i32 exnref)
+      (try_table (catch_ref $e $h) (call $spin) (call $throw))
+      (unreachable))
+    (local.set 0)
+    (drop)
+    (local.get 0))
+)
