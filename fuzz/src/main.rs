@@ -118,16 +118,18 @@ fn run(args: &Args) -> Result<bool> {
 fn failure(target: &Target, bytes: &[u8]) -> Option<String> {
     let result = catch_unwind(AssertUnwindSafe(|| (target.run)(bytes)));
     let text = message(&*result.err()?).to_owned();
+    // Nor with which gap it failed.
+    let text = text.rsplit_once("): ").map_or(&*text, |t| t.1);
     Some(text.chars().filter(|c| !c.is_ascii_digit()).take(60).collect())
 }
 
 fn reduce(target: &Target, path: &Path) -> Result<()> {
     let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
     let wasm = wat::parse_bytes(&bytes)?.into_owned();
+    std::panic::set_hook(Box::new(|_| {}));
     let Some(first) = failure(target, &wasm) else {
         bail!("{} does not fail", path.display());
     };
-    std::panic::set_hook(Box::new(|_| {}));
     let small = dormouse_fuzz::reduce::reduce(&wasm, |candidate| {
         failure(target, candidate).as_ref() == Some(&first)
     });

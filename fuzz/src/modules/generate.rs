@@ -27,6 +27,8 @@ struct Accepted {
     typed_references: bool,
     /// References to exceptions, alive across safepoints.
     exnref: bool,
+    /// The first form of exception handling.
+    legacy: bool,
 }
 
 static ACCEPTED: LazyLock<Accepted> = LazyLock::new(|| Accepted {
@@ -41,6 +43,7 @@ static ACCEPTED: LazyLock<Accepted> = LazyLock::new(|| Accepted {
     exnref: accepts(
         "(func (local exnref) (loop (drop (local.get 0)) (local.set 0 (ref.null exn)) (br 0)))",
     ),
+    legacy: accepts("(func try catch_all end)"),
 });
 
 fn accepts(fields: &str) -> bool {
@@ -66,7 +69,7 @@ const IMPORTS: &str = r#"(module
 /// A module made of `input`: the first eight bytes choose its features and what is put in, the rest
 /// is wasm-smith's. If there is no rest, it follows from them. `None` if wasm-smith makes nothing of
 /// it.
-pub fn module(input: &[u8]) -> Option<Vec<u8>> {
+pub fn module(input: &[u8]) -> Option<Made> {
     let (mut state, rest) = Random::from_input(input);
     let size = 512 << state.below(5);
     let expanded: Vec<u8>;
@@ -137,10 +140,21 @@ pub fn module(input: &[u8]) -> Option<Vec<u8>> {
     let fuel = 30 << state.below(6);
     module.ensure_termination(fuel).ok()?;
     let original = module.to_bytes();
-    let mut w = Wrap::of(&original, state)?;
-    let mut out = wasm_encoder::Module::new();
-    w.parse_core_module(&mut out, Parser::new(0), &original).expect("a module that was just made");
-    Some(out.finish())
+    let encode = |legacy: bool| {
+        let mut w = Wrap::of(&original, state.clone())?;
+        let legacy_too = w.catches && w.state.chance(3) && ACCEPTED.legacy;
+        w.legacy = legacy && legacy_too;
+        let mut out = wasm_encoder::Module::new();
+        w.parse_core_module(&mut out, Parser::new(0), &original).expect("was just made");
+        (legacy_too || !legacy).then(|| out.finish())
+    };
+    Some(Made { wasm: encode(false)?, legacy: encode(true) })
+}
+
+/// A module, and the same one with its handlers in the first form of exception handling.
+pub struct Made {
+    pub wasm: Vec<u8>,
+    pub legacy: Option<Vec<u8>>,
 }
 
 /// Adds `_start` and the exports.
@@ -161,6 +175,8 @@ struct Wrap {
     writes: u64,
     /// Calls catch.
     catches: bool,
+    /// Handlers are those of the first form of exception handling.
+    legacy: bool,
     /// Reaching `unreachable` throws our tag.
     throws: bool,
     /// All functions are exported, or just those that `_start` takes references of.
@@ -190,6 +206,7 @@ impl Wrap {
             datas: 0,
             writes: (bits >> 8) & 3,
             catches: false,
+            legacy: false,
             throws: false,
             all: bits & 16 == 0,
             named: vec![],
@@ -548,7 +565,10 @@ impl Reencode for Wrap {
             if let (I::Call(callee), Some(label)) = (&i, caught) {
                 let catch = [Catch::All { label: label as u32 }];
                 let ty = BlockType::FunctionType(self.funcs[*callee as usize]);
-                f.instruction(&I::TryTable(ty, catch.as_slice().into()));
+                f.instruction(&match self.legacy {
+                    true => I::Try(ty),
+                    false => I::TryTable(ty, catch.as_slice().into()),
+                });
             }
             let indirect = self.state.chance(3);
             match &i {
@@ -573,7 +593,14 @@ impl Reencode for Wrap {
                 I::Block(t) | I::If(t) | I::TryTable(t, _) => labels.push(self.label(t, false)),
                 I::Loop(t) => labels.push(self.label(t, true)),
                 I::End => drop(labels.pop()),
-                I::Call(_) if caught.is_some() => drop(f.instruction(&I::End)),
+                I::Call(_) => {
+                    if let Some(label) = caught {
+                        if self.legacy {
+                            f.instruction(&I::CatchAll).instruction(&I::Br(label as u32 + 1));
+                        }
+                        f.instruction(&I::End);
+                    }
+                }
                 _ => {}
             }
         }
@@ -601,15 +628,18 @@ mod tests {
     /// Also with what is not accepted yet.
     #[test]
     fn what_is_generated_is_valid() {
-        let mut made = 0;
+        let (mut made, mut old) = (0, 0);
         for seed in 0..400u64 {
-            let Some(wasm) = module(&seed.to_le_bytes()) else { continue };
+            let Some(Made { wasm, legacy }) = module(&seed.to_le_bytes()) else { continue };
             made += 1;
-            let mut validator = Validator::new_with_features(WasmFeatures::all());
-            if let Err(e) = validator.validate_all(&wasm) {
-                panic!("seed {seed}: {e}");
+            old += usize::from(legacy.is_some());
+            for wasm in [Some(wasm), legacy].iter().flatten() {
+                let mut validator = Validator::new_with_features(WasmFeatures::all());
+                if let Err(e) = validator.validate_all(wasm) {
+                    panic!("seed {seed}: {e}");
+                }
             }
         }
-        assert!(made > 300, "only {made} modules");
+        assert!(made > 300 && old > 30, "only {made} modules, {old} of them in both forms");
     }
 }

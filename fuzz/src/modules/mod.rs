@@ -11,9 +11,10 @@
 //! ```
 //!
 //! Each of these is run with different numbers of arguments, which change what the module does.
-//! NaNs are canonical in what is generated, so values are compared bit for bit. What cannot be
-//! compared is passed over and counted: modules that are refused, and runs that exhaust the stack,
-//! which is deeper or shallower with safepoints.
+//! Where the module is in the first form of exception handling, which the engine does not know, the
+//! plain run is of the same module in the standard form. NaNs are canonical in what is generated,
+//! so values are compared bit for bit. What cannot be compared is passed over and counted: modules
+//! that are refused, and runs that exhaust the stack, which is deeper or shallower with safepoints.
 
 mod generate;
 
@@ -22,6 +23,7 @@ use crate::tally;
 use dormouse_engine::{Code, Error, Event, Gap, Machine, Observed, Options, Run};
 use dormouse_state::State;
 use dormouse_wasi::{RestoreOptions, StdioConfig, Wasi, WasiConfig};
+use generate::Made;
 use std::sync::{Arc, LazyLock};
 
 /// Captures after which a run goes on without any.
@@ -60,22 +62,26 @@ static MACHINES: LazyLock<Machines> = LazyLock::new(|| {
 /// # Panics
 /// If the runs do not agree, or anything of ours fails.
 pub fn run(data: &[u8]) {
-    let wasm = match data.starts_with(b"\0asm") {
-        true => data.to_vec(),
-        false => match module(data) {
-            Some(wasm) => wasm,
+    let made = match data.starts_with(b"\0asm") {
+        true => Made { wasm: data.to_vec(), legacy: None },
+        false => match generate::module(data) {
+            Some(made) => made,
             None => return tally::add("no module", 1),
         },
     };
+    let ours = made.legacy.as_ref().unwrap_or(&made.wasm);
+    if made.legacy.is_some() {
+        tally::add("legacy exceptions", 1);
+    }
     let plan = Plan::of(data);
-    if let Err(e) = compare_runs(&wasm, &plan) {
+    if let Err(e) = compare_runs(&made.wasm, ours, &plan) {
         panic!("{e}");
     }
 }
 
 /// The module that is made of an input; none if nothing can be made of it.
 pub fn module(input: &[u8]) -> Option<Vec<u8>> {
-    generate::module(input)
+    generate::module(input).map(|made| made.legacy.unwrap_or(made.wasm))
 }
 
 /// The engine of programs that count their safepoints.
@@ -114,10 +120,12 @@ fn wasi(arguments: usize) -> Wasi {
     Wasi::new(WasiConfig { args, stdio, ..WasiConfig::default() }).expect("no directories")
 }
 
-fn compare_runs(wasm: &[u8], plan: &Plan) -> Result<(), String> {
+/// Compares runs of `wasm`, plain, with runs of `ours`, transformed: the same module, or one in an
+/// older form.
+fn compare_runs(wasm: &[u8], ours: &[u8], plan: &Plan) -> Result<(), String> {
     let machines = &*MACHINES;
     let machine = if plan.optimised { &machines.optimised } else { &machines.quick };
-    let code = match machine.load(wasm.into()) {
+    let code = match machine.load(ours.into()) {
         Ok(c) => Arc::new(c),
         Err(Error::Module(dormouse_transform::Error::Unsupported { feature, .. })) => {
             if std::env::var_os("FUZZ_REFUSED").is_some() {
@@ -128,11 +136,14 @@ fn compare_runs(wasm: &[u8], plan: &Plan) -> Result<(), String> {
         }
         Err(e) => return Err(format!("cannot be loaded: {e}")),
     };
-    let plain = machine.load_plain(wasm).map_err(|e| format!("plain: {e}"))?;
+    // A module that was kept may be in the first form only: then what it is translated to will do.
+    let translated = || machine.load_plain(code.program()?.bytes());
+    let plain = machine.load_plain(wasm).or_else(|_| translated());
+    let plain = plain.map_err(|e| format!("plain: {e}"))?;
     let mut codes = vec![code];
     if plan.others {
         for m in &machines.others {
-            codes.push(Arc::new(m.load(wasm.into()).map_err(|e| format!("elsewhere: {e}"))?));
+            codes.push(Arc::new(m.load(ours.into()).map_err(|e| format!("elsewhere: {e}"))?));
         }
     }
     // Programs need a deep stack; counts go to the thread that asks for them.

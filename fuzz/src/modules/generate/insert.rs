@@ -41,7 +41,8 @@ impl Wrap {
             }
             13..=15 => self.write_table(f, r),
             16 => self.call(f, (r % self.funcs.len()) as u32),
-            17..=20 if deeper && self.catches => self.handler(f, labels, locals, r),
+            17..=19 if deeper && self.catches => self.handler(f, labels, locals, r),
+            20 if deeper && self.catches => self.cleanup(f, labels, locals, r),
             21..=23 if deeper => self.a_loop(f, labels, locals, r),
             24..=26 if ACCEPTED.typed_references => self.typed_reference(f, labels, locals, r),
             27..=29 if deeper && self.catches && ACCEPTED.exnref => {
@@ -148,7 +149,11 @@ impl Wrap {
             true => vec![Catch::One { tag: self.tags + 1, label: 1 }, any],
             false => vec![any],
         };
-        f.instruction(&I::TryTable(BlockType::Empty, catch.into()));
+        let clauses = catch.clone();
+        f.instruction(&match self.legacy {
+            true => I::Try(BlockType::Empty),
+            false => I::TryTable(BlockType::Empty, catch.into()),
+        });
         inner.push(vec![]);
         // The handler sees the local as it was before the call that throws.
         let local = r >> 16;
@@ -158,6 +163,20 @@ impl Wrap {
         self.stir(f, locals, local, false);
         self.insert(f, &inner, locals);
         self.insert(f, &inner, locals);
+        for clause in clauses.into_iter().filter(|_| self.legacy) {
+            let label = match clause {
+                Catch::One { tag, label } => {
+                    f.instruction(&I::Catch(tag));
+                    label
+                }
+                Catch::All { label } | Catch::AllRef { label } | Catch::OneRef { label, .. } => {
+                    f.instruction(&I::CatchAll);
+                    label
+                }
+            };
+            // Labels of a `try_table` are counted outside of it.
+            f.instruction(&I::Br(label + 1));
+        }
         f.instruction(&I::End);
         inner.pop();
         self.stir(f, locals, local, false);
@@ -171,6 +190,38 @@ impl Wrap {
         }
         self.stir(f, locals, local, true);
         self.insert(f, labels, locals);
+    }
+
+    /// Code that runs when a call throws, and may throw the exception again.
+    fn cleanup(&mut self, f: &mut Function, labels: &Labels, locals: &[V], r: usize) {
+        let again = r.is_multiple_of(2);
+        let func = ((r >> 8) % self.funcs.len()) as u32;
+        if self.legacy {
+            f.instruction(&I::Try(BlockType::Empty));
+            self.call(f, func);
+            f.instruction(&I::CatchAll);
+        } else {
+            let (ty, catch) = match again {
+                true => (BlockType::Result(ValType::EXNREF), Catch::AllRef { label: 0 }),
+                false => (BlockType::Empty, Catch::All { label: 0 }),
+            };
+            f.instruction(&I::Block(BlockType::Empty)).instruction(&I::Block(ty));
+            f.instruction(&I::TryTable(BlockType::Empty, [catch].as_slice().into()));
+            self.call(f, func);
+            f.instruction(&I::End).instruction(&I::Br(1)).instruction(&I::End);
+        }
+        // Meanwhile the exception is kept.
+        if !again || ACCEPTED.exnref {
+            let mut inner = labels.to_vec();
+            inner.push(vec![]);
+            self.insert(f, &inner, locals);
+            self.call(f, ((r >> 16) % self.funcs.len()) as u32);
+            self.insert(f, &inner, locals);
+        }
+        if again {
+            f.instruction(&if self.legacy { I::Rethrow(0) } else { I::ThrowRef });
+        }
+        f.instruction(&I::End);
     }
 
     /// One of our locals refers to a function, and is called if it is not null.
