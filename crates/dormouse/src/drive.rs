@@ -36,7 +36,7 @@ pub(crate) fn drive(
                     format!("the program ended first, with exit status {code}")
                 }
                 Ok(Outcome::Returned(_)) => "the program returned first".to_owned(),
-                Ok(Outcome::Trapped(_)) => "the program trapped first".to_owned(),
+                Ok(Outcome::Trapped { .. }) => "the program trapped first".to_owned(),
                 Ok(_) => "the program was stopped".to_owned(),
                 Err(e) => one_line(&e.to_string()),
             });
@@ -65,7 +65,7 @@ fn advance<'scope>(
         match run.advance()? {
             Event::Exited(code) => return Ok(Outcome::Exited(code)),
             Event::Returned(values) => return Ok(Outcome::Returned(values)),
-            Event::Trapped(message) => return Ok(Outcome::Trapped(message)),
+            Event::Trapped(trap) => return Ok(Outcome::trapped(run.code(), &trap)),
             Event::Stopped => {}
         }
         let orders = match desk.collect() {

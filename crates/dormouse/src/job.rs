@@ -6,7 +6,7 @@ use crate::door::Door;
 use crate::running::Lease;
 use crate::writer::Writer;
 use crate::{Error, Result, Target, annotations, drive, timer};
-use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Passed, Run};
+use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Passed, Place, Run, Trap};
 use dormouse_store::{CheckpointInfo, Store, StoreError, sha256};
 use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use std::collections::BTreeMap;
@@ -75,7 +75,12 @@ pub enum Outcome {
     /// The function that was called returned these values.
     Returned(Vec<Passed>),
     /// It trapped.
-    Trapped(String),
+    Trapped {
+        /// The engine's words.
+        message: String,
+        /// The functions it happened in, innermost first.
+        places: Vec<Place>,
+    },
     /// It sleeps: it was stopped once this checkpoint was durable.
     Stopped {
         /// Where it can be resumed from.
@@ -85,6 +90,13 @@ pub enum Outcome {
     },
     /// It was ended without a checkpoint.
     Killed,
+}
+
+impl Outcome {
+    pub(crate) fn trapped(code: &Code, trap: &Trap) -> Outcome {
+        let places = code.backtrace(trap).unwrap_or_default();
+        Outcome::Trapped { message: trap.message().to_owned(), places }
+    }
 }
 
 impl Job {
@@ -304,13 +316,13 @@ impl Job {
         let wasi = Wasi::new(wasi)?;
         let (event, report) = machine.on_stack(|| {
             let mut chaos = Chaos::new(gap, RestoreOptions::default);
-            let (event, _) = chaos.advance(first(code, wasi, called)?)?;
+            let (event, _) = chaos.advance(first(code.clone(), wasi, called)?)?;
             Ok::<_, Error>((event, chaos.report()))
         })??;
         let outcome = match event {
             dormouse_engine::Event::Exited(code) => Outcome::Exited(code),
             dormouse_engine::Event::Returned(values) => Outcome::Returned(values),
-            dormouse_engine::Event::Trapped(message) => Outcome::Trapped(message),
+            dormouse_engine::Event::Trapped(trap) => Outcome::trapped(&code, &trap),
             dormouse_engine::Event::Stopped => Outcome::Killed,
         };
         Ok((outcome, report))

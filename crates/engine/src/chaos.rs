@@ -9,7 +9,7 @@ use dormouse_wasi::{RestoreOptions, Wasi};
 use std::sync::Arc;
 
 /// How many safepoints to pass between two captures.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
     /// Always this many; 1 stops at every safepoint.
     Every(u32),
@@ -19,6 +19,12 @@ pub enum Gap {
         seed: u64,
         /// Largest gap.
         most: u32,
+    },
+    /// 1 at first, and twice as much after every so many captures; begins again with each
+    /// [`Chaos::advance`]. For programs that may run long, or recurse until the stack is full.
+    Growing {
+        /// Captures.
+        after: u32,
     },
 }
 
@@ -76,6 +82,7 @@ impl<R: FnMut() -> RestoreOptions> Chaos<R> {
         if !code.machine.options.counted {
             return Err(Error::Engine("chaos needs a machine that counts safepoints".into()));
         }
+        self.gaps.begin();
         loop {
             run.stop_after(self.gaps.next());
             match run.advance()? {
@@ -122,14 +129,25 @@ struct Gaps {
 impl Gaps {
     fn new(gap: Gap) -> Gaps {
         let state = match gap {
-            Gap::Every(_) => 0,
+            Gap::Every(_) | Gap::Growing { .. } => 0,
             Gap::Random { seed, .. } => seed,
         };
         Gaps { gap, state }
     }
 
+    fn begin(&mut self) {
+        if let Gap::Growing { .. } = self.gap {
+            self.state = 0;
+        }
+    }
+
     fn next(&mut self) -> u32 {
         match self.gap {
+            Gap::Growing { after } => {
+                let doubled = self.state / u64::from(after.max(1));
+                self.state += 1;
+                1 << doubled.min(30)
+            }
             Gap::Every(n) => n.max(1),
             Gap::Random { most, .. } => {
                 // SplitMix64 (Steele, Lea, Flood 2014): small, and any seed will do.

@@ -7,6 +7,7 @@
 //!   run       start, call, advance, go on            restore   State -> program that goes on
 //!   values    arguments and results
 //!   host      functions of the embedder's
+//!   trap      what went wrong, in original functions and offsets
 //!   cache     compiled code on disk                  chaos     stop at every Nth safepoint
 //! ```
 #![deny(missing_docs)]
@@ -25,6 +26,7 @@ mod references;
 mod request;
 mod restore;
 mod run;
+mod trap;
 mod values;
 
 pub use chaos::{Chaos, ChaosReport, Gap, chaos};
@@ -36,4 +38,5 @@ pub use observe::Observed;
 pub use plain::Plain;
 pub use request::Requester;
 pub use run::{Event, Run};
+pub use trap::{Place, Trap};
 pub use values::Passed;

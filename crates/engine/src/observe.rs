@@ -1,6 +1,7 @@
 //! What a program left behind, for tests that compare a plain run with a transformed one.
 
 use crate::link::Host;
+use crate::values::{self, Out, Passed};
 use crate::{Plain, Result, Run};
 use dormouse_wasi::Wasi;
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +17,16 @@ impl Run {
     pub fn observe(&mut self) -> Observed {
         let instance = self.instance;
         observe(&mut self.store, instance)
+    }
+
+    /// The value of an exported global.
+    #[doc(hidden)]
+    pub fn global(&mut self, name: &str) -> Option<Passed> {
+        let v = self.instance.get_global(&mut self.store, name)?.get(&mut self.store);
+        match values::out(&mut self.store, v).ok()? {
+            Out::Passed(v) => Some(v),
+            Out::Function(_) => Some(Passed::Opaque { kind: "funcref", null: false }),
+        }
     }
 }
 

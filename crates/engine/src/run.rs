@@ -18,6 +18,7 @@
 use crate::link::{Ended, Host, Safepoint};
 use crate::machine::{Code, HEADROOM, slots_in};
 use crate::request::Requester;
+use crate::trap::Trap;
 use crate::values::{self, Out, Passed};
 use crate::{Error, Result};
 use dormouse_state::Value;
@@ -39,8 +40,8 @@ pub enum Event {
     Exited(u32),
     /// The function that was called returned these values. Another may be called now.
     Returned(Vec<Passed>),
-    /// The program trapped; the message names the trap and the functions.
-    Trapped(String),
+    /// The program trapped.
+    Trapped(Trap),
     /// The program stands still at a safepoint. `advance` goes on in place.
     Stopped,
 }
@@ -55,8 +56,7 @@ impl Event {
     pub(crate) fn of(e: &wasmtime::Error) -> Event {
         match e.downcast_ref::<Ended>() {
             Some(Ended::Exit(code)) => Event::Exited(*code),
-            Some(Ended::Trap(why)) => Event::Trapped(why.clone()),
-            None => Event::Trapped(format!("{e:?}")),
+            _ => Event::Trapped(Trap::of(e)),
         }
     }
 }
@@ -181,6 +181,11 @@ impl Run {
             requester,
             references: None,
         })
+    }
+
+    /// The program's module.
+    pub fn code(&self) -> &Arc<Code> {
+        &self.code
     }
 
     /// Asks this program to stop, from any thread.

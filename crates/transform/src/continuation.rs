@@ -22,7 +22,7 @@ use crate::emit::{Emitter, Part, Space, ref_type, val_type};
 use crate::helpers::Helper;
 use crate::instrument::{part_kind, part_name};
 use crate::names;
-use crate::{Error, Program, Result};
+use crate::{Error, Origins, Program, Result};
 use std::collections::HashMap;
 use std::hash::Hash;
 use wasm_encoder::reencode::{Error as ReError, Reencode};
@@ -132,7 +132,17 @@ impl Reencode for Needs<'_> {
 
 /// One module with the continuations of `slots`, each exported as [`names::continuation`].
 pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
+    Ok(write(p, slots, false)?.0)
+}
+
+/// The module and, if wanted, where the instructions of each slot's continuation come from.
+pub(crate) fn write(
+    p: &Program,
+    slots: &[u32],
+    marked: bool,
+) -> Result<(Vec<u8>, HashMap<u32, Origins>)> {
     let m = &p.module;
+    let mut origins = HashMap::new();
     let mut n = Needs {
         p,
         types: Seen::new(),
@@ -160,7 +170,13 @@ pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
                 .get(ordinal)
                 .and_then(|s| s.as_ref())
                 .ok_or(Error::Frames("a safepoint in dead code"))?;
-            codes.push(Emitter::new(&mut n, m, &body, &sites, p.poll).continuation(site)?);
+            let emitter = Emitter::new(&mut n, m, &body, &sites, p.poll).marking(marked);
+            let mut code = emitter.continuation(site)?;
+            if marked {
+                let marks = std::mem::take(&mut code.marks);
+                origins.insert(slots[at], Origins { body: site.offset, marks });
+            }
+            codes.push(code);
             let ty = n.signature(&[], m.func_type(func).results());
             functions.function(ty);
             at += 1;
@@ -277,5 +293,5 @@ pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
     out.section(&exports);
     out.section(&hints);
     out.section(&code);
-    Ok(out.finish())
+    Ok((out.finish(), origins))
 }

@@ -86,12 +86,15 @@ pub(crate) struct Emitter<'e, 'a, S> {
     first_new_local: u32,
     spills: HashMap<(u32, ValType), u32>,
     new_locals: Vec<ValType>,
+    /// Where instructions come from (`origin`), if that is asked for.
+    marks: Option<Vec<(u32, u32)>>,
 }
 
 /// A function as bytes: local declarations and code, and its unlikely `if`s.
 pub(crate) struct Code {
     pub bytes: Vec<u8>,
     pub unlikely: Vec<u32>,
+    pub marks: Vec<(u32, u32)>,
 }
 
 impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
@@ -115,7 +118,34 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             first_new_local: body.locals.len() as u32,
             spills: HashMap::new(),
             new_locals: vec![],
+            marks: None,
         }
+    }
+
+    /// Notes where each instruction comes from.
+    pub fn marking(mut self, wanted: bool) -> Self {
+        self.marks = wanted.then(Vec::new);
+        self
+    }
+
+    fn mark(&mut self, original: u32) {
+        let at = self.out.len() as u32;
+        if let Some(marks) = &mut self.marks {
+            marks.push((at, original));
+        }
+    }
+
+    /// What follows a call or a loop's header is ours and does not trap. But the engine may make one
+    /// instruction of its branch and of an `unreachable` behind it.
+    fn mark_after(&mut self, op: usize) {
+        let is_nothing = |op: &Operator<'_>| {
+            matches!(op, Operator::End | Operator::Nop | Operator::Block { .. })
+        };
+        let mut next = op + 1;
+        while self.body.ops.get(next).is_some_and(is_nothing) {
+            next += 1;
+        }
+        self.mark(self.body.offsets[next.min(self.body.ops.len() - 1)]);
     }
 
     /// The whole function, instrumented.
@@ -155,6 +185,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             self.i(&I::End);
             return Ok(self.finish(0));
         }
+        self.mark(site.offset);
         self.load_frame(site);
         let mut pushed = 0;
         for (op, height) in self.enclosing(site)? {
@@ -182,6 +213,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 self.i(&I::I32Sub);
                 self.i(&I::I32Load(MemArg { offset: 0, align: 0, memory_index: frames }));
                 self.i(&I::CallIndirect { type_index, table_index });
+                self.mark_after(site.op);
                 self.check(site);
                 self.rest(site.op + 1)?;
             }
@@ -208,6 +240,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 continue;
             }
             let site = by_op.get(&i).and_then(|&n| self.sites.list[n].as_ref());
+            self.mark(body.offsets[i]);
             self.op(i, op, site)?;
             i += 1;
             // The else-branch of an `if` whose rest was written as a block is not part of the rest.
@@ -255,6 +288,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 self.plain(raw, op)?;
                 self.open(Form::Whole);
                 if let Some(site) = site {
+                    self.mark_after(i);
                     self.emit_poll(site);
                 }
             }
@@ -302,6 +336,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                         let params = self.m.func_type(*function_index).params();
                         self.spill_from(site.base, &site.operands, params, None);
                         self.i(&I::Call(f));
+                        self.mark_after(i);
                         self.check(site);
                     }
                 }
@@ -311,6 +346,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                     let params = self.m.types[*type_index as usize].params();
                     self.spill_from(site.base, &site.operands, params, Some(ValType::I32));
                     self.plain(raw, op)?;
+                    self.mark_after(i);
                     self.check(site);
                 } else {
                     self.plain(raw, op)?;
@@ -697,7 +733,12 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         }
         let shift = bytes.len() as u32;
         bytes.extend(&self.out);
-        Code { bytes, unlikely: self.unlikely.iter().map(|o| o + shift).collect() }
+        let marks = self.marks.unwrap_or_default();
+        Code {
+            bytes,
+            unlikely: self.unlikely.iter().map(|o| o + shift).collect(),
+            marks: marks.into_iter().map(|(at, from)| (at + shift, from)).collect(),
+        }
     }
 }
 

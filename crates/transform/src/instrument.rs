@@ -17,7 +17,7 @@ use crate::emit::{Code, Emitter, Part, Space, ref_type, val_type};
 use crate::helpers::{self, Helper};
 use crate::layout::Hierarchy;
 use crate::names;
-use crate::{Error, Program, Result};
+use crate::{Error, Origins, Program, Result};
 use std::collections::HashMap;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder, utils};
 use wasm_encoder::{
@@ -129,6 +129,14 @@ pub(crate) fn check(p: &Program) -> Result<()> {
 }
 
 pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
+    Ok(write(p, &|_| false)?.0)
+}
+
+/// The module, and where the instructions of `marked` functions come from.
+pub(crate) fn write(
+    p: &Program,
+    marked: &dyn Fn(u32) -> bool,
+) -> Result<(Vec<u8>, HashMap<u32, Origins>)> {
     let m = &p.module;
     let original_funcs = m.funcs.len() as u32;
     let mut next = original_funcs;
@@ -152,12 +160,18 @@ pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
 
     // Bodies first: they tell which types are needed and how large a frame can be.
     let mut codes: Vec<Code> = Vec::with_capacity(m.funcs.len());
-    let mut largest = 0;
+    let (mut largest, mut origins) = (0, HashMap::new());
     for func in m.imports.len() as u32..original_funcs {
         let body = Body::decode(m, func)?;
         let sites = p.sites_of(&body)?;
         largest = sites.list.iter().flatten().map(|x| x.layout.size).fold(largest, u32::max);
-        codes.push(Emitter::new(&mut s, m, &body, &sites, p.poll).whole()?);
+        let emitter = Emitter::new(&mut s, m, &body, &sites, p.poll).marking(marked(func));
+        let mut code = emitter.whole()?;
+        if marked(func) {
+            let body = m.body(func).range().start as u32;
+            origins.insert(func, Origins { body, marks: std::mem::take(&mut code.marks) });
+        }
+        codes.push(code);
     }
     let mut types_of_ours = vec![];
     for import in 0..m.imports.len() as u32 {
@@ -175,13 +189,17 @@ pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
     while let Some(&h) = s.helper_list.get(done) {
         let (params, results) = h.ty();
         types_of_ours.push(s.signature(&params, &results));
-        codes.push(Code { bytes: helpers::body(h, &mut s, m, largest), unlikely: vec![] });
+        codes.push(Code {
+            bytes: helpers::body(h, &mut s, m, largest),
+            unlikely: vec![],
+            marks: vec![],
+        });
         done += 1;
     }
     let first_init = s.first_helper + s.helper_list.len() as u32;
     for code in [init(&mut s, true)?, init(&mut s, false)?, drop_segments(&mut s)] {
         types_of_ours.push(s.signature(&[], &[]));
-        codes.push(Code { bytes: code, unlikely: vec![] });
+        codes.push(Code { bytes: code, unlikely: vec![], marks: vec![] });
     }
 
     let mut out = Out::new();
@@ -243,7 +261,7 @@ pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
     if let Some(name) = parts.names {
         out.section(&wasm_encoder::CustomSection { name: "name".into(), data: name.into() });
     }
-    Ok(out.finish())
+    Ok((out.finish(), origins))
 }
 
 /// Sections taken over from the original.

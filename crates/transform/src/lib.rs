@@ -10,7 +10,8 @@
 //! Nothing here knows an engine, an operating system or a CPU. The files, in the order a module
 //! walks through them: `module` (parse), `features` (refusals), `reach` (who can be stopped),
 //! `body` and `liveness` (one function), `layout` (its frames), `emit` (code with safepoints),
-//! `helpers`, `instrument` (main module), `continuation` (the rest of a function), `frames` (saved bytes).
+//! `helpers`, `instrument` (main module), `continuation` (the rest of a function), `frames` (saved bytes),
+//! `origin` (backtraces).
 //!
 //! ```
 //! use dormouse_transform::{Options, Program};
@@ -34,6 +35,7 @@ mod layout;
 mod liveness;
 mod module;
 pub mod names;
+mod origin;
 mod reach;
 
 pub use continuation::MAIN;
@@ -41,6 +43,7 @@ pub use error::{Error, Result};
 pub use frames::{Cell, FramesMemory, SavedFrame};
 pub use layout::{Hierarchy, Kind, Layout, Site, Source};
 pub use module::Import;
+pub use origin::Origins;
 pub use wasmparser::ValType;
 
 use body::Body;

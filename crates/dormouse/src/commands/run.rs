@@ -3,7 +3,7 @@
 use super::Done;
 use crate::cli;
 use crate::ui::{self, Spinner};
-use dormouse::{Error, Job, Notice, Outcome, Why, exit, places};
+use dormouse::{Error, Job, Notice, Outcome, Place, Why, exit, places};
 use dormouse_engine::Gap;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::{Mutex, PoisonError};
@@ -141,8 +141,8 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
             ui::print(&values.iter().map(|v| format!("{v}\n")).collect::<String>());
             0
         }
-        Outcome::Trapped(message) => {
-            trapped(&message);
+        Outcome::Trapped { message, places } => {
+            trapped(&message, &places);
             exit::TRAPPED
         }
         Outcome::Stopped { checkpoint, why } => {
@@ -158,13 +158,11 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
     }
 }
 
-/// The cause first, then the functions it happened in, innermost first.
-fn trapped(message: &str) {
-    let (place, cause) = message.split_once("Caused by:").unwrap_or(("", message));
-    ui::error(&format!("the program trapped: {}", dormouse::one_line(cause)));
-    // `  0:  0x6ef - <unknown>!divide`; the address is one of the module with safepoints.
-    let functions: Vec<&str> = place.lines().filter_map(|l| Some(l.split_once('!')?.1)).collect();
-    for run in functions.chunk_by(|a, b| a == b).take(20) {
+/// The cause first, then where it happened, innermost function first: names and offsets of the module
+/// that was given.
+fn trapped(message: &str, places: &[Place]) {
+    ui::error(&format!("the program trapped: {}", dormouse::one_line(message)));
+    for run in places.chunk_by(|a, b| a == b) {
         match run.len() {
             1 => ui::detail(&format!("in {}", run[0])),
             n => ui::detail(&format!("in {} ({n} times)", run[0])),

@@ -1,0 +1,103 @@
+//! Where the instructions of an instrumented function come from, for backtraces.
+//!
+//! ```text
+//!   instrumented module                    original module
+//!   0x102  local.get 0                     0x31  local.get 0
+//!   0x104  local.set $s0 ... call $f  <──  0x33  call $f        a trap or a call anywhere in here
+//!   0x11b  i32.add                         0x35  i32.add        happened at 0x33
+//! ```
+//!
+//! Nothing of this is stored: the transform is deterministic, so the module is written once more with
+//! a note of each instruction's place.
+
+use crate::{Error, Program, Result, continuation, instrument};
+use std::collections::HashMap;
+use wasmparser::{ExternalKind, KnownCustom, Name, Parser, Payload};
+
+/// The places of one instrumented function's instructions.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    /// Where the original's body begins.
+    pub(crate) body: u32,
+    /// Offset in the instrumented module (while it is being written, in the body), offset in the
+    /// original module; ascending.
+    pub(crate) marks: Vec<(u32, u32)>,
+}
+
+impl Origins {
+    /// The offset in the original module of what stands at `offset` in the instrumented one.
+    pub fn original(&self, offset: u32) -> u32 {
+        match self.marks.partition_point(|m| m.0 <= offset) {
+            0 => self.body,
+            n => self.marks[n - 1].1,
+        }
+    }
+}
+
+/// Where the bodies of a module begin.
+fn bodies(wasm: &[u8]) -> impl Iterator<Item = u32> {
+    Parser::new(0).parse_all(wasm).flatten().filter_map(|payload| match payload {
+        Payload::CodeSectionEntry(body) => Some(body.range().start as u32),
+        _ => None,
+    })
+}
+
+fn shift(origins: Option<&mut Origins>, start: u32) {
+    for (at, _) in origins.into_iter().flat_map(|o| &mut o.marks) {
+        *at += start;
+    }
+}
+
+impl Program {
+    /// The origins of some functions of the main module, in the order of `funcs`.
+    ///
+    /// # Errors
+    /// As [`Program::instrument`].
+    pub fn origins(&self, funcs: &[u32]) -> Result<Vec<Origins>> {
+        let (wasm, mut found) = instrument::write(self, &|f| funcs.contains(&f))?;
+        let first = self.module.imports.len() as u32;
+        for (f, start) in (first..).zip(bodies(&wasm)) {
+            shift(found.get_mut(&f), start);
+        }
+        let missing = Error::Frames("a function that the module does not define");
+        let all: Option<Vec<_>> = funcs.iter().map(|f| found.remove(f)).collect();
+        all.ok_or(missing)
+    }
+
+    /// The origins of the continuations that [`Program::continuations`] writes for the same slots.
+    ///
+    /// # Errors
+    /// As [`Program::continuations`].
+    pub fn continuation_origins(&self, slots: &[u32]) -> Result<HashMap<u32, Origins>> {
+        let (wasm, mut found) = continuation::write(self, slots, true)?;
+        let mut slots = slots.to_vec();
+        slots.sort_unstable();
+        slots.dedup();
+        for (slot, start) in slots.iter().zip(bodies(&wasm)) {
+            shift(found.get_mut(slot), start);
+        }
+        Ok(found)
+    }
+
+    /// What a function is called: in the name section, else as it is exported.
+    pub fn function_names(&self, funcs: &[u32]) -> Vec<Option<String>> {
+        let mut names: HashMap<u32, String> = HashMap::new();
+        for payload in Parser::new(0).parse_all(&self.module.bytes).flatten() {
+            let Payload::CustomSection(custom) = payload else { continue };
+            let KnownCustom::Name(subsections) = custom.as_known() else { continue };
+            for subsection in subsections.into_iter().flatten() {
+                let Name::Function(functions) = subsection else { continue };
+                for naming in functions.into_iter().flatten() {
+                    if funcs.contains(&naming.index) {
+                        names.insert(naming.index, naming.name.to_owned());
+                    }
+                }
+            }
+        }
+        let exported = |f: u32| {
+            let is = |e: &&(String, ExternalKind, u32)| e.1 == ExternalKind::Func && e.2 == f;
+            self.module.exports.iter().find(is).map(|e| e.0.clone())
+        };
+        funcs.iter().map(|&f| names.get(&f).cloned().or_else(|| exported(f))).collect()
+    }
+}
