@@ -46,7 +46,7 @@ mod timer;
 mod writer;
 
 pub use desk::Why;
-pub use dormouse_engine::{Passed, Place};
+pub use dormouse_engine::{Line, Passed, Place};
 pub use errors::{Error, Result, one_line};
 pub use job::{Job, Notice, Outcome};
 pub use target::Target;

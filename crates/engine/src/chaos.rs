@@ -58,6 +58,7 @@ pub fn chaos(
 /// Chaos for programs that are called more than once.
 pub struct Chaos<R> {
     gaps: Gaps,
+    in_place: u64,
     restore: R,
     report: ChaosReport,
 }
@@ -65,7 +66,14 @@ pub struct Chaos<R> {
 impl<R: FnMut() -> RestoreOptions> Chaos<R> {
     /// Nothing has been run. `restore` gives the options under which WASI objects come back.
     pub fn new(gap: Gap, restore: R) -> Chaos<R> {
-        Chaos { gaps: Gaps::new(gap), restore, report: ChaosReport::default() }
+        Chaos { gaps: Gaps::new(gap), in_place: 0, restore, report: ChaosReport::default() }
+    }
+
+    /// After every so many captures the program goes on in place, as it does when it was only
+    /// checkpointed; by default never.
+    pub fn in_place(mut self, every: u64) -> Chaos<R> {
+        self.in_place = every;
+        self
     }
 
     /// What has been done so far.
@@ -100,6 +108,10 @@ impl<R: FnMut() -> RestoreOptions> Chaos<R> {
                 }
                 Err(e) => return Err(e),
             };
+            if self.in_place > 0 && (self.report.captures + 1).is_multiple_of(self.in_place) {
+                self.report.captures += 1;
+                continue;
+            }
             let memories: Vec<(u32, Vec<u8>)> =
                 run.memories()?.into_iter().map(|(i, m)| (i, m.to_vec())).collect();
             drop(run);

@@ -8,6 +8,7 @@
 //!   values    arguments and results
 //!   host      functions of the embedder's
 //!   trap      what went wrong, in original functions and offsets
+//!   source    lines of source code, from DWARF
 //!   cache     compiled code on disk                  chaos     stop at every Nth safepoint
 //! ```
 #![deny(missing_docs)]
@@ -26,6 +27,7 @@ mod references;
 mod request;
 mod restore;
 mod run;
+mod source;
 mod trap;
 mod values;
 
@@ -38,5 +40,6 @@ pub use observe::Observed;
 pub use plain::Plain;
 pub use request::Requester;
 pub use run::{Event, Run};
+pub use source::Line;
 pub use trap::{Place, Trap};
 pub use values::Passed;

@@ -11,6 +11,7 @@
 
 use crate::link::Ended;
 use crate::machine::{Code, slots_in};
+use crate::source::{Line, Source};
 use crate::{Plain, Result};
 use dormouse_transform::names;
 use std::collections::HashMap;
@@ -34,6 +35,9 @@ pub struct Place {
     pub name: Option<String>,
     /// Byte offset in the original module of the instruction that trapped, or of the call.
     pub offset: Option<u32>,
+    /// Lines of source code, if the module has DWARF: of inlined functions, innermost first, and
+    /// last of the function itself.
+    pub lines: Vec<Line>,
 }
 
 /// A frame as the engine tells it.
@@ -146,11 +150,13 @@ impl Code {
                     (func, o)
                 }
             };
-            places.push(Place {
-                func,
-                name: None,
-                offset: raw.offset.map(|o| origins.original(o)),
-            });
+            let offset = raw.offset.map(|o| origins.original(o));
+            places.push(Place { func, name: None, offset, lines: vec![] });
+        }
+        if let Some(source) = Source::of(&program.debug_info()) {
+            for place in &mut places {
+                place.lines = place.offset.map(|o| source.lines(o)).unwrap_or_default();
+            }
         }
         let all: Vec<u32> = places.iter().map(|p| p.func).collect();
         for (place, name) in places.iter_mut().zip(program.function_names(&all)) {
@@ -161,26 +167,32 @@ impl Code {
 }
 
 impl Plain {
-    /// The same for a module that runs as it is.
+    /// The same for a module that runs as it is, without lines of source code.
     pub fn backtrace(&self, trap: &Trap) -> Vec<Place> {
         let place = |raw: &Raw| match raw.within {
-            Within::Main(func) => Some(Place { func, name: raw.name.clone(), offset: raw.offset }),
+            Within::Main(func) => {
+                let name = raw.name.clone();
+                Some(Place { func, name, offset: raw.offset, lines: vec![] })
+            }
             Within::Continuation(..) => None,
         };
         trap.frames.iter().filter_map(place).collect()
     }
 }
 
-/// `divide at 0x31`
+/// `divide at 0x31`, or `divide at 0x31 (src/main.c:12:3)`
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => f.write_str(name)?,
             None => write!(f, "func[{}]", self.func)?,
         }
-        match self.offset {
-            Some(offset) => write!(f, " at {offset:#x}"),
-            None => Ok(()),
+        if let Some(offset) = self.offset {
+            write!(f, " at {offset:#x}")?;
+        }
+        match self.lines.last() {
+            Some(line) if line.file.is_some() => write!(f, " ({line})"),
+            _ => Ok(()),
         }
     }
 }

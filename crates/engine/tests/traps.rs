@@ -153,3 +153,39 @@ fn as_without_safepoints() {
         }
     }
 }
+
+/// With DWARF in the original, places are lines of its source, before and after captures.
+#[test]
+fn lines_of_source() {
+    let text = [
+        "(module",
+        "  (func $work (local $i i32)",
+        "    (loop $l (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 3)))))",
+        "  (func $divide (param i32) (result i32)",
+        "    call $work",
+        "    i32.const 1",
+        "    local.get 0",
+        "    i32.div_u)",
+        "  (func (export \"_start\")",
+        "    call $work",
+        "    i32.const 0",
+        "    call $divide",
+        "    drop))",
+    ]
+    .join("\n");
+    let mut parser = wat::Parser::new();
+    parser.generate_dwarf(wat::GenerateDwarf::Lines);
+    let wasm = parser.parse_str(Some("divide.wat".as_ref()), &text).unwrap();
+    let machine = Machine::new(Options { counted: true, ..Options::default() }).unwrap();
+    let code = Arc::new(machine.load(wasm.into()).unwrap());
+    for gap in [Gap::Every(u32::MAX / 4), Gap::Every(1)] {
+        let ((_, places), _) = transformed(&machine, &code, gap);
+        let lines: Vec<String> = places.iter().map(|p| p.lines[0].to_string()).collect();
+        assert_eq!(lines, ["divide.wat:8:5", "divide.wat:12:5"], "{gap:?}");
+        let whole = places[0].to_string();
+        assert!(
+            whole.starts_with("divide at 0x") && whole.ends_with(" (divide.wat:8:5)"),
+            "{whole}"
+        );
+    }
+}

@@ -43,7 +43,7 @@ pub use error::{Error, Result};
 pub use frames::{Cell, FramesMemory, SavedFrame};
 pub use layout::{Hierarchy, Kind, Layout, Site, Source};
 pub use module::Import;
-pub use origin::Origins;
+pub use origin::{DebugInfo, Origins};
 pub use wasmparser::ValType;
 
 use body::Body;

@@ -34,6 +34,14 @@ impl Origins {
     }
 }
 
+/// The sections with debugging information of the original module.
+pub struct DebugInfo<'m> {
+    /// Where the contents of the code section begin: addresses are counted from there.
+    pub code: u32,
+    /// The `.debug_*` sections by name.
+    pub sections: HashMap<&'m str, &'m [u8]>,
+}
+
 /// Where the bodies of a module begin.
 fn bodies(wasm: &[u8]) -> impl Iterator<Item = u32> {
     Parser::new(0).parse_all(wasm).flatten().filter_map(|payload| match payload {
@@ -77,6 +85,21 @@ impl Program {
             shift(found.get_mut(slot), start);
         }
         Ok(found)
+    }
+
+    /// DWARF, if the original has any.
+    pub fn debug_info(&self) -> DebugInfo<'_> {
+        let mut info = DebugInfo { code: 0, sections: HashMap::new() };
+        for payload in Parser::new(0).parse_all(&self.module.bytes).flatten() {
+            match payload {
+                Payload::CodeSectionStart { range, .. } => info.code = range.start as u32,
+                Payload::CustomSection(c) if c.name().starts_with(".debug_") => {
+                    info.sections.insert(c.name(), c.data());
+                }
+                _ => {}
+            }
+        }
+        info
     }
 
     /// What a function is called: in the name section, else as it is exported.

@@ -163,9 +163,15 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
 fn trapped(message: &str, places: &[Place]) {
     ui::error(&format!("the program trapped: {}", dormouse::one_line(message)));
     for run in places.chunk_by(|a, b| a == b) {
+        let place = &run[0];
+        let inlined = place.lines.len().saturating_sub(1);
+        for line in &place.lines[..inlined] {
+            let function = line.function.as_deref().unwrap_or("a function");
+            ui::detail(&format!("in {function} ({line}), inlined in"));
+        }
         match run.len() {
-            1 => ui::detail(&format!("in {}", run[0])),
-            n => ui::detail(&format!("in {} ({n} times)", run[0])),
+            1 => ui::detail(&format!("in {place}")),
+            n => ui::detail(&format!("in {place} ({n} times)")),
         }
     }
 }

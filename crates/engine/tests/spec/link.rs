@@ -191,7 +191,7 @@ pub fn safepoints_everywhere(wasm: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// How many a function gets.
-const MOST: usize = 12;
+const MOST: usize = 24;
 
 struct Loops;
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   plain       with safepoints, never stopped
-//!   chaos       stopped at every safepoint; goes on in a fresh instance, from an encoded state
+//!   chaos       stopped at every safepoint; goes on in a fresh instance, from an encoded state,
+//!               and every third time in place
 //!   everywhere  the same, with a safepoint put between any two instructions
 //! ```
 //!

@@ -295,7 +295,7 @@ impl Script<'_> {
         let run = Run::new(code, wasi).map_err(|e| Not::Failed(e.to_string()))?;
         let restore: fn() -> RestoreOptions =
             || RestoreOptions { stdio: StdioConfig::null(), ..RestoreOptions::default() };
-        let chaos = Chaos::new(Gap::Growing { after: 16 }, restore);
+        let chaos = Chaos::new(Gap::Growing { after: 16 }, restore).in_place(3);
         let calls = imports(wasm, |_| true)
             .filter_map(|(module, _)| self.registered.get(&module)?.as_ref().ok().cloned())
             .collect();
