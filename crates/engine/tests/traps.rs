@@ -181,10 +181,10 @@ fn lines_of_source() {
     for gap in [Gap::Every(u32::MAX / 4), Gap::Every(1)] {
         let ((_, places), _) = transformed(&machine, &code, gap);
         let lines: Vec<String> = places.iter().map(|p| p.lines[0].to_string()).collect();
-        assert_eq!(lines, ["divide.wat:8:5", "divide.wat:12:5"], "{gap:?}");
+        assert_eq!(lines, ["./divide.wat:8:5", "./divide.wat:12:5"], "{gap:?}");
         let whole = places[0].to_string();
         assert!(
-            whole.starts_with("divide at 0x") && whole.ends_with(" (divide.wat:8:5)"),
+            whole.starts_with("divide at 0x") && whole.ends_with(" (./divide.wat:8:5)"),
             "{whole}"
         );
     }
