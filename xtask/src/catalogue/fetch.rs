@@ -4,6 +4,7 @@ use super::{Place, graft::graft, guests, list::Program};
 use crate::guests::assemble;
 use crate::setup::{self, Compiler, cache, run_command, sha256, sha256_file};
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -109,12 +110,17 @@ fn crate_source(name: &str, version: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Runs the script unless the program is there, made by the same script of the same package.
+/// Runs the script unless the program is there, made of the same package by the same script and the files it names.
 fn build(place: &Place, program: &Program, script: &str) -> Result<PathBuf> {
     let to = place.path(&format!("programs/{}.wasm", program.name));
     let stamp = place.path(&format!("programs/{}.stamp", program.name));
     let script = guests(script);
-    let key = sha256(format!("v1 {} {}", program.package, sha256_file(&script)?).as_bytes());
+    let files = closure(&script)?;
+    let mut key = format!("v2 {}", program.package);
+    for (path, bytes) in &files {
+        key += &format!(" {path} {}", sha256(bytes));
+    }
+    let key = sha256(key.as_bytes());
     if to.exists() && fs::read_to_string(&stamp).is_ok_and(|s| s == key) {
         return Ok(to);
     }
@@ -135,7 +141,7 @@ fn build(place: &Place, program: &Program, script: &str) -> Result<PathBuf> {
         .env("PACKAGE", package(&program.package)?)
         .env("VERSION", version)
         .env("GUESTS", guests(""))
-        .env("CC", compiler(script.as_path())?);
+        .env("CC", compiler(&files)?);
     run_command(&mut command)?;
     ensure!(part.exists(), "the script has not written $OUT");
     fs::rename(&part, &to)?;
@@ -143,10 +149,45 @@ fn build(place: &Place, program: &Program, script: &str) -> Result<PathBuf> {
     Ok(to)
 }
 
-/// The C compiler's command, if the script uses it: to get it takes a while.
-fn compiler(script: &Path) -> Result<String> {
-    let text = fs::read_to_string(script)?;
-    if !text.contains("$CC") && !text.contains("${CC") {
+/// The script and what it is made from: every file that it, or a script that it sources, names as `$GUESTS/PATH`; of a
+/// folder named so, what lies in it. Path -> bytes.
+fn closure(script: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut left = vec![script.to_owned()];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                left.push(entry?.path());
+            }
+            continue;
+        }
+        let name = path.display().to_string();
+        if files.contains_key(&name) {
+            continue;
+        }
+        let bytes = fs::read(&path).with_context(|| {
+            format!("cannot read {name}, which guests/{} names", name_of(script))
+        })?;
+        for rest in String::from_utf8_lossy(&bytes).split("$GUESTS/").skip(1) {
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "._-/".contains(c)));
+            left.push(guests(&rest[..end.unwrap_or(rest.len())]));
+        }
+        files.insert(name, bytes);
+    }
+    Ok(files)
+}
+
+fn name_of(script: &Path) -> String {
+    script.strip_prefix(guests("")).unwrap_or(script).display().to_string()
+}
+
+/// The C compiler's command, if one of the scripts uses it: to get it takes a while.
+fn compiler(files: &BTreeMap<String, Vec<u8>>) -> Result<String> {
+    let uses = |bytes: &Vec<u8>| {
+        let text = String::from_utf8_lossy(bytes);
+        text.contains("$CC") || text.contains("${CC")
+    };
+    if !files.values().any(uses) {
         return Ok(String::new());
     }
     let command = Compiler::get()?.command();

@@ -1,0 +1,2 @@
+. "$GUESTS/toolchains/rust.sh"
+published ripgrep rg

@@ -1,0 +1,2 @@
+. "$GUESTS/toolchains/cxx.sh"
+cxx "$GUESTS/catalogue/stl.cc"
