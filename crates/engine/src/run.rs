@@ -392,7 +392,7 @@ fn reserve_frames(own: &Own, store: &mut Store<Host>, stack: usize) {
 
 pub(crate) fn no_function(name: &str) -> Error {
     Error::Call(format!(
-        "the module exports no function `{name}`; `dormouse check` lists its exports"
+        "the module exports no function `{name}`; `dormouse check` lists those it does"
     ))
 }
 

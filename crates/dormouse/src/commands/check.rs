@@ -83,6 +83,9 @@ fn restartable(module: &str, name: &str) -> bool {
     module == MODULE && Call::named(name).is_some_and(|c| c.blocking)
 }
 
+/// Functions for `run --invoke` that are shown to people.
+const MOST_EXPORTS: usize = 20;
+
 fn text(r: &Report) -> String {
     let mut out = String::new();
     let mut line = |what: &str, value: String| {
@@ -105,11 +108,12 @@ fn text(r: &Report) -> String {
     for (i, import) in r.imports.iter().enumerate() {
         line(if i == 0 { "imports" } else { "" }, import.clone());
     }
-    // What to call, where it is not plain.
-    if !r.exports.iter().any(|e| e == "_start") {
-        for (i, export) in r.exports.iter().enumerate() {
-            line(if i == 0 { "--invoke" } else { "" }, export.clone());
-        }
+    let exports: Vec<&String> = r.exports.iter().filter(|e| *e != "_start").collect();
+    for (i, export) in exports.iter().take(MOST_EXPORTS).enumerate() {
+        line(if i == 0 { "--invoke" } else { "" }, export.to_string());
+    }
+    if let Some(more) = exports.len().checked_sub(MOST_EXPORTS + 1) {
+        line("", format!("and {} more, see --json", more + 1));
     }
     match r.problems.as_slice() {
         [] => line("verdict", "can be checkpointed".to_owned()),
