@@ -79,6 +79,9 @@ pub struct Engine {
     /// Stack the program can count on: 64M, 1G [default: 64M]
     #[arg(long, value_name = "SIZE")]
     pub stack: Option<Size>,
+    /// Compute the same bits on every host: one NaN, and the deterministic relaxed SIMD
+    #[arg(long)]
+    pub deterministic: bool,
     /// Where compiled code is kept [default: $DORMOUSE_CACHE or ~/.cache/dormouse]
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     pub cache: Option<PathBuf>,

@@ -8,6 +8,7 @@ use crate::writer::Writer;
 use crate::{Error, Result, Target, annotations, drive, timer};
 use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Passed, Place, Run, Trap};
 use dormouse_store::{CheckpointInfo, Store, StoreError, sha256};
+use dormouse_transform::Program;
 use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -21,6 +22,7 @@ pub struct Job {
     name: Option<String>,
     cache: Option<PathBuf>,
     stack: Option<usize>,
+    deterministic: bool,
     every: Option<Option<Duration>>,
     dirs: Vec<(PathBuf, String)>,
     env: Vec<(Vec<u8>, Vec<u8>)>,
@@ -107,6 +109,7 @@ impl Job {
             name: None,
             cache: None,
             stack: None,
+            deterministic: false,
             every: None,
             dirs: vec![],
             env: vec![],
@@ -135,6 +138,13 @@ impl Job {
     /// Bytes of stack the program can count on; by default 64 MiB, or what it had.
     pub fn stack(mut self, bytes: usize) -> Job {
         self.stack = Some(bytes);
+        self
+    }
+
+    /// Computes the same bits on every host ([`Options::deterministic`]); remembered, so that a
+    /// resumed program goes on in the same way.
+    pub fn deterministic(mut self, same: bool) -> Job {
+        self.deterministic = same;
         self
     }
 
@@ -211,10 +221,10 @@ impl Job {
                 newest.name()
             )));
         }
-        let machine = self.machine(self.stack)?;
+        let machine = Machine::new(self.options())?;
         let code = self.load(&machine, module)?;
+        let writer = self.writer(store, &name, program, &code);
         let every = self.every.flatten();
-        let writer = self.writer(store, &name, program, &code, every, self.stack);
         let (report, signals) = (self.report.clone(), self.signals);
         let called = called(&code, self.invoke, &args)?;
         let wasi = WasiConfig {
@@ -232,7 +242,7 @@ impl Job {
     ///
     /// # Errors
     /// As [`Job::run`]. A checkpoint that cannot be resumed is as it was; nothing has been run.
-    pub fn resume(self, from: &Target) -> Result<Outcome> {
+    pub fn resume(mut self, from: &Target) -> Result<Outcome> {
         let store = Store::open(&self.store)?;
         let name = self.name.clone().unwrap_or_else(|| from.job.clone());
         // The lease comes first: while somebody else has it, the newest checkpoint changes.
@@ -254,16 +264,18 @@ impl Job {
             self.tell(Notice::Warning(format!("going on from {good}, the newest that is good")));
         }
         if let Some(module) = &self.module {
-            same_module(&checkpoint.state.module_digest, &sha256(module))?;
+            same_module(&checkpoint.state.module_digest, module)?;
         }
         let remembered = &checkpoint.info.annotations;
-        let stack = self.stack.or_else(|| remembered.get(annotations::STACK)?.parse().ok());
+        self.stack = self.stack.or_else(|| remembered.get(annotations::STACK)?.parse().ok());
+        self.deterministic |= remembered.contains_key(annotations::DETERMINISTIC);
         let every = self
             .every
             .unwrap_or_else(|| humantime::parse_duration(remembered.get(annotations::EVERY)?).ok());
-        let machine = self.machine(stack)?;
+        self.every = Some(every);
+        let machine = Machine::new(self.options())?;
         let code = self.load(&machine, checkpoint.module.as_slice().into())?;
-        let writer = self.writer(store, &name, &program, &code, every, stack);
+        let writer = self.writer(store, &name, &program, &code);
         let (report, signals) = (self.report.clone(), self.signals);
         let restore = RestoreOptions {
             dirs: self.dirs,
@@ -302,7 +314,7 @@ impl Job {
         args: Vec<Vec<u8>>,
         gap: Gap,
     ) -> Result<(Outcome, ChaosReport)> {
-        let options = Options { counted: true, ..self.options(self.stack) };
+        let options = Options { counted: true, ..self.options() };
         let machine = Machine::new(options)?;
         let code = self.load(&machine, module)?;
         let called = called(&code, self.invoke, &args)?;
@@ -332,15 +344,12 @@ impl Job {
         (self.report)(notice);
     }
 
-    fn machine(&self, stack: Option<usize>) -> Result<Machine> {
-        Ok(Machine::new(self.options(stack))?)
-    }
-
-    fn options(&self, stack: Option<usize>) -> Options {
+    fn options(&self) -> Options {
         let default = Options::default();
         Options {
-            stack: stack.unwrap_or(default.stack),
+            stack: self.stack.unwrap_or(default.stack),
             cache: self.cache.clone(),
+            deterministic: self.deterministic,
             // Where Cranelift has no backend.
             pulley: !cfg!(any(
                 target_arch = "x86_64",
@@ -357,22 +366,17 @@ impl Job {
         Ok(Arc::new(machine.load(module)?))
     }
 
-    fn writer(
-        &self,
-        store: Store,
-        name: &str,
-        program: &str,
-        code: &Code,
-        every: Option<Duration>,
-        stack: Option<usize>,
-    ) -> Writer {
+    fn writer(&self, store: Store, name: &str, program: &str, code: &Code) -> Writer {
         let mut remember = BTreeMap::from([(annotations::PROGRAM.to_owned(), program.to_owned())]);
-        if let Some(every) = every {
+        if let Some(every) = self.every.flatten() {
             let text = humantime::format_duration(every).to_string();
             remember.insert(annotations::EVERY.to_owned(), text);
         }
-        if let Some(stack) = stack {
+        if let Some(stack) = self.stack {
             remember.insert(annotations::STACK.to_owned(), stack.to_string());
+        }
+        if self.deterministic {
+            remember.insert(annotations::DETERMINISTIC.to_owned(), "true".to_owned());
         }
         Writer { store, job: name.to_owned(), module: code.bytes().clone(), annotations: remember }
     }
@@ -417,15 +421,19 @@ fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Resu
     outcome
 }
 
-fn same_module(expected: &[u8; 32], found: &[u8; 32]) -> Result<()> {
-    let hex = |digest: &[u8; 32]| digest.iter().map(|b| format!("{b:02x}")).collect();
-    match expected == found {
-        true => Ok(()),
-        false => {
-            Err(dormouse_engine::Error::OtherModule { expected: hex(expected), found: hex(found) }
-                .into())
-        }
+/// Whether this module, or what it is translated to, has the digest.
+fn same_module(expected: &[u8; 32], module: &Arc<[u8]>) -> Result<()> {
+    let found = sha256(module);
+    let translated = || {
+        let program = Program::new(module.clone(), &Default::default()).ok()?;
+        Some(sha256(program.bytes()))
+    };
+    if *expected == found || translated().is_some_and(|digest| *expected == digest) {
+        return Ok(());
     }
+    let hex = |digest: &[u8; 32]| digest.iter().map(|b| format!("{b:02x}")).collect();
+    let (expected, found) = (hex(expected), hex(&found));
+    Err(dormouse_engine::Error::OtherModule { expected, found }.into())
 }
 
 /// What is to be called instead of `_start`, and its arguments.

@@ -61,4 +61,6 @@ pub mod annotations {
     pub const STACK: &str = "io.dormouse.stack";
     /// The mark the program's files go back to, 16 hex digits; absent where none is kept.
     pub const MARK: &str = "io.dormouse.mark";
+    /// Present where the program computes the same bits on every host.
+    pub const DETERMINISTIC: &str = "io.dormouse.deterministic";
 }

@@ -46,6 +46,48 @@ fn stop_then_resume_at_once() {
     assert_eq!((ended.code, ended.out), (Some(0), expected), "{}", ended.err);
 }
 
+/// The bits of the NaN that a program computes, as letters: those of 0/0 after a long wait.
+const NAN: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start") (local $n i64) (local $zero f64)
+    (local.set $n (i64.const 300000000))
+    (loop $l (br_if $l (i64.ne (local.tee $n (i64.sub (local.get $n) (i64.const 1))) (i64.const 0))))
+    (local.set $zero (f64.convert_i64_u (local.get $n)))
+    (i32.store8 (i32.const 16)
+      (select (i32.const 110) (i32.const 112)
+        (i64.lt_s (i64.reinterpret_f64 (f64.div (local.get $zero) (local.get $zero))) (i64.const 0))))
+    (i64.store (i32.const 0) (i64.const 0x100000010))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+
+#[test]
+fn deterministic_is_remembered() {
+    let p = Place::new();
+    let nan = p.guest("nan", NAN);
+    let plain = p.ok(&["run", &nan]);
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(plain, "n", "the NaN of this CPU is negative: the option is seen to act");
+    }
+    assert_eq!(p.ok(&["run", "--deterministic", &nan]), "p");
+    let job = p.start("same", &["--deterministic", &nan]);
+    p.ok(&["checkpoint", "--stop", "same"]);
+    for _ in 0..2 {
+        let mut again = p.command(&["resume", "same"]).spawn().unwrap();
+        p.wait_answering("same");
+        p.ok(&["checkpoint", "same"]);
+        again.kill().unwrap();
+        again.wait().unwrap();
+    }
+    assert_eq!(Ended::wait(job).code, Some(85));
+    assert_eq!(p.ok(&["resume", "same"]), "p", "remembered through two resumes");
+    // A job that began without it goes on with it when told so.
+    let job = p.start("other", &[&nan]);
+    p.ok(&["checkpoint", "--stop", "other"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    assert_eq!(p.ok(&["resume", "other"]), plain);
+    assert_eq!(p.ok(&["resume", "other", "--deterministic"]), "p");
+}
+
 #[test]
 fn killed_jobs_are_resumed() {
     let p = Place::new();

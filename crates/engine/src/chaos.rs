@@ -4,6 +4,7 @@
 use crate::machine::Code;
 use crate::run::{Event, Run};
 use crate::{Error, Result};
+use dormouse_memory::{PAGE_SIZE, nonzero_pages};
 use dormouse_state::State;
 use dormouse_wasi::{RestoreOptions, Wasi};
 use std::sync::Arc;
@@ -112,20 +113,21 @@ impl<R: FnMut() -> RestoreOptions> Chaos<R> {
                 self.report.captures += 1;
                 continue;
             }
-            let memories: Vec<(u32, Vec<u8>)> =
-                run.memories()?.into_iter().map(|(i, m)| (i, m.to_vec())).collect();
+            // Only what is not zero, so that large, sparse memories are cheap.
+            let memories: Vec<Vec<(u64, Vec<u8>)>> = run
+                .memories()?
+                .into_iter()
+                .map(|(_, m)| nonzero_pages(m).map(|(page, run)| (page, run.to_vec())).collect())
+                .collect();
             drop(run);
             let state = State::decode(&encoded).map_err(|e| Error::State(e.to_string()))?;
             self.report.captures += 1;
             self.report.deepest = self.report.deepest.max(state.frames.len());
             let wasi = Wasi::restore(&state.wasi, (self.restore)())?;
             run = Run::resume(code.clone(), &state, wasi, |index, into| {
-                let from = memories.iter().find(|m| m.0 == index).ok_or("a memory is missing")?;
-                // Fresh memory is zero: copying only what is not keeps large, sparse memories cheap.
-                for (to, from) in into.chunks_mut(4096).zip(from.1.chunks(4096)) {
-                    if from.iter().any(|&b| b != 0) {
-                        to.copy_from_slice(from);
-                    }
+                for (page, run) in memories.get(index as usize).ok_or("a memory is missing")? {
+                    let start = *page as usize * PAGE_SIZE;
+                    into[start..start + run.len()].copy_from_slice(run);
                 }
                 Ok(())
             })?;

@@ -56,6 +56,11 @@ pub enum Error {
     /// WASI objects cannot be saved or restored.
     #[error(transparent)]
     Wasi(#[from] dormouse_wasi::WasiError),
+    /// This host cannot give the memories or tables that the program has.
+    #[error(
+        "this host has no room for the program: {0}; raise the limit (ulimit -v), or use a host with more memory or a 64-bit one"
+    )]
+    NoRoom(String),
     /// The engine refused; a bug of ours or a lack of resources.
     #[error("the WebAssembly engine failed: {0}")]
     Engine(String),

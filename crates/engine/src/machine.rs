@@ -4,6 +4,9 @@
 //!   bytes ──(cache)── or ──Program──instrument──compile──> Code { main, continuations by slot }
 //! ```
 //!
+//! A module with the first form of exception handling is translated, and its translation takes its
+//! place in all that follows (see [`Program::bytes`]).
+//!
 //! With a warm cache the original is only hashed: its analysis (`Program`) waits until a capture or
 //! a resume asks for it.
 
@@ -40,11 +43,21 @@ pub struct Options {
     /// Compile quickly rather than well, on the calling thread alone: for tests that compile more
     /// than they run.
     pub quick: bool,
+    /// Compute the same bits on every host: one NaN, and the deterministic forms of relaxed SIMD.
+    /// It costs speed in floating-point code.
+    pub deterministic: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { stack: 64 << 20, cache: None, counted: false, pulley: false, quick: false }
+        Options {
+            stack: 64 << 20,
+            cache: None,
+            counted: false,
+            pulley: false,
+            quick: false,
+            deterministic: false,
+        }
     }
 }
 
@@ -89,7 +102,9 @@ impl Machine {
         c.wasm_exceptions(true).wasm_branch_hinting(true);
         // Instrumented modules use one atomic instruction on memory that is not shared.
         c.wasm_threads(!options.pulley);
-        c.wasm_relaxed_simd(false);
+        c.wasm_memory64(true).wasm_relaxed_simd(true);
+        c.relaxed_simd_deterministic(options.deterministic);
+        c.cranelift_nan_canonicalization(options.deterministic);
         // Copy-on-write images of data segments exist only for wasmtime's own memories.
         c.memory_init_cow(false);
         c.with_host_memory(Arc::new(crate::linear::Creator { may_move: true }));
@@ -121,21 +136,31 @@ impl Machine {
     /// # Errors
     /// As [`Machine::load`].
     pub fn load_with(&self, bytes: Arc<[u8]>, host: &HostFunctions) -> Result<Code> {
-        let digest: [u8; 32] = Sha256::digest(&bytes).into();
-        let key = format!("{}-{}.main", hex(&digest), self.poll_name());
+        let mut bytes = bytes;
+        let key = |digest: &[u8; 32]| format!("{}-{}.main", hex(digest), self.poll_name());
+        let mut digest: [u8; 32] = Sha256::digest(&bytes).into();
+        let mut main = self.cache.get(&self.engine, &key(&digest));
         let program = OnceLock::new();
-        let main = match self.cache.get(&self.engine, &key) {
-            Some(m) => m,
-            None => {
-                let p = Program::new(bytes.clone(), &self.transform_options())?;
-                crate::link::check_imports(&p, host)?;
+        if main.is_none() {
+            let p = Program::new(bytes.clone(), &self.transform_options())?;
+            crate::link::check_imports(&p, host)?;
+            if !Arc::ptr_eq(p.bytes(), &bytes) {
+                bytes = p.bytes().clone();
+                digest = Sha256::digest(&bytes).into();
+                main = self.cache.get(&self.engine, &key(&digest));
+            }
+            let _ = program.set(p);
+        }
+        let main = match (main, program.get()) {
+            (Some(m), _) => m,
+            (None, None) => return Err(Error::Engine("a module that was not analysed".into())),
+            (None, Some(p)) => {
                 let started = std::time::Instant::now();
                 let wasm = p.instrument()?;
                 let instrumented = started.elapsed();
                 let m = Module::new(&self.engine, &wasm)?;
                 tracing::debug!(?instrumented, compiled = ?started.elapsed(), "main module");
-                self.cache.put(&m, &[key]);
-                let _ = program.set(p);
+                self.cache.put(&m, &[key(&digest)]);
                 m
             }
         };
@@ -189,12 +214,13 @@ impl Machine {
 }
 
 impl Code {
-    /// SHA-256 of the original module.
+    /// SHA-256 of [`Code::bytes`].
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// The original module.
+    /// The module that is run, stored with checkpoints and named by them: the one that was loaded,
+    /// or what it was translated to if it uses the first form of exception handling.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
     }

@@ -53,10 +53,7 @@ impl Run {
             return Err(bad("it has other memories or tables"));
         }
         for m in &state.memories {
-            let handle = run.memory_handle(m.index)?;
-            let more = m.pages.checked_sub(handle.size(&run.store));
-            let more = more.ok_or_else(|| bad("a memory is smaller than the module's"))?;
-            handle.grow(&mut run.store, more)?;
+            let handle = run.grown_memory(m.index, m.pages)?;
             fill(m.index, handle.data_mut(&mut run.store)).map_err(Error::State)?;
         }
         // Calls that wait stand at offset 0, as does an import that is to be called again; but that
@@ -114,6 +111,26 @@ impl Run {
         run.set_wasi(wasi()?);
         run.go_on_next();
         Ok(run)
+    }
+}
+
+impl Run {
+    /// A memory, grown to the pages it had.
+    fn grown_memory(&mut self, index: u32, pages: u64) -> Result<wasmtime::Memory> {
+        let handle = self.memory_handle(index)?;
+        let more = pages
+            .checked_sub(handle.size(&self.store))
+            .ok_or_else(|| Error::State("a memory is smaller than the module's".into()))?;
+        if handle.ty(&self.store).maximum().is_some_and(|most| pages > most) {
+            return Err(Error::State("a memory is larger than the module allows".into()));
+        }
+        if let Err(e) = handle.grow(&mut self.store, more) {
+            let mib = pages.saturating_mul(65536) >> 20;
+            return Err(Error::NoRoom(format!(
+                "memory {index} had {pages} pages, {mib} MiB: {e:#}"
+            )));
+        }
+        Ok(handle)
     }
 }
 

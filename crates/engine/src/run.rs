@@ -163,7 +163,9 @@ impl Run {
         let counted = code.machine.options.counted;
         let mut store =
             Store::new(&code.machine.engine, Host { wasi, memory: None, safepoint: None });
-        let instance = code.pre.instantiate(&mut store)?;
+        // Nothing runs and no segment is applied: only what the module declares can be too large.
+        let instance =
+            code.pre.instantiate(&mut store).map_err(|e| Error::NoRoom(format!("{e:#}")))?;
         let own = Own::of(&instance, &mut store)?;
         let memory = instance.get_memory(&mut store, "memory");
         let safepoint = Safepoint { control: own.control, unwinding: own.unwinding, counted };

@@ -191,7 +191,7 @@ pub(crate) fn write(
                 (names::function(f), n.signature(t.params(), t.results()))
             }
             Callee::Helper(h) => {
-                let (params, results) = h.ty();
+                let (params, results) = h.ty(m);
                 (h.export_name(), n.signature(&params, &results))
             }
         };

@@ -341,10 +341,11 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                     }
                 }
             }
-            Operator::CallIndirect { type_index, .. } => {
+            Operator::CallIndirect { type_index, table_index } => {
                 if let Some(site) = site {
                     let params = self.m.types[*type_index as usize].params();
-                    self.spill_from(site.base, &site.operands, params, Some(ValType::I32));
+                    let index = self.m.table_index(*table_index);
+                    self.spill_from(site.base, &site.operands, params, Some(index));
                     self.plain(raw, op)?;
                     self.mark_after(i);
                     self.check(site);

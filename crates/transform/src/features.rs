@@ -7,13 +7,22 @@
 use crate::{Error, Result};
 use wasmparser::{Validator, WasmFeatures};
 
-/// What the transform handles: Wasm 2.0, tail calls, extended-const, multi-memory, and exceptions.
+/// What the transform handles: Wasm 2.0, tail calls, extended-const, multi-memory, 64-bit memories
+/// and tables, relaxed SIMD, and exceptions.
 pub(crate) fn supported() -> WasmFeatures {
     WasmFeatures::WASM2
         | WasmFeatures::TAIL_CALL
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::MULTI_MEMORY
+        | WasmFeatures::MEMORY64
+        | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::EXCEPTIONS
+}
+
+/// Whether the first form of exception handling is all that keeps this module from being handled.
+pub(crate) fn is_legacy(module: &[u8]) -> bool {
+    let features = supported() | WasmFeatures::LEGACY_EXCEPTIONS;
+    Validator::new_with_features(features).validate_all(module).is_ok()
 }
 
 /// Explains why validation failed with `first`: an unsupported feature by name, or a broken module.
@@ -24,7 +33,7 @@ pub(crate) fn explain(module: &[u8], first: wasmparser::Error) -> Error {
     }
     let mut needed = all;
     let mut names = Vec::new();
-    for (name, flag) in (all - supported()).iter_names() {
+    for (name, flag) in (all - supported() - WasmFeatures::LEGACY_EXCEPTIONS).iter_names() {
         let without = needed - flag;
         if Validator::new_with_features(without).validate_all(module).is_ok() {
             needed = without;

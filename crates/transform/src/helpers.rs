@@ -74,7 +74,7 @@ impl Helper {
         }
     }
 
-    pub fn ty(self) -> (Vec<ValType>, Vec<ValType>) {
+    pub fn ty(self, m: &Module) -> (Vec<ValType>, Vec<ValType>) {
         use ValType::I32;
         match self {
             Helper::Save(shape) => (types(shape).map(|t| t.1).collect(), vec![]),
@@ -82,7 +82,11 @@ impl Helper {
             Helper::SaveReference(h) => (vec![ValType::Ref(h.top())], vec![]),
             Helper::EndFrame => (vec![I32], vec![]),
             Helper::CountedPoll => (vec![], vec![I32]),
-            Helper::MemoryInit(..) | Helper::TableInit(..) => (vec![I32; 3], vec![]),
+            // Only the destination is an address; a segment has fewer than 2^32 items.
+            Helper::MemoryInit(_, mem) => {
+                (vec![m.memories[mem as usize].index_type(), I32, I32], vec![])
+            }
+            Helper::TableInit(_, t) => (vec![m.table_index(t), I32, I32], vec![]),
             Helper::DataDrop(_) | Helper::ElemDrop(_) => (vec![], vec![]),
             Helper::RefFunc(_) => (vec![], vec![ValType::Ref(RefType::FUNCREF)]),
         }

@@ -187,7 +187,7 @@ pub(crate) fn write(
     // A helper's body may ask for another helper, which is then appended.
     let mut done = 0;
     while let Some(&h) = s.helper_list.get(done) {
-        let (params, results) = h.ty();
+        let (params, results) = h.ty(m);
         types_of_ours.push(s.signature(&params, &results));
         codes.push(Code {
             bytes: helpers::body(h, &mut s, m, largest),
@@ -519,6 +519,9 @@ fn constant(m: &crate::module::Module, range: &std::ops::Range<usize>) -> Result
             Operator::I32Add => I::I32Add,
             Operator::I32Sub => I::I32Sub,
             Operator::I32Mul => I::I32Mul,
+            Operator::I64Add => I::I64Add,
+            Operator::I64Sub => I::I64Sub,
+            Operator::I64Mul => I::I64Mul,
             Operator::End => break,
             other => {
                 return Err(Error::unsupported(

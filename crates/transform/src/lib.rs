@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Nothing here knows an engine, an operating system or a CPU. The files, in the order a module
-//! walks through them: `module` (parse), `features` (refusals), `reach` (who can be stopped),
+//! walks through them: `module` (parse), `features` (refusals), `legacy` and `offsets` (the first form
+//! of exception handling, rewritten), `reach` (who can be stopped),
 //! `body` and `liveness` (one function), `layout` (its frames), `emit` (code with safepoints),
 //! `helpers`, `instrument` (main module), `continuation` (the rest of a function), `frames` (saved bytes),
 //! `origin` (backtraces).
@@ -32,9 +33,11 @@ mod frames;
 mod helpers;
 mod instrument;
 mod layout;
+mod legacy;
 mod liveness;
 mod module;
 pub mod names;
+mod offsets;
 mod origin;
 mod reach;
 
@@ -43,6 +46,7 @@ pub use error::{Error, Result};
 pub use frames::{Cell, FramesMemory, SavedFrame};
 pub use layout::{Hierarchy, Kind, Layout, Site, Source};
 pub use module::Import;
+pub use offsets::OffsetMap;
 pub use origin::{DebugInfo, Origins};
 pub use wasmparser::ValType;
 
@@ -140,7 +144,7 @@ impl Program {
 
     /// The main module: the original with safepoints.
     pub fn instrument(&self) -> Result<Vec<u8>> {
-        instrument::instrument(self)
+        instrument::instrument(self).map_err(|e| self.in_original(e))
     }
 
     /// Whether [`Program::instrument`] will accept every function: looks at all safepoints, which
@@ -149,7 +153,15 @@ impl Program {
     /// # Errors
     /// A value that cannot be saved, and is alive at a safepoint.
     pub fn check(&self) -> Result<()> {
-        instrument::check(self)
+        instrument::check(self).map_err(|e| self.in_original(e))
+    }
+
+    /// A refusal names the place in the module that was given.
+    fn in_original(&self, e: Error) -> Error {
+        match OffsetMap::of(&self.module.bytes) {
+            Some(map) => e.at(|offset| map.original(offset)),
+            None => e,
+        }
     }
 
     /// A module with the continuations of these slots, exported as [`names::continuation`].
@@ -167,7 +179,8 @@ impl Program {
         &self.module.imports
     }
 
-    /// The original module.
+    /// The module that was analysed: the original, or what it was translated to if it uses the first
+    /// form of exception handling; then [`OffsetMap::of`] tells its offsets in the original.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.module.bytes
     }

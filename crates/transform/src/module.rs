@@ -1,6 +1,6 @@
 //! The original module, parsed and validated once: index spaces, segments, and where each body lies.
 
-use crate::{Error, Result, features};
+use crate::{Error, Result, features, legacy};
 use std::sync::Arc;
 use wasmparser::{
     BinaryReader, ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, FuncType,
@@ -59,9 +59,12 @@ impl Module {
     pub fn parse(bytes: Arc<[u8]>) -> Result<Module> {
         features::check(&bytes)?;
         match Module::parse_with(bytes.clone(), features::supported()) {
-            Err(Failure::Wasm(e)) => Err(features::explain(&bytes, e)),
-            Err(Failure::Own(e)) => Err(e),
-            Ok(m) => Ok(m),
+            Err(Failure::Wasm(_)) if features::is_legacy(&bytes) => {
+                let translated: Arc<[u8]> = legacy::translate(&bytes)?.into();
+                let parsed = Module::parse_with(translated.clone(), features::supported());
+                parsed.map_err(|e| e.explain(&translated))
+            }
+            parsed => parsed.map_err(|e| e.explain(&bytes)),
         }
     }
 
@@ -250,6 +253,11 @@ impl Module {
         &self.types[self.funcs[func as usize] as usize]
     }
 
+    /// The type of this table's indices.
+    pub fn table_index(&self, table: u32) -> ValType {
+        self.tables[table as usize].index_type()
+    }
+
     pub fn imported(&self, func: u32) -> bool {
         (func as usize) < self.imports.len()
     }
@@ -290,6 +298,15 @@ fn expr_range(e: &ConstExpr<'_>) -> std::ops::Range<usize> {
 enum Failure {
     Wasm(wasmparser::Error),
     Own(Error),
+}
+
+impl Failure {
+    fn explain(self, module: &[u8]) -> Error {
+        match self {
+            Failure::Wasm(e) => features::explain(module, e),
+            Failure::Own(e) => e,
+        }
+    }
 }
 
 impl From<wasmparser::Error> for Failure {

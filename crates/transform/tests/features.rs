@@ -44,22 +44,13 @@ fn features_are_named_with_their_offset() {
             "function-references",
             &[0x63, 0],
         ),
-        ("(module (memory i64 1))", "memory64", &[5, 3, 1, 4]),
-        ("(module (table i64 1 funcref))", "memory64", &[4, 4, 1, 0x70]),
         ("(module (memory 1 (pagesize 1)))", "custom-page-sizes", &[5, 4, 1, 8]),
-        (
-            "(module (func (param v128 v128) (result v128)
-                (i8x16.relaxed_swizzle (local.get 0) (local.get 1))))",
-            "relaxed-simd",
-            &[0xfd, 0x80, 0x02],
-        ),
         (
             "(module (func (param i64 i64) (result i64 i64)
                 (i64.mul_wide_u (local.get 0) (local.get 1))))",
             "wide-arithmetic",
             &[0xfc, 22],
         ),
-        ("(module (func try catch_all end))", "legacy-exceptions", &[0x06, 0x40]),
         (
             "(module (type $f (func)) (type $c (cont $f)) (func (param (ref null $c))))",
             "stack-switching",
@@ -73,6 +64,19 @@ fn features_are_named_with_their_offset() {
             (expected.saturating_sub(4)..expected + bytes.len() + 2).contains(&offset),
             "{text}: {feature} at {offset:#x}, expected about {expected:#x}"
         );
+    }
+}
+
+/// Refusals of a module that was translated name the place in the module that was given.
+#[test]
+fn offsets_are_those_of_the_module_given() {
+    let text = "(module (func $spin (loop (br 0))) (tag $e) (func $f
+        try catch_all i32.const 7 drop call $spin rethrow 0 end)
+        (memory 1))";
+    let wasm = wat::parse_str(text).unwrap();
+    if let Err(e) = Program::new(wasm.clone().into(), &Options::default()).and_then(|p| p.check()) {
+        let call = wasm.windows(4).position(|w| w == [0x1a, 0x10, 0, 0x09]).unwrap() + 1;
+        assert!(matches!(e, Error::Unsupported { offset, .. } if offset == call), "{e}");
     }
 }
 

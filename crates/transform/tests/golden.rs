@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   ;; sites                 each safepoint: what a frame saves there
+//!   ;; translated            the module that is analysed, if it is not the one that was given
 //!   ;; main                  the original functions with safepoints, and stubs (helpers are left out)
 //!   ;; continuation N        the module that goes on from slot N; `;; slots: N M` in the .wat chooses
 //! ```
@@ -66,7 +67,15 @@ fn golden(text: &str) -> Result<String, Box<dyn std::error::Error>> {
     let chosen: Vec<u32> = chosen.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     let original = Names::of(&wasm)?;
 
-    let mut out = String::from(";; sites\n");
+    let mut out = String::new();
+    let functions = function_count(&wasm)?;
+    if **program.bytes() != *wasm {
+        valid(program.bytes())?;
+        writeln!(out, ";; translated")?;
+        out.push_str(&functions_of(&print(program.bytes(), &original)?, functions));
+        writeln!(out)?;
+    }
+    out.push_str(";; sites\n");
     for slot in 0..program.slots() {
         let Ok((func, site)) = program.site(slot) else {
             writeln!(out, ";;   {slot}: dead code")?;
@@ -90,7 +99,6 @@ fn golden(text: &str) -> Result<String, Box<dyn std::error::Error>> {
 
     let main = program.instrument()?;
     valid(&main)?;
-    let functions = function_count(&wasm)?;
     writeln!(out, "\n;; main")?;
     out.push_str(&functions_of(&print(&main, &original)?, functions));
     for slot in chosen {

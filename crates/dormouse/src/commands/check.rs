@@ -16,6 +16,9 @@ struct Report {
     module: String,
     digest: String,
     size: usize,
+    /// SHA-256 of what is run and stored in its place, if the module is translated first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    translated: Option<String>,
     can_be_checkpointed: bool,
     /// Why not.
     problems: Vec<String>,
@@ -37,10 +40,13 @@ struct Report {
 
 pub fn check(args: cli::Check) -> Done {
     let bytes = super::read_module(&args.program)?;
-    let digest: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let digest = |bytes: &[u8]| -> String {
+        let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+        format!("sha256:{hex}")
+    };
     let mut report = Report {
         module: args.program.display().to_string(),
-        digest: format!("sha256:{digest}"),
+        digest: digest(&bytes),
         size: bytes.len(),
         ..Report::default()
     };
@@ -48,10 +54,14 @@ pub fn check(args: cli::Check) -> Done {
     report.features = facts.features;
     report.imports = facts.imports;
     let options = Options { poll: Poll::Atomic, restartable };
-    match Program::new(bytes.into(), &options) {
+    let bytes: std::sync::Arc<[u8]> = bytes.into();
+    match Program::new(bytes.clone(), &options) {
         Err(e) => report.problems.push(dormouse::one_line(&e.to_string())),
         Ok(program) => {
             report.problems.extend(facts.problems);
+            if **program.bytes() != *bytes {
+                report.translated = Some(digest(program.bytes()));
+            }
             if let Err(e) = program.check() {
                 report.problems.push(dormouse::one_line(&e.to_string()));
             }
@@ -92,6 +102,10 @@ fn text(r: &Report) -> String {
         let _ = writeln!(out, "{what:12}{value}");
     };
     line("module", format!("{} ({}, {})", r.module, r.digest, size::text(r.size as u64)));
+    if let Some(digest) = &r.translated {
+        line("translated", "from the legacy form of exception handling to try_table;".to_owned());
+        line("", format!("what is run and stored is {digest}"));
+    }
     let features: Vec<&str> = r.features.iter().map(String::as_str).collect();
     line("features", if features.is_empty() { "Wasm 1.0".to_owned() } else { features.join(", ") });
     if r.functions > 0 {

@@ -69,6 +69,7 @@ fn job(
     if !engine.no_cache {
         job = job.cache(engine.cache.clone().or_else(places::cache));
     }
+    job = job.deterministic(engine.deterministic);
     if let Some(stack) = engine.stack {
         job = job.stack(stack.0);
     }

@@ -1,0 +1,161 @@
+//! The first form of exception handling, which is translated when a module is loaded: plain and under
+//! chaos. No engine at hand runs it, so the oracles are what its specification says (`handlers.wat`),
+//! and what the same program compiled to the form that became the standard prints (C and C++).
+//!
+//! ```text
+//! jump.c    clang -O1 -mllvm -wasm-enable-sjlj -lsetjmp
+//! cpp.cpp   clang++ -O1 -fno-rtti -fno-sized-deallocation -fwasm-exceptions -nostdlib++
+//!           with -mllvm -wasm-use-legacy-eh=true: NAME.legacy.wasm, and =false: NAME.wasm (clang 21)
+//! ```
+
+use dormouse_engine::{Event, Gap, Machine, Options, chaos};
+use dormouse_transform::{OffsetMap, Program};
+use dormouse_wasi::{RestoreOptions, Stdio, StdioConfig, Wasi, WasiConfig};
+use std::sync::{Arc, Mutex};
+
+const GAPS: [Gap; 4] =
+    [Gap::Every(1), Gap::Every(2), Gap::Every(7), Gap::Random { seed: 5, most: 60 }];
+
+fn machine() -> Machine {
+    Machine::new(Options { counted: true, stack: 8 << 20, ..Options::default() }).unwrap()
+}
+
+type Output = Arc<Mutex<Vec<u8>>>;
+
+fn stdio(out: &Output) -> StdioConfig {
+    StdioConfig { stdout: Stdio::Buffer(out.clone()), ..StdioConfig::null() }
+}
+
+fn wasi(out: &Output) -> Wasi {
+    Wasi::new(WasiConfig { args: vec![b"p".to_vec()], stdio: stdio(out), ..Default::default() })
+        .unwrap()
+}
+
+fn text(out: &Output) -> String {
+    String::from_utf8(out.lock().unwrap().clone()).unwrap()
+}
+
+fn plain(machine: &Machine, wasm: &[u8]) -> (Event, String) {
+    let out = Output::default();
+    let program = machine.load_plain(wasm).unwrap();
+    let event = machine.on_stack(|| program.run(wasi(&out)).unwrap()).unwrap();
+    (event, text(&out))
+}
+
+/// The translation of a module.
+fn translated(wasm: &[u8]) -> Arc<[u8]> {
+    let p = Program::new(wasm.into(), &Default::default()).unwrap();
+    assert!(**p.bytes() != *wasm, "nothing was translated");
+    p.bytes().clone()
+}
+
+/// None if the module keeps an exception across a safepoint, and that is refused.
+fn under_chaos(machine: &Machine, wasm: &[u8], gap: Gap) -> Option<(Event, String, u64)> {
+    let out = Output::default();
+    let code = match machine.load(wasm.into()) {
+        Err(e) if e.to_string().contains("exception reference") => return None,
+        code => Arc::new(code.unwrap()),
+    };
+    let restore = || RestoreOptions { stdio: stdio(&out), ..RestoreOptions::default() };
+    let run = || chaos(&code, wasi(&out), gap, restore).unwrap();
+    let (event, report) = machine.on_stack(run).unwrap();
+    Some((event, text(&out), report.captures))
+}
+
+#[test]
+fn handlers_catch_what_the_specification_says() {
+    let expected = [
+        ("by_tag", [1040, 1300, 1202, 1004]),
+        ("loops", [10012, 10015, 21, 25]),
+        ("rethrown", [40, 9000, 9002, 7503]),
+        ("delegated", [40, 5000, 5000, 4003]),
+        ("out", [40, 40000, 30002, 20003]),
+        ("out_of_handler", [40, 40000, 30002, 20003]),
+        ("far", [40, 8200, 8102, 8003]),
+        ("to_block", [40, 600, 600, 600]),
+    ];
+    let prelude = include_str!("wat/prelude.txt");
+    let body = include_str!("legacy/handlers.wat");
+    let wasm = wat::parse_str(format!("(module\n{prelude}{body})")).unwrap();
+    let machine = machine();
+    let (end, output) = plain(&machine, &translated(&wasm));
+    let mut lines = output.lines();
+    for (function, results) in expected {
+        for (what, result) in results.into_iter().enumerate() {
+            let got = lines.next().and_then(|l| i64::from_str_radix(l, 16).ok());
+            assert_eq!(got, Some(result), "{function}({what})");
+        }
+    }
+    assert!(matches!(&end, Event::Trapped(t) if t.contains("exception")), "{end:?}");
+    // Once more without the function that throws again after calls.
+    let (before, rest) = body.split_once(";; thrown again").unwrap();
+    let after = rest.split_once(";; delegated over").unwrap().1.replace("$rethrown", "$by_tag");
+    let fewer = wat::parse_str(format!("(module\n{prelude}{before};;{after})")).unwrap();
+    for wasm in [fewer, wasm] {
+        let output = plain(&machine, &translated(&wasm)).1;
+        for gap in GAPS {
+            let Some((e, o, captures)) = under_chaos(&machine, &wasm, gap) else { continue };
+            assert_eq!(o, output, "{gap:?}");
+            assert!(matches!(&e, Event::Trapped(t) if t.contains("exception")), "{e:?}");
+            assert!(captures > 10, "{gap:?}: {captures}");
+        }
+    }
+}
+
+fn compiled(name: &str, legacy: &[u8], new: &[u8]) {
+    let machine = machine();
+    let (end, output) = plain(&machine, new);
+    assert!(output.len() > 500 && matches!(end, Event::Exited(_)), "{name}: {end:?}");
+    assert_eq!(plain(&machine, &translated(legacy)), (end.clone(), output.clone()), "{name}");
+    for gap in GAPS {
+        let Some((e, o, captures)) = under_chaos(&machine, legacy, gap) else { continue };
+        assert_eq!((e, o), (end.clone(), output.clone()), "{name} under {gap:?}");
+        assert!(captures > 20, "{name} under {gap:?}: {captures}");
+    }
+}
+
+#[test]
+fn setjmp_and_longjmp() {
+    compiled("jump", include_bytes!("legacy/jump.legacy.wasm"), include_bytes!("legacy/jump.wasm"));
+}
+
+#[test]
+fn cpp() {
+    compiled("cpp", include_bytes!("legacy/cpp.legacy.wasm"), include_bytes!("legacy/cpp.wasm"));
+}
+
+/// Every instruction that was taken over is found at its offset in the original.
+#[test]
+fn offsets_lead_back() {
+    for legacy in
+        [&include_bytes!("legacy/jump.legacy.wasm")[..], include_bytes!("legacy/cpp.legacy.wasm")]
+    {
+        let new = translated(legacy);
+        let map = OffsetMap::of(&new).unwrap();
+        assert_eq!(OffsetMap::of(legacy), None);
+        let (mut calls, mut moved) = (0, 0);
+        for payload in wasmparser::Parser::new(0).parse_all(&new) {
+            let wasmparser::Payload::CodeSectionEntry(body) = payload.unwrap() else { continue };
+            for op in body.get_operators_reader().unwrap().into_iter_with_offsets() {
+                let (op, offset) = op.unwrap();
+                let raw = match op {
+                    wasmparser::Operator::Call { function_index: f } => (0x10, f),
+                    wasmparser::Operator::Throw { tag_index } => (0x08, tag_index),
+                    wasmparser::Operator::LocalSet { local_index } => (0x21, local_index),
+                    _ => continue,
+                };
+                let old = map.original(offset as u32) as usize;
+                if raw.0 == 0x21 && legacy[old] != 0x21 {
+                    // The translation's own: it stands for the handler.
+                    assert!([0x07, 0x19].contains(&legacy[old]), "{:#x} -> {old:#x}", offset);
+                    continue;
+                }
+                let here = &new[offset..offset + 2];
+                assert_eq!(here, &legacy[old..old + 2], "{offset:#x} -> {old:#x}");
+                calls += 1;
+                moved += usize::from(old != offset);
+            }
+        }
+        assert!(calls > 300 && moved > 100, "{calls} {moved}");
+    }
+}
