@@ -75,15 +75,6 @@ impl Error {
     pub(crate) fn invalid(e: wasmparser::Error) -> Error {
         Error::Invalid { message: e.message().to_string(), offset: e.offset() }
     }
-    /// The same, with the offset that this one maps to.
-    pub(crate) fn at(self, original: impl Fn(u32) -> u32) -> Error {
-        match self {
-            Error::Unsupported { feature, offset } => {
-                Error::Unsupported { feature, offset: original(offset as u32) as usize }
-            }
-            other => other,
-        }
-    }
     pub(crate) fn unsupported(feature: impl fmt::Display, offset: usize) -> Error {
         Error::Unsupported { feature: feature.to_string(), offset }
     }

@@ -144,7 +144,7 @@ impl Program {
 
     /// The main module: the original with safepoints.
     pub fn instrument(&self) -> Result<Vec<u8>> {
-        instrument::instrument(self).map_err(|e| self.in_original(e))
+        instrument::instrument(self)
     }
 
     /// Whether [`Program::instrument`] will accept every function: looks at all safepoints, which
@@ -153,15 +153,7 @@ impl Program {
     /// # Errors
     /// A value that cannot be saved, and is alive at a safepoint.
     pub fn check(&self) -> Result<()> {
-        instrument::check(self).map_err(|e| self.in_original(e))
-    }
-
-    /// A refusal names the place in the module that was given.
-    fn in_original(&self, e: Error) -> Error {
-        match OffsetMap::of(&self.module.bytes) {
-            Some(map) => e.at(|offset| map.original(offset)),
-            None => e,
-        }
+        instrument::check(self)
     }
 
     /// A module with the continuations of these slots, exported as [`names::continuation`].

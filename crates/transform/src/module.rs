@@ -254,7 +254,7 @@ impl Module {
     }
 
     /// The type of this table's indices.
-    pub fn table_index(&self, table: u32) -> ValType {
+    pub fn table_index(&self, table: u32) -> wasmparser::ValType {
         self.tables[table as usize].index_type()
     }
 

@@ -67,19 +67,6 @@ fn features_are_named_with_their_offset() {
     }
 }
 
-/// Refusals of a module that was translated name the place in the module that was given.
-#[test]
-fn offsets_are_those_of_the_module_given() {
-    let text = "(module (func $spin (loop (br 0))) (tag $e) (func $f
-        try catch_all i32.const 7 drop call $spin rethrow 0 end)
-        (memory 1))";
-    let wasm = wat::parse_str(text).unwrap();
-    if let Err(e) = Program::new(wasm.clone().into(), &Options::default()).and_then(|p| p.check()) {
-        let call = wasm.windows(4).position(|w| w == [0x1a, 0x10, 0, 0x09]).unwrap() + 1;
-        assert!(matches!(e, Error::Unsupported { offset, .. } if offset == call), "{e}");
-    }
-}
-
 #[test]
 fn what_is_not_a_core_module() {
     assert!(matches!(refused(b""), Error::NotWasm(_)));
