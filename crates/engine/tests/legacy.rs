@@ -82,11 +82,11 @@ fn handlers_catch_what_the_specification_says() {
             assert_eq!(got, Some(result), "{function}({what})");
         }
     }
-    assert!(matches!(&end, Event::Trapped(t) if t.contains("exception")), "{end:?}");
+    assert!(matches!(&end, Event::Trapped(t) if t.message().contains("exception")), "{end:?}");
     for gap in GAPS {
         let (e, o, captures) = under_chaos(&machine, &wasm, gap);
         assert_eq!(o, output, "{gap:?}");
-        assert!(matches!(&e, Event::Trapped(t) if t.contains("exception")), "{e:?}");
+        assert!(matches!(&e, Event::Trapped(t) if t.message().contains("exception")), "{e:?}");
         assert!(captures > 10, "{gap:?}: {captures}");
     }
 }
@@ -146,5 +146,31 @@ fn offsets_lead_back() {
             }
         }
         assert!(calls > 300 && moved > 100, "{calls} {moved}");
+    }
+}
+
+/// Traps name places of the module that was given.
+#[test]
+fn traps_in_the_original() {
+    let text = r#"(module (tag $e)
+      (func $spin (param $n i32)
+        (loop $l (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+      (func $ends try throw $e catch $e i32.const 2 call $spin unreachable end)
+      (func (export "_start") try call $ends catch_all end))"#;
+    let wasm = wat::parse_str(text).unwrap();
+    let at = |bytes: &[u8]| {
+        wasm.windows(bytes.len()).rposition(|w| w == bytes).map(|at| at as u32).unwrap()
+    };
+    let expected = vec![(1, Some(at(&[0x00, 0x0b, 0x0b]))), (2, Some(at(&[0x10, 1])))];
+    let machine = machine();
+    for gap in [Gap::Every(1), Gap::Every(1000)] {
+        let code = Arc::new(machine.load(wasm.clone().into()).unwrap());
+        let out = Output::default();
+        let restore = || RestoreOptions { stdio: stdio(&out), ..RestoreOptions::default() };
+        let run = || chaos(&code, wasi(&out), gap, restore).unwrap().0;
+        let Event::Trapped(trap) = machine.on_stack(run).unwrap() else { panic!("no trap") };
+        let places = code.backtrace(&trap).unwrap();
+        let places: Vec<_> = places.iter().map(|p| (p.func, p.offset)).collect();
+        assert_eq!(places, expected, "{gap:?}");
     }
 }

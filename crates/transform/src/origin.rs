@@ -10,7 +10,7 @@
 //! Nothing of this is stored: the transform is deterministic, so the module is written once more with
 //! a note of each instruction's place.
 
-use crate::{Error, Program, Result, continuation, instrument};
+use crate::{Error, OffsetMap, Program, Result, continuation, instrument};
 use std::collections::HashMap;
 use wasmparser::{ExternalKind, KnownCustom, Name, Parser, Payload};
 
@@ -50,9 +50,14 @@ fn bodies(wasm: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-fn shift(origins: Option<&mut Origins>, start: u32) {
-    for (at, _) in origins.into_iter().flat_map(|o| &mut o.marks) {
+/// `start` is where the body begins; `map` leads from a translated module to the one that was given.
+fn shift(origins: Option<&mut Origins>, start: u32, map: Option<&OffsetMap>) {
+    let Some(origins) = origins else { return };
+    let original = |offset| map.map_or(offset, |m| m.original(offset));
+    origins.body = original(origins.body);
+    for (at, from) in &mut origins.marks {
         *at += start;
+        *from = original(*from);
     }
 }
 
@@ -63,9 +68,10 @@ impl Program {
     /// As [`Program::instrument`].
     pub fn origins(&self, funcs: &[u32]) -> Result<Vec<Origins>> {
         let (wasm, mut found) = instrument::write(self, &|f| funcs.contains(&f))?;
+        let map = OffsetMap::of(&self.module.bytes);
         let first = self.module.imports.len() as u32;
         for (f, start) in (first..).zip(bodies(&wasm)) {
-            shift(found.get_mut(&f), start);
+            shift(found.get_mut(&f), start, map.as_ref());
         }
         let missing = Error::Frames("a function that the module does not define");
         let all: Option<Vec<_>> = funcs.iter().map(|f| found.remove(f)).collect();
@@ -78,11 +84,12 @@ impl Program {
     /// As [`Program::continuations`].
     pub fn continuation_origins(&self, slots: &[u32]) -> Result<HashMap<u32, Origins>> {
         let (wasm, mut found) = continuation::write(self, slots, true)?;
+        let map = OffsetMap::of(&self.module.bytes);
         let mut slots = slots.to_vec();
         slots.sort_unstable();
         slots.dedup();
         for (slot, start) in slots.iter().zip(bodies(&wasm)) {
-            shift(found.get_mut(slot), start);
+            shift(found.get_mut(slot), start, map.as_ref());
         }
         Ok(found)
     }
@@ -98,6 +105,9 @@ impl Program {
                 }
                 _ => {}
             }
+        }
+        if let Some(map) = OffsetMap::of(&self.module.bytes) {
+            info.code = map.code();
         }
         info
     }
