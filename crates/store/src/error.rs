@@ -220,6 +220,14 @@ fn shortage(needed: u64, free: Option<u64>) -> String {
     }
 }
 
+/// What is quoted from a damaged file may hold anything: no line ends, nothing a terminal obeys.
+fn one_line(text: impl ToString) -> String {
+    let text = text.to_string();
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}
+
 /// Why one checkpoint could not be loaded: it is bad (try another), or something else is.
 #[derive(Debug)]
 pub(crate) enum Bad {
@@ -248,11 +256,11 @@ impl Subject {
     }
 
     pub(crate) fn malformed(&self, why: impl ToString) -> Bad {
-        Bad::Damage(self.damage(DamageKind::Malformed(why.to_string())))
+        Bad::Damage(self.damage(DamageKind::Malformed(one_line(why))))
     }
 
     pub(crate) fn unsupported(&self, what: impl ToString) -> Bad {
-        Bad::Fatal(StoreError::Unsupported { path: self.path.clone(), what: what.to_string() })
+        Bad::Fatal(StoreError::Unsupported { path: self.path.clone(), what: one_line(what) })
     }
 
     /// A file that is missing or that the disk cannot give back is damage; no permission or no
@@ -298,5 +306,19 @@ impl From<Bad> for StoreError {
             Bad::Damage(damage) => StoreError::Damaged(damage),
             Bad::Fatal(error) => error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quoted_stays_on_its_line() {
+        let subject = Subject { checkpoint: None, what: "index".into(), path: "index.json".into() };
+        let StoreError::Damaged(damage) = subject.malformed("a\n\u{1b}[2Jb é").into() else {
+            panic!()
+        };
+        assert_eq!(damage.to_string(), r"index (index.json) is malformed: a\n\u{1b}[2Jb é");
     }
 }
