@@ -8,6 +8,7 @@
 //! ```
 
 use crate::catalogue;
+use crate::conformance;
 use crate::list::{self, Guest, Kind};
 use crate::oracle::{self, Expected};
 use crate::setup::{self, Compiler, root, run_command, sha256, sha256_file};
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// Options of `cargo xtask guests`.
 #[derive(clap::Args, Default)]
 pub struct Args {
-    /// Build only these guests (and leave guests.json and the catalogue alone)
+    /// Build only these guests (and leave guests.json and the catalogue alone); `wasi`: the conformance programs
     names: Vec<String>,
     /// Leave the catalogue alone
     #[arg(long)]
@@ -94,10 +95,11 @@ struct Run {
     expected: Option<Expected>,
 }
 
+/// What a program was built from and with.
 #[derive(Deserialize, Serialize)]
-struct Stamp {
+pub(crate) struct Stamp {
     key: String,
-    sha256: String,
+    pub sha256: String,
     compiler: String,
 }
 
@@ -119,7 +121,7 @@ fn build(args: &Args) -> Result<()> {
     let guests = list::read()?;
     for name in &args.names {
         ensure!(
-            guests.iter().any(|g| g.name == *name),
+            name == "wasi" || guests.iter().any(|g| g.name == *name),
             "no guest is called {name}; see guests/guests.toml"
         );
     }
@@ -187,61 +189,88 @@ fn build(args: &Args) -> Result<()> {
         fs::write(out.join("guests.json"), serde_json::to_vec_pretty(&listed)?)?;
         println!("{} guests, {}", listed.guests.len(), out.join("guests.json").display());
     }
+    if args.names.is_empty() || args.names.iter().any(|name| name == "wasi") {
+        conformance::build(&builder, !args.no_oracle)?;
+    }
     if !missing.is_empty() {
         println!("MISSING (no toolchain for them here): {}", missing.join(", "));
     }
     Ok(())
 }
 
-struct Builder<'a> {
-    out: &'a Path,
+pub(crate) struct Builder<'a> {
+    pub out: &'a Path,
     compiler: OnceCell<Compiler>,
 }
 
 impl Builder<'_> {
     /// Builds a guest's program unless it is up to date; None if it cannot be built with the compiler at hand.
     fn build(&self, guest: &Guest) -> Result<Option<Stamp>> {
-        let key = key(guest)?;
-        let wasm = self.out.join(format!("{}.wasm", guest.program));
-        let stamp_path = self.out.join(format!("stamps/{}.json", guest.program));
-        if let Ok(text) = fs::read(&stamp_path)
-            && let Ok(stamp) = serde_json::from_slice::<Stamp>(&text)
-            && stamp.key == key
-            && wasm.exists()
+        if guest.kind == Kind::Lua
+            && !self.up_to_date(&guest.program, &key(guest)?)
+            && !self.compiler()?.sjlj
         {
-            return Ok(Some(stamp));
+            return Ok(None);
         }
-        // a folder of its own: the linker takes the module's name from the file's
-        let part = self.out.join(format!("part/{}.wasm", guest.program));
-        let compiler = match guest.kind {
+        let stamp = self.stamped(&guest.program, key(guest)?, |part| match guest.kind {
             Kind::Wat => {
-                fs::write(&part, assemble(&source(guest)?)?)?;
-                String::new()
+                fs::write(part, assemble(&source(guest)?)?)?;
+                Ok(String::new())
             }
             Kind::Python => {
-                fs::copy(setup::python_wasm()?, &part)?;
-                String::new()
+                fs::copy(setup::python_wasm()?, part)?;
+                Ok(String::new())
             }
             _ => {
                 println!("compiling {}", guest.program);
                 let compiler = self.compiler()?;
-                if guest.kind == Kind::Lua && !compiler.sjlj {
-                    return Ok(None);
-                }
-                self.compile(guest, compiler, &part)?;
+                self.compile(guest, compiler, part)?;
                 if guest.kind == Kind::Lua {
-                    check_exceptions(&part)?;
+                    check_exceptions(part)?;
                 }
-                compiler.describe().to_owned()
+                Ok(compiler.describe().to_owned())
             }
-        };
-        fs::rename(&part, &wasm)?;
-        let stamp = Stamp { key, sha256: sha256_file(&wasm)?, compiler };
-        fs::write(&stamp_path, serde_json::to_vec_pretty(&stamp)?)?;
+        })?;
         Ok(Some(stamp))
     }
 
-    fn compiler(&self) -> Result<&Compiler> {
+    fn stamp(&self, program: &str) -> Option<Stamp> {
+        let text = fs::read(self.out.join(format!("stamps/{program}.json"))).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    fn up_to_date(&self, program: &str, key: &str) -> bool {
+        self.stamp(program).is_some_and(|stamp| stamp.key == key)
+            && self.out.join(format!("{program}.wasm")).exists()
+    }
+
+    /// A program that `make` writes to the path it is given, unless that was done with the same key; `make` says with
+    /// which compiler.
+    pub fn stamped(
+        &self,
+        program: &str,
+        key: String,
+        make: impl FnOnce(&Path) -> Result<String>,
+    ) -> Result<Stamp> {
+        if self.up_to_date(program, &key)
+            && let Some(stamp) = self.stamp(program)
+        {
+            return Ok(stamp);
+        }
+        // a folder of its own: the linker takes the module's name from the file's
+        let part = self.out.join(format!("part/{program}.wasm"));
+        let wasm = self.out.join(format!("{program}.wasm"));
+        let compiler = make(&part)?;
+        fs::rename(&part, &wasm)?;
+        let stamp = Stamp { key, sha256: sha256_file(&wasm)?, compiler };
+        fs::write(
+            self.out.join(format!("stamps/{program}.json")),
+            serde_json::to_vec_pretty(&stamp)?,
+        )?;
+        Ok(stamp)
+    }
+
+    pub fn compiler(&self) -> Result<&Compiler> {
         if self.compiler.get().is_none() {
             let _ = self.compiler.set(Compiler::get()?);
         }

@@ -2,10 +2,12 @@
 
 mod bench;
 mod catalogue;
+mod conformance;
 mod fuzz;
 mod guests;
 mod list;
 mod oracle;
+mod place;
 mod setup;
 mod test;
 

@@ -147,6 +147,9 @@ pub struct Resume {
     /// Give another directory for a name the program knows
     #[arg(long, value_name = "HOST::GUEST")]
     pub dir: Vec<Dir>,
+    /// Give no directories but those of --dir, whatever the checkpoint says the program had
+    #[arg(long)]
+    pub no_recorded_dirs: bool,
     /// Go on as another job of this name; the first may run as well
     #[arg(long, value_name = "NAME")]
     pub clone: Option<String>,

@@ -1,7 +1,7 @@
 //! The program's thread: runs it, and takes checkpoints where it stands still.
 //!
 //! ```text
-//!   advance ──> Exited, Returned, Trapped ─────────────────────> outcome
+//!   advance ──> Exited, Returned, Trapped, Aborted ────────────> outcome
 //!      ^  └───> Stopped ─> copy ─> writer (on its thread)
 //!      │                    │        stop ordered: written here, and durable ──> outcome
 //!      └────────────────────┴─ go on; also if the copy or the write fails
@@ -37,6 +37,7 @@ pub(crate) fn drive(
                 }
                 Ok(Outcome::Returned(_)) => "the program returned first".to_owned(),
                 Ok(Outcome::Trapped { .. }) => "the program trapped first".to_owned(),
+                Ok(Outcome::Aborted { .. }) => "the program made a bad call first".to_owned(),
                 Ok(_) => "the program was stopped".to_owned(),
                 Err(e) => one_line(&e.to_string()),
             });
@@ -66,6 +67,7 @@ fn advance<'scope>(
             Event::Exited(code) => return Ok(Outcome::Exited(code)),
             Event::Returned(values) => return Ok(Outcome::Returned(values)),
             Event::Trapped(trap) => return Ok(Outcome::trapped(run.code(), &trap)),
+            Event::Aborted(trap) => return Ok(Outcome::aborted(run.code(), &trap)),
             Event::Stopped => {}
         }
         let orders = match desk.collect() {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   0..=125   the program's own (`run`, `resume`)
-//!   1         `check`: it cannot be checkpointed; `verify`: something is damaged; `demo`: it went wrong
+//!   1         the program made a bad call, as stock wasmtime has it;
+//!             `check`: it cannot be checkpointed; `verify`: something is damaged; `demo`: it went wrong
 //!   2         wrong usage
 //!   85        checkpointed and stopped by SIGTERM, or by `checkpoint --stop`
 //!   125       Dormouse itself failed
@@ -11,6 +12,9 @@
 //!   137       ended by `dormouse kill`
 //! ```
 
+/// The program made a call that ends it: an address outside of its memory, an exit status there is none of. Stock
+/// wasmtime says the same with the same status.
+pub const ABORTED: u8 = 1;
 /// A check found something: a module that cannot be checkpointed, a damaged store.
 pub const FOUND: u8 = 1;
 /// Checkpointed, then stopped on purpose: what HTCondor and Slurm take as "put me back in the queue".
@@ -28,7 +32,8 @@ pub const KILLED: u8 = 137;
 pub const HELP: &str = "\
 Exit status:
   0-125  the program's own (run, resume)
-  1      check: the module cannot be checkpointed; verify: the store is damaged;
+  1      run, resume: the program made a bad call, or means it;
+         check: the module cannot be checkpointed; verify: the store is damaged;
          demo: the results differ
   2      wrong usage
   85     checkpointed and stopped, by SIGTERM or `checkpoint --stop`

@@ -28,6 +28,7 @@ pub struct Job {
     env: Vec<(Vec<u8>, Vec<u8>)>,
     stdio: StdioConfig,
     check_files: bool,
+    recorded_dirs: bool,
     module: Option<Arc<[u8]>>,
     signals: bool,
     invoke: Option<String>,
@@ -83,6 +84,13 @@ pub enum Outcome {
         /// The functions it happened in, innermost first.
         places: Vec<Place>,
     },
+    /// It made a call that could not be answered, such as one with an address outside of its memory.
+    Aborted {
+        /// The call, and what was wrong with it.
+        message: String,
+        /// The functions it happened in, innermost first.
+        places: Vec<Place>,
+    },
     /// It sleeps: it was stopped once this checkpoint was durable.
     Stopped {
         /// Where it can be resumed from.
@@ -98,6 +106,11 @@ impl Outcome {
     pub(crate) fn trapped(code: &Code, trap: &Trap) -> Outcome {
         let places = code.backtrace(trap).unwrap_or_default();
         Outcome::Trapped { message: trap.message().to_owned(), places }
+    }
+
+    pub(crate) fn aborted(code: &Code, trap: &Trap) -> Outcome {
+        let places = code.backtrace(trap).unwrap_or_default();
+        Outcome::Aborted { message: trap.message().to_owned(), places }
     }
 }
 
@@ -115,6 +128,7 @@ impl Job {
             env: vec![],
             stdio: StdioConfig::default(),
             check_files: true,
+            recorded_dirs: true,
             module: None,
             signals: false,
             invoke: None,
@@ -176,6 +190,14 @@ impl Job {
     /// and its open files must be as they were then; by default yes.
     pub fn check_files(mut self, check: bool) -> Job {
         self.check_files = check;
+        self
+    }
+
+    /// Whether a resumed program is given the directories of the host that its checkpoint names, where [`Job::dir`] does
+    /// not name others; by default yes. Without, one that is not given with [`Job::dir`] is refused: right for a
+    /// checkpoint from elsewhere, which would choose for itself.
+    pub fn recorded_dirs(mut self, open: bool) -> Job {
+        self.recorded_dirs = open;
         self
     }
 
@@ -288,7 +310,7 @@ impl Job {
                 .get(annotations::MARK)
                 .filter(|_| name == from.job)
                 .and_then(|mark| Mark::from_str_radix(mark, 16).ok()),
-            ..RestoreOptions::default()
+            recorded_dirs: self.recorded_dirs,
         };
         let begin = |code| {
             let state = &checkpoint.state;
@@ -335,6 +357,7 @@ impl Job {
             dormouse_engine::Event::Exited(code) => Outcome::Exited(code),
             dormouse_engine::Event::Returned(values) => Outcome::Returned(values),
             dormouse_engine::Event::Trapped(trap) => Outcome::trapped(&code, &trap),
+            dormouse_engine::Event::Aborted(trap) => Outcome::aborted(&code, &trap),
             dormouse_engine::Event::Stopped => Outcome::Killed,
         };
         Ok((outcome, report))

@@ -310,6 +310,16 @@ fn files_and_directories_move() {
     assert!(missing.error().contains("cannot open \"/out/progress.txt\""), "{}", missing.err);
     let unknown = p.dormouse(&["resume", "files", "--dir", "there::/elsewhere"]);
     assert!(unknown.error().contains("/elsewhere"), "{}", unknown.err);
+    for dirs in [&["--no-recorded-dirs"][..], &["--no-recorded-dirs", "--dir", "there::/elsewhere"]]
+    {
+        let refused = p.dormouse(&[&["resume", "files"], dirs].concat());
+        assert_eq!(refused.code, Some(125), "{}", refused.err);
+        assert!(refused.error().contains("/out"), "{}", refused.err);
+    }
+    let given =
+        ["resume", "files", "--no-recorded-dirs", "--dir", "there::/out", "--clone", "given"];
+    assert_eq!(p.ok(&given), expected);
+    assert_eq!(std::fs::read_to_string(p.path("there/progress.txt")).unwrap(), whole);
     assert_eq!(p.ok(&["resume", "files", "--dir", "there::/out"]), expected);
     assert_eq!(std::fs::read_to_string(p.path("there/progress.txt")).unwrap(), whole);
 }

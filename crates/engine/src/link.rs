@@ -35,7 +35,7 @@ pub(crate) enum Ended {
     #[error("exit status {0}")]
     Exit(u32),
     #[error("{0}")]
-    Trap(String),
+    Aborted(String),
 }
 
 pub(crate) fn restartable(module: &str, name: &str) -> bool {
@@ -121,12 +121,12 @@ fn call(
     match answer {
         Ok(errno) => Ok(errno as i32),
         Err(Stop::Interrupted) => {
-            let never = || Ended::Trap("a plain run was interrupted".into());
+            let never = || Ended::Aborted("a plain run was interrupted".into());
             safepoint.ok_or_else(never)?.unwinding.set(&mut *caller, Val::I32(1))?;
             Ok(0)
         }
         Err(Stop::Exit(code)) => Err(Ended::Exit(code).into()),
-        Err(Stop::Trap(why)) => Err(Ended::Trap(why).into()),
+        Err(Stop::Trap(why)) => Err(Ended::Aborted(why).into()),
     }
 }
 

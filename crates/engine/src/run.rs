@@ -1,7 +1,7 @@
 //! A program in an engine: started or resumed, advanced until it ends or stops, and made to go on.
 //!
 //! ```text
-//!   start  ─┐                        ┌─> Exited / Trapped / Returned ─> call() ─> advance
+//!   start  ─┐                        ┌─> Exited / Trapped / Aborted / Returned ─> call() ─> advance
 //!   invoke ─┼─> advance ── runs ─────┤
 //!   resume ─┘      ^                 └─> Stopped: all frames lie in the frames memory
 //!                  └─ go on in place <──────┘ └─> state(), memories()
@@ -42,6 +42,9 @@ pub enum Event {
     Returned(Vec<Passed>),
     /// The program trapped.
     Trapped(Trap),
+    /// A host call ended the program: an address outside of its memory, an argument its type does not have. The message
+    /// names the call and the cause.
+    Aborted(Trap),
     /// The program stands still at a safepoint. `advance` goes on in place.
     Stopped,
 }
@@ -56,6 +59,7 @@ impl Event {
     pub(crate) fn of(e: &wasmtime::Error) -> Event {
         match e.downcast_ref::<Ended>() {
             Some(Ended::Exit(code)) => Event::Exited(*code),
+            Some(Ended::Aborted(_)) => Event::Aborted(Trap::of(e)),
             _ => Event::Trapped(Trap::of(e)),
         }
     }

@@ -146,8 +146,8 @@ macro_rules! table {
 
 macro_rules! methods {
     ($(($name:ident, blocking = $blocking:literal, ($($arg:ident: $ty:ident),*) -> $result:tt))*) => {
-        /// The calls. Each takes the guest's memory and the raw arguments of the import; addresses out of bounds are
-        /// answered with [`Errno::Fault`].
+        /// The calls. Each takes the guest's memory and the raw arguments of the import. An address that is used and lies
+        /// outside, or is not aligned, is a [`Stop::Trap`]; so is a flag or number that its type does not have.
         #[allow(clippy::too_many_arguments)]
         impl Wasi {
             $(
@@ -158,6 +158,9 @@ macro_rules! methods {
                     match self.host.$name(mem, $($arg),*) {
                         Ok(()) => Ok(Errno::Success),
                         Err(Fail::Errno(errno)) => Ok(errno),
+                        Err(Fail::Stop(Stop::Trap(why))) => {
+                            Err(Stop::Trap(format!(concat!(stringify!($name), ": {}"), why)))
+                        }
                         Err(Fail::Stop(stop)) => Err(stop),
                     }
                 }

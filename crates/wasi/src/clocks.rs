@@ -5,7 +5,7 @@ use crate::errors::Fail;
 use crate::fds::Host;
 use crate::memory as mem;
 use crate::os;
-use crate::types::{Clockid, Errno};
+use crate::types::{Clockid, Errno, no_such};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The guest's monotonic clock.
@@ -54,12 +54,12 @@ impl Host {
         id: u32,
         resolution: u32,
     ) -> Result<(), Fail> {
-        let res = match Clockid::from_raw(id).ok_or(Errno::Inval)? {
+        let res = match Clockid::from_raw(id).ok_or_else(no_such("clock", id))? {
             Clockid::Realtime => os::clock_resolution(true),
             Clockid::Monotonic => os::clock_resolution(false),
             Clockid::ProcessCputime | Clockid::ThreadCputime => return Err(Errno::Badf.into()),
         };
-        Ok(mem::put_u64(memory, resolution, res)?)
+        mem::put_u64(memory, resolution, res)
     }
 
     pub fn clock_time_get(
@@ -69,11 +69,11 @@ impl Host {
         _precision: u64,
         time: u32,
     ) -> Result<(), Fail> {
-        let now = match Clockid::from_raw(id).ok_or(Errno::Inval)? {
+        let now = match Clockid::from_raw(id).ok_or_else(no_such("clock", id))? {
             Clockid::Realtime => realtime(),
             Clockid::Monotonic => self.clock.now(),
             Clockid::ProcessCputime | Clockid::ThreadCputime => return Err(Errno::Badf.into()),
         };
-        Ok(mem::put_u64(memory, time, now)?)
+        mem::put_u64(memory, time, now)
     }
 }

@@ -64,8 +64,6 @@ impl Host {
         cookie: u64,
         bufused: u32,
     ) -> Result<(), Fail> {
-        mem::check(memory, bufused, 4)?;
-        mem::check(memory, buf, buf_len)?;
         let dir = self.fds.dir(fd)?;
         if cookie == 0 || dir.listing.is_none() {
             let listing = Listing::of(&dir.dir, &self.inodes)?;
@@ -74,8 +72,7 @@ impl Host {
         let dir = self.fds.dir(fd)?;
         let entries = dir.listing.as_ref().map_or(&[][..], |listing| &listing.entries[..]);
         let skip = usize::try_from(cookie).map_err(|_| Errno::Overflow)?;
-        let out = mem::bytes_mut(memory, buf, buf_len)?;
-        let mut used = 0;
+        let mut out = Vec::new();
         for (entry, next) in entries.iter().zip(1u64..).skip(skip) {
             let mut head = [0; size::DIRENT];
             head[0..8].copy_from_slice(&next.to_le_bytes());
@@ -83,16 +80,16 @@ impl Host {
             head[16..20].copy_from_slice(&(entry.name.len() as u32).to_le_bytes());
             head[20] = entry.filetype.raw();
             for part in [&head[..], entry.name.as_bytes()] {
-                let n = part.len().min(out.len() - used);
-                out[used..used + n].copy_from_slice(&part[..n]);
-                used += n;
+                let n = part.len().min(buf_len as usize - out.len());
+                out.extend_from_slice(&part[..n]);
             }
-            if used == out.len() {
+            if out.len() == buf_len as usize {
                 break;
             }
         }
+        mem::put(memory, buf, &out)?;
         // Fits: it is at most `buf_len`.
-        Ok(mem::put_u32(memory, bufused, used as u32)?)
+        mem::put_u32(memory, bufused, out.len() as u32)
     }
 
     fn preopen_name(&self, fd: u32) -> Result<Option<&str>, Errno> {
@@ -109,7 +106,7 @@ impl Host {
         let len = u32::try_from(name.len()).map_err(|_| Errno::Overflow)?;
         let mut raw = [0; size::PRESTAT as usize];
         raw[4..8].copy_from_slice(&len.to_le_bytes());
-        Ok(mem::put(memory, prestat, &raw)?)
+        mem::put_record(memory, prestat, &raw, 4)
     }
 
     pub fn fd_prestat_dir_name(
@@ -123,6 +120,6 @@ impl Host {
         if name.len() > path_len as usize {
             return Err(Errno::Nametoolong.into());
         }
-        Ok(mem::put(memory, path, name.as_bytes())?)
+        mem::put(memory, path, name.as_bytes())
     }
 }

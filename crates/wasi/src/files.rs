@@ -4,10 +4,13 @@ use crate::errors::Fail;
 use crate::fds::{Descriptor, Host};
 use crate::memory as mem;
 use crate::os;
-use crate::types::{Advice, Errno, Whence, fstflags, known};
+use crate::types::{Advice, Errno, Whence, fstflags, known, no_such};
 use cap_fs_ext::SystemTimeSpec;
 use cap_std::time::SystemTime;
 use std::time::{Duration, UNIX_EPOCH};
+
+/// The most that one `fd_pread` reads.
+const LONGEST_PREAD: u32 = 64 << 10;
 
 /// Where a read or write takes place.
 #[derive(Clone, Copy)]
@@ -19,11 +22,7 @@ enum At {
 }
 
 /// The two times of a `set_times` call: `None` leaves one as it is.
-pub(crate) fn times(
-    atim: u64,
-    mtim: u64,
-    flags: u32,
-) -> Result<[Option<SystemTimeSpec>; 2], Errno> {
+pub(crate) fn times(atim: u64, mtim: u64, flags: u32) -> Result<[Option<SystemTimeSpec>; 2], Fail> {
     use fstflags::{ALL, ATIM, ATIM_NOW, MTIM, MTIM_NOW};
     let flags = known(flags, ALL)?;
     let one = |given: bool, now: bool, time: u64| match (given, now) {
@@ -60,20 +59,26 @@ impl Host {
         at: At,
         nread: u32,
     ) -> Result<(), Fail> {
-        mem::check(memory, nread, 4)?;
         let (ptr, len) = mem::first_buffer(memory, iovs.0, iovs.1)?;
         let n = match (self.fds.get(fd)?, at) {
-            (Descriptor::File(_), _) => {
+            (Descriptor::File(_), At::Cursor) => {
                 let file = self.fds.file_mut(fd)?;
-                let from = match at {
-                    At::Cursor => file.offset,
-                    At::Offset(offset) => offset,
-                };
-                let n = os::read_at(&file.file, mem::bytes_mut(memory, ptr, len)?, from)?;
-                if let At::Cursor = at {
-                    file.offset = from.checked_add(n as u64).ok_or(Errno::Overflow)?;
-                }
+                let n = os::read_at(&file.file, mem::bytes_mut(memory, ptr, len)?, file.offset)?;
+                file.offset = file.offset.checked_add(n as u64).ok_or(Errno::Overflow)?;
                 n
+            }
+            (Descriptor::File(file), At::Offset(offset)) => {
+                // Stock wasmtime has a buffer of its own for this, of this size: what is not filled need not be there.
+                let len = len.min(LONGEST_PREAD);
+                match mem::bytes_if_there(memory, ptr, len) {
+                    Some(buf) => os::read_at(&file.file, buf, offset)?,
+                    None => {
+                        let mut buf = vec![0; len as usize];
+                        let n = os::read_at(&file.file, &mut buf, offset)?;
+                        mem::put(memory, ptr, &buf[..n])?;
+                        n
+                    }
+                }
             }
             (Descriptor::Stdio(0), At::Cursor) => {
                 self.stdio[0].read(mem::bytes_mut(memory, ptr, len)?, &self.signal)?
@@ -81,7 +86,7 @@ impl Host {
             (Descriptor::Stdio(0), At::Offset(_)) => return Err(Errno::Spipe.into()),
             _ => return Err(Errno::Badf.into()),
         };
-        Ok(mem::put_u32(memory, nread, u32::try_from(n).map_err(|_| Errno::Overflow)?)?)
+        mem::put_u32(memory, nread, u32::try_from(n).map_err(|_| Errno::Overflow)?)
     }
 
     fn write(
@@ -92,11 +97,10 @@ impl Host {
         at: At,
         nwritten: u32,
     ) -> Result<(), Fail> {
-        mem::check(memory, nwritten, 4)?;
         let (ptr, len) = mem::first_buffer(memory, iovs.0, iovs.1)?;
-        let data = mem::bytes(memory, ptr, len)?;
         let n = match (self.fds.get(fd)?, at) {
             (Descriptor::File(file), _) => {
+                let data = mem::bytes(memory, ptr, len)?;
                 if !file.append {
                     let from = match at {
                         At::Cursor => file.offset,
@@ -123,12 +127,12 @@ impl Host {
                 n
             }
             (Descriptor::Stdio(which @ (1 | 2)), At::Cursor) => {
-                self.stdio[*which].write(data, &self.signal)?
+                self.stdio[*which].write(mem::bytes(memory, ptr, len)?, &self.signal)?
             }
             (Descriptor::Stdio(1 | 2), At::Offset(_)) => return Err(Errno::Spipe.into()),
             _ => return Err(Errno::Badf.into()),
         };
-        Ok(mem::put_u32(memory, nwritten, u32::try_from(n).map_err(|_| Errno::Overflow)?)?)
+        mem::put_u32(memory, nwritten, u32::try_from(n).map_err(|_| Errno::Overflow)?)
     }
 
     pub fn fd_read(
@@ -185,8 +189,7 @@ impl Host {
         whence: u32,
         new: u32,
     ) -> Result<(), Fail> {
-        mem::check(memory, new, 8)?;
-        let whence = Whence::from_raw(whence).ok_or(Errno::Inval)?;
+        let whence = Whence::from_raw(whence).ok_or_else(no_such("whence", whence))?;
         let file = self.fds.seekable(fd)?;
         // The guest's offset is signed.
         let offset = offset as i64;
@@ -197,12 +200,12 @@ impl Host {
         };
         file.offset = from.checked_add_signed(offset).ok_or(Errno::Inval)?;
         let now = file.offset;
-        Ok(mem::put_u64(memory, new, now)?)
+        mem::put_u64(memory, new, now)
     }
 
     pub fn fd_tell(&mut self, memory: &mut [u8], fd: u32, offset: u32) -> Result<(), Fail> {
         let at = self.fds.seekable(fd)?.offset;
-        Ok(mem::put_u64(memory, offset, at)?)
+        mem::put_u64(memory, offset, at)
     }
 
     pub fn fd_advise(
@@ -213,7 +216,7 @@ impl Host {
         len: u64,
         advice: u32,
     ) -> Result<(), Fail> {
-        let advice = Advice::from_raw(advice).ok_or(Errno::Inval)?;
+        let advice = Advice::from_raw(advice).ok_or_else(no_such("advice", advice))?;
         Ok(os::advise(&self.fds.file(fd)?.file, offset, len, advice)?)
     }
 

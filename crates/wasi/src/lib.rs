@@ -17,7 +17,8 @@
 //! ```
 //!
 //! To a program, everything is as under stock wasmtime 48: numbers of errors and descriptors, rights, how much one call
-//! transfers. What differs: a bad address is answered with `fault` and is not the end of the program.
+//! transfers, and what ends it: an address outside of its memory, a flag that there is not. The programs in `guests/wasi`
+//! are run under both; the few differences stand, with reasons, in `crates/dormouse/tests/conformance.rs`.
 //!
 //! | resource | after a resume |
 //! |---|---|
@@ -117,7 +118,8 @@ pub struct RestoreOptions {
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// Standard streams; by default those of this process.
     pub stdio: StdioConfig,
-    /// Whether open files must be as they were, and are cut back to what they were. Without, they only must be there.
+    /// Whether open files must be as they were, and are cut back to what they were, standard output and error among
+    /// them. Without, they only must be there, and no file is changed.
     pub check_files: bool,
     /// As [`WasiConfig::undo`].
     pub undo: Option<PathBuf>,

@@ -6,7 +6,7 @@ use crate::errors::Fail;
 use crate::fds::{Descriptor, Host, OpenDir, OpenFile, Place, identity};
 use crate::files::times;
 use crate::memory as mem;
-use crate::types::{Errno, fdflags, known, lookupflags, oflags, rights, size};
+use crate::types::{Errno, fdflags, known, known_rights, lookupflags, oflags, rights};
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 use std::path::{Component, Path};
@@ -80,9 +80,8 @@ impl Host {
         stat: u32,
     ) -> Result<(), Fail> {
         let flags = known(flags, lookupflags::ALL)?;
-        mem::check(memory, stat, size::FILESTAT)?;
         let dir = self.fds.dir(dirfd)?;
-        let meta = metadata(&dir.dir, &mem::path(memory, path, len)?, flags)?;
+        let meta = metadata(&dir.dir, mem::path(memory, path, len)?, flags)?;
         self.put_filestat(memory, stat, &meta)
     }
 
@@ -152,10 +151,7 @@ impl Host {
         let dirflags = known(dirflags, lookupflags::ALL)?;
         let oflags = known(oflags, oflags::ALL)?;
         let fdflags = known(fdflags, fdflags::ALL)?;
-        if (rights_base | rights_inheriting) & !rights::ALL != 0 {
-            return Err(Errno::Inval.into());
-        }
-        mem::check(memory, opened_fd, 4)?;
+        known_rights(rights_base | rights_inheriting)?;
         let path = mem::path(memory, path, path_len)?;
         let dir = match self.fds.get(dirfd)? {
             Descriptor::Dir(dir) => dir,
@@ -189,15 +185,15 @@ impl Host {
         let cut_after = self.undo.is_some() && oflags & TRUNC != 0;
         options.truncate(oflags & TRUNC != 0 && !cut_after);
         let makes = self.undo.as_mut().filter(|_| oflags & CREAT != 0);
-        let makes = makes.map(|undo| undo.makes(dir, &path)).unwrap_or(false);
+        let makes = makes.map(|undo| undo.makes(dir, path)).unwrap_or(false);
         // A link to nothing: what is made is only known afterwards.
         let makes_target = self.undo.is_some()
             && oflags & CREAT != 0
             && !makes
-            && dir.dir.metadata(&path).is_err();
+            && dir.dir.metadata(path).is_err();
 
-        let file = dir.dir.open_with(&path, &options)?.into_std();
-        let place = dir.place(&path, follow);
+        let file = dir.dir.open_with(path, &options)?.into_std();
+        let place = dir.place(path, follow);
         if let (true, Some(undo)) = (makes || makes_target, &mut self.undo) {
             if makes_target {
                 undo.made(&place);
@@ -230,7 +226,7 @@ impl Host {
             Descriptor::File(file)
         };
         let fd = self.fds.push(opened)?;
-        Ok(mem::put_u32(memory, opened_fd, fd)?)
+        mem::put_u32(memory, opened_fd, fd)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -248,10 +244,9 @@ impl Host {
         let target = dir.dir.read_link(mem::path(memory, path, path_len)?)?;
         let target = target.to_str().ok_or(Errno::Ilseq)?.as_bytes();
         let n = target.len().min(buf_len as usize);
-        mem::check(memory, bufused, 4)?;
         mem::put(memory, buf, &target[..n])?;
         // Fits: it is at most `buf_len`.
-        Ok(mem::put_u32(memory, bufused, n as u32)?)
+        mem::put_u32(memory, bufused, n as u32)
     }
 
     pub fn path_remove_directory(
@@ -282,10 +277,10 @@ impl Host {
         let (old, new) = (self.fds.dir(old_fd)?, self.fds.dir(new_fd)?);
         let old_path = mem::path(memory, old_path, old_path_len)?;
         let new_path = mem::path(memory, new_path, new_path_len)?;
-        let (from, to) = (old.place(&old_path, false), new.place(&new_path, false));
-        let (source, target) = ((old, &old_path[..], &from), (new, &new_path[..], &to));
+        let (from, to) = (old.place(old_path, false), new.place(new_path, false));
+        let (source, target) = ((old, old_path, &from), (new, new_path, &to));
         let deed = self.undo.as_mut().map(|undo| undo.replaces(source, target, &self.preopens));
-        let done = old.dir.rename(&old_path, &new.dir, &new_path);
+        let done = old.dir.rename(old_path, &new.dir, new_path);
         self.settle(deed, done)?;
         if from != to {
             self.fds.places_mut().for_each(|place| place.follow(&from, &to));
@@ -319,8 +314,8 @@ impl Host {
         len: u32,
     ) -> Result<(), Fail> {
         let dir = self.fds.dir(dirfd)?;
-        let path = mem::path(memory, path, len)?;
-        let deed = self.undo.as_mut().map(|undo| undo.gone(&self.preopens, dir, &path));
+        let path = mem::text(memory, path, len)?;
+        let deed = self.undo.as_mut().map(|undo| undo.gone(&self.preopens, dir, path));
         let done = dir.dir.remove_file(path);
         Ok(self.settle(deed, done)?)
     }

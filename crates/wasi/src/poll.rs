@@ -102,8 +102,11 @@ impl Host {
                 let id = Clockid::from_raw(mem::get_u32(memory, body)?).ok_or(Errno::Inval)?;
                 let timeout = mem::get_u64(memory, mem::offset(body, 8)?)?;
                 let flags = mem::get_u16(memory, mem::offset(body, 24)?)?;
-                let flags = crate::types::known(flags.into(), subclockflags::ABSTIME)?;
-                let absolute = flags & subclockflags::ABSTIME != 0;
+                let absolute = match u32::from(flags) {
+                    0 => false,
+                    subclockflags::ABSTIME => true,
+                    _ => return Err(Errno::Inval.into()),
+                };
                 let deadline = match (id, absolute) {
                     // Stock wasmtime sleeps at once on a single relative timeout, whatever the clock.
                     (_, false) if alone => Deadline::Monotonic(begin.saturating_add(timeout)),
@@ -148,14 +151,7 @@ impl Host {
         if nsubscriptions == 0 {
             return Err(Errno::Inval.into());
         }
-        mem::check(memory, nevents, 4)?;
-        // This also bounds the subscriptions that are copied by the size of the guest's memory.
-        mem::check(
-            memory,
-            subscriptions,
-            nsubscriptions.checked_mul(size::SUBSCRIPTION).ok_or(Errno::Fault)?,
-        )?;
-        mem::check(memory, events, nsubscriptions.checked_mul(size::EVENT).ok_or(Errno::Fault)?)?;
+        mem::count(nsubscriptions, size::SUBSCRIPTION + size::EVENT)?;
 
         let args = [subscriptions, events, nsubscriptions, nevents];
         let begin = match self.pending.take() {
@@ -197,10 +193,10 @@ impl Host {
             event[10] = kind.raw();
             event[16..24].copy_from_slice(&nbytes.to_le_bytes());
             event[24..26].copy_from_slice(&flags.to_le_bytes());
-            mem::put(memory, mem::element(events, count, size::EVENT)?, &event)?;
+            mem::put_record(memory, mem::element(events, count, size::EVENT)?, &event, 8)?;
             count += 1;
         }
-        Ok(mem::put_u32(memory, nevents, count)?)
+        mem::put_u32(memory, nevents, count)
     }
 
     /// Waits until at least one subscription is ready, and says which standard streams are; `None` if interrupted

@@ -32,6 +32,23 @@ fn open_preopen(guest: String, host: PathBuf) -> Result<Preopen, WasiError> {
     }
 }
 
+impl Preopen {
+    /// Where the directory is on the host now: where it was given, or, if it was renamed since then (the program can do
+    /// that to a directory beneath another one), where the system says it is.
+    fn now_at(&self) -> PathBuf {
+        let Ok(meta) = self.dir.dir_metadata() else { return self.host.clone() };
+        let there = |path: &PathBuf| {
+            Dir::open_ambient_dir(path, ambient_authority())
+                .and_then(|dir| dir.dir_metadata())
+                .is_ok_and(|found| identity(&found) == identity(&meta))
+        };
+        if there(&self.host) {
+            return self.host.clone();
+        }
+        os::current_path(self.dir.as_fd()).filter(there).unwrap_or_else(|| self.host.clone())
+    }
+}
+
 fn mtime(meta: &Metadata) -> u64 {
     meta.modified().ok().and_then(|time| nanoseconds(time.into_std())).unwrap_or(0)
 }
@@ -208,7 +225,7 @@ impl Host {
         let fds = self.fds.iter().map(|(fd, descriptor)| Ok((fd, self.save_fd(fd, descriptor)?)));
         let preopens = self.preopens.iter().map(|preopen| SavedPreopen {
             guest: preopen.guest.clone(),
-            host: os::path_to_bytes(&preopen.host),
+            host: os::path_to_bytes(&preopen.now_at()),
         });
         Ok(Saved {
             monotonic: self.clock.now(),
@@ -286,7 +303,7 @@ impl Host {
                 file.file.set_len(size).map_err(what)?;
             }
         }
-        restore_streams(&mut host.stdio, &saved.streams);
+        restore_streams(&mut host.stdio, &saved.streams, opts.check_files);
         host.keep_undo(opts.undo)?;
         Ok(host)
     }
@@ -420,8 +437,9 @@ fn preopens(
     saved.into_iter().map(open).collect()
 }
 
-/// Puts standard streams that are the same files as at the checkpoint where they were then.
-fn restore_streams(streams: &mut [Stream; 3], saved: &[SavedStream; 3]) {
+/// Puts standard streams that are the same files as at the checkpoint where they were then: input always, output only
+/// with `cut`, because what was written after the checkpoint goes with it.
+fn restore_streams(streams: &mut [Stream; 3], saved: &[SavedStream; 3], cut: bool) {
     for (which, saved_stream) in saved.iter().enumerate() {
         match *saved_stream {
             SavedStream::Bytes { position } => streams[which].skip_bytes(position),
@@ -438,7 +456,7 @@ fn restore_streams(streams: &mut [Stream; 3], saved: &[SavedStream; 3]) {
                 // A stream that cannot be put back goes on where it is: it was given like this by the caller.
                 let _ = match which {
                     0 => os::seek(fd, position),
-                    _ if os::length(fd).is_ok_and(|len| len >= keep) => {
+                    _ if cut && os::length(fd).is_ok_and(|len| len >= keep) => {
                         os::cut(fd, keep).and_then(|()| os::seek(fd, keep))
                     }
                     _ => Ok(()),

@@ -1,6 +1,9 @@
 //! The numbers of WASI preview 1: error codes, file types, rights and flags, and where the fields of its
 //! records lie. All of it is fixed by `wasi_snapshot_preview1.witx`.
 
+use crate::errors::Fail;
+use crate::memory::end;
+
 /// Declares an enum of preview 1 together with the way back from its number.
 macro_rules! numbered {
     ($(#[$meta:meta])* $name:ident: $repr:ty { $($variant:ident = $value:literal,)* }) => {
@@ -88,9 +91,25 @@ impl From<cap_std::fs::FileType> for Filetype {
     }
 }
 
-/// Checks a set of flags as it came from the guest: unknown bits are `inval`.
-pub(crate) fn known(raw: u32, all: u32) -> Result<u32, Errno> {
-    if raw & !all == 0 { Ok(raw) } else { Err(Errno::Inval) }
+/// Checks an argument that is a set of flags: with unknown ones it is no value of its type, which ends the program.
+pub(crate) fn known(raw: u32, all: u32) -> Result<u32, Fail> {
+    match raw & !all {
+        0 => Ok(raw),
+        unknown => Err(end(format!("there are no flags {unknown:#x}"))),
+    }
+}
+
+/// The same for rights.
+pub(crate) fn known_rights(raw: u64) -> Result<u64, Fail> {
+    match raw & !rights::ALL {
+        0 => Ok(raw),
+        unknown => Err(end(format!("there are no rights {unknown:#x}"))),
+    }
+}
+
+/// Ends a program that passed a number which is no value of its type.
+pub(crate) fn no_such(what: &'static str, raw: u32) -> impl FnOnce() -> Fail {
+    move || end(format!("there is no {what} {raw}"))
 }
 
 /// `lookupflags`.
@@ -136,6 +155,13 @@ pub(crate) mod subclockflags {
 pub(crate) mod eventrwflags {
     pub const HANGUP: u16 = 1;
 }
+
+/// `riflags`: peek, waitall.
+pub(crate) const RIFLAGS: u32 = 3;
+/// `sdflags`: read, write.
+pub(crate) const SDFLAGS: u32 = 3;
+/// The highest `signal`.
+pub(crate) const LAST_SIGNAL: u32 = 30;
 
 /// `rights`. Stock wasmtime reports them and checks none but read and write on opening; so do we.
 pub(crate) mod rights {

@@ -52,7 +52,6 @@ fn write_seek_read() {
     assert_eq!(g.read(fd, 100).unwrap(), b"world");
     assert_eq!(g.read(fd, 100).unwrap(), b"");
     assert_eq!(g.seek(fd, -1, 0), Err(Errno::Inval));
-    assert_eq!(g.seek(fd, 0, 3), Err(Errno::Inval));
     assert_eq!(g.seek(fd, 2, 2), Ok(13));
     assert_eq!(g.write(fd, b"!"), Ok(1));
     assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"hello world\0\0!");
@@ -101,7 +100,6 @@ fn append_goes_to_the_end() {
     assert_eq!(g.write(fd, b"x"), Ok(1));
     assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"x234");
     assert_eq!(g.wasi.fd_fdstat_set_flags(&mut g.mem, fd, 2), Ok(Errno::Inval));
-    assert_eq!(g.wasi.fd_fdstat_set_flags(&mut g.mem, fd, 64), Ok(Errno::Inval));
 }
 
 #[test]
@@ -304,33 +302,50 @@ fn nothing_leads_out_of_the_sandbox() {
     assert_eq!(std::fs::read_dir(outer.path()).unwrap().count(), 2);
 }
 
+/// What stock wasmtime ends the program for; the message names the call.
+fn ends<T: std::fmt::Debug>(answer: Result<T, Stop>, call: &str, why: &str) {
+    match answer {
+        Err(Stop::Trap(said)) => assert!(said.starts_with(call) && said.contains(why), "{said}"),
+        other => panic!("{call}: {other:?}"),
+    }
+}
+
 #[test]
-fn bad_addresses_are_faults_and_have_no_effect() {
+fn bad_addresses_end_the_program() {
     let dir = tempdir().unwrap();
     let mut g = Guest::new(dir.path());
     let fd = g.open("f", CREAT, READ | WRITE, 0).unwrap();
     let end = MEMORY as u32;
     g.iovec(end - 1, 2);
-    assert_eq!(g.wasi.fd_write(&mut g.mem, fd, IOVEC, 1, RESULT), Ok(Errno::Fault));
+    ends(g.wasi.fd_write(&mut g.mem, fd, IOVEC, 1, RESULT), "fd_write: ", "outside");
     g.iovec(DATA, 2);
     for nwritten in [end - 3, u32::MAX] {
-        assert_eq!(g.wasi.fd_write(&mut g.mem, fd, IOVEC, 1, nwritten), Ok(Errno::Fault));
+        ends(g.wasi.fd_write(&mut g.mem, fd, IOVEC, 1, nwritten), "fd_write: ", "outside");
     }
-    assert_eq!(g.wasi.fd_write(&mut g.mem, fd, IOVEC, u32::MAX, RESULT), Ok(Errno::Fault));
-    assert_eq!(g.fstat(fd).unwrap().2, 0);
-    assert_eq!(g.wasi.args_get(&mut g.mem, end - 4, 0), Ok(Errno::Fault));
-    assert_eq!(g.wasi.random_get(&mut g.mem, end - 1, 2), Ok(Errno::Fault));
-    assert_eq!(g.wasi.poll_oneoff(&mut g.mem, 0, 0, u32::MAX, 0), Ok(Errno::Fault));
-    assert_eq!(
-        g.wasi.path_open(&mut g.mem, DIR, 0, end, 1, CREAT, WRITE, 0, 0, 0),
-        Ok(Errno::Fault)
+    ends(g.wasi.fd_write(&mut g.mem, fd, IOVEC + 2, 1, RESULT), "fd_write: ", "multiple of 4");
+    assert_eq!(g.wasi.fd_write(&mut g.mem, fd, IOVEC, u32::MAX, RESULT), Ok(Errno::Nomem));
+    ends(g.wasi.args_get(&mut g.mem, end - 4, 0), "args_get: ", "outside");
+    ends(g.wasi.random_get(&mut g.mem, end - 1, 2), "random_get: ", "outside");
+    assert_eq!(g.wasi.random_get(&mut g.mem, u32::MAX, 0), Ok(Errno::Success));
+    assert_eq!(g.wasi.poll_oneoff(&mut g.mem, 0, 0, u32::MAX, 0), Ok(Errno::Nomem));
+    ends(g.wasi.path_unlink_file(&mut g.mem, DIR, end, 1), "path_unlink_file: ", "outside");
+    assert_eq!(g.wasi.path_unlink_file(&mut g.mem, 77, end, 1), Ok(Errno::Badf));
+}
+
+#[test]
+fn numbers_that_there_are_not_end_the_program() {
+    let dir = tempdir().unwrap();
+    let mut g = Guest::new(dir.path());
+    let fd = g.open("f", CREAT, READ | WRITE, 0).unwrap();
+    ends(g.wasi.fd_seek(&mut g.mem, fd, 0, 3, RESULT), "fd_seek: ", "whence 3");
+    ends(g.wasi.fd_fdstat_set_flags(&mut g.mem, fd, 65), "fd_fdstat_set_flags: ", "flags 0x40");
+    ends(g.wasi.clock_time_get(&mut g.mem, 9, 0, RESULT), "clock_time_get: ", "clock 9");
+    ends(
+        g.wasi.fd_fdstat_set_rights(&mut g.mem, fd, 1 << 30, 0),
+        "fd_fdstat_set_rights: ",
+        "rights",
     );
-    let (p, l) = g.put(PATH, b"new");
-    assert_eq!(
-        g.wasi.path_open(&mut g.mem, DIR, 0, p, l, CREAT, WRITE, 0, 0, end),
-        Ok(Errno::Fault)
-    );
-    assert!(!dir.path().join("new").exists());
+    ends(g.wasi.proc_exit(&mut g.mem, 126), "proc_exit: ", "126");
 }
 
 #[test]
@@ -353,7 +368,6 @@ fn clocks() {
     assert_eq!(g.wasi.clock_time_get(&mut g.mem, 0, 0, RESULT), Ok(Errno::Success));
     assert!(g.u64(RESULT) > 1_600_000_000_000_000_000);
     assert_eq!(g.wasi.clock_time_get(&mut g.mem, 2, 0, RESULT), Ok(Errno::Badf));
-    assert_eq!(g.wasi.clock_time_get(&mut g.mem, 9, 0, RESULT), Ok(Errno::Inval));
     assert_eq!(g.wasi.clock_res_get(&mut g.mem, 1, RESULT), Ok(Errno::Success));
     assert!(g.u64(RESULT) > 0);
 }

@@ -81,6 +81,28 @@ fn another_or_a_shorter_output_file_is_left_alone() {
 }
 
 #[test]
+fn without_the_check_of_files_no_output_is_cut() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("log");
+    let stdio = || {
+        let log =
+            || Stdio::Fd(OpenOptions::new().create(true).append(true).open(&path).unwrap().into());
+        StdioConfig { stdout: log(), stderr: log(), ..StdioConfig::null() }
+    };
+    let mut g = Guest::with(dir.path(), stdio());
+    g.write(1, b"one ").unwrap();
+    let bytes = g.wasi.save().unwrap();
+    g.write(2, b"two ").unwrap();
+    let again = |check_files| {
+        let options = RestoreOptions { stdio: stdio(), check_files, ..options() };
+        Guest::of(Wasi::restore(&bytes, options).unwrap()).write(1, b"three ").unwrap();
+        fs::read_to_string(&path).unwrap()
+    };
+    assert_eq!(again(false), "one two three ");
+    assert_eq!(again(true), "one three ");
+}
+
+#[test]
 fn input_from_a_file_goes_on_where_it_was() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("in");

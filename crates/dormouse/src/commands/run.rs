@@ -53,6 +53,7 @@ pub fn resume(args: cli::Resume) -> Done {
         }
         job = job.name(name);
     }
+    job = job.recorded_dirs(!args.no_recorded_dirs);
     Ok(end(job.resume(&args.target)?, &hint))
 }
 
@@ -143,8 +144,12 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
             0
         }
         Outcome::Trapped { message, places } => {
-            trapped(&message, &places);
+            failed("the program trapped", &message, &places);
             exit::TRAPPED
+        }
+        Outcome::Aborted { message, places } => {
+            failed("the program made a bad call", &message, &places);
+            exit::ABORTED
         }
         Outcome::Stopped { checkpoint, why } => {
             let job = &checkpoint.job;
@@ -161,8 +166,8 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
 
 /// The cause first, then where it happened, innermost function first: names and offsets of the module
 /// that was given.
-fn trapped(message: &str, places: &[Place]) {
-    ui::error(&format!("the program trapped: {}", dormouse::one_line(message)));
+fn failed(how: &str, message: &str, places: &[Place]) {
+    ui::error(&format!("{how}: {}", dormouse::one_line(message)));
     for run in places.chunk_by(|a, b| a == b) {
         let place = &run[0];
         let inlined = place.lines.len().saturating_sub(1);
