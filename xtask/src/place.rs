@@ -19,7 +19,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// Host directory within the place, and what the program knows it by.
@@ -58,7 +58,8 @@ pub fn make(at: &Path) -> io::Result<()> {
     symlink(not_utf8, at.join("work/bytes-link"))
 }
 
-/// Everything that is there, as text: kind, number of links, contents. No times, and no sizes of directories.
+/// Everything that is there, as text: kind and contents. No times, no sizes of directories, and not how many names a
+/// file has: an undo log may keep one more.
 pub fn left(at: &Path) -> io::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     walk(at, at, &mut found)?;
@@ -75,10 +76,9 @@ fn walk(at: &Path, dir: &Path, found: &mut BTreeMap<String, String>) -> io::Resu
         } else if meta.is_symlink() {
             format!("link to {:?}", fs::read_link(&path)?)
         } else if meta.len() > 4096 {
-            format!("file of {} bytes, {} links", meta.len(), meta.nlink())
+            format!("file of {} bytes", meta.len())
         } else {
-            let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
-            format!("file, {} links: {text}", meta.nlink())
+            format!("file: {}", String::from_utf8_lossy(&fs::read(&path)?))
         };
         let name = path.strip_prefix(at).unwrap_or(&path);
         found.insert(format!("{}", name.as_os_str().as_bytes().escape_ascii()), what);

@@ -35,6 +35,8 @@ pub(crate) enum Ended {
     #[error("exit status {0}")]
     Exit(u32),
     #[error("{0}")]
+    Trap(String),
+    #[error("{0}")]
     Aborted(String),
 }
 
@@ -121,7 +123,7 @@ fn call(
     match answer {
         Ok(errno) => Ok(errno as i32),
         Err(Stop::Interrupted) => {
-            let never = || Ended::Aborted("a plain run was interrupted".into());
+            let never = || Ended::Trap("a plain run was interrupted".into());
             safepoint.ok_or_else(never)?.unwinding.set(&mut *caller, Val::I32(1))?;
             Ok(0)
         }

@@ -59,7 +59,7 @@ enum Within {
 impl Trap {
     pub(crate) fn of(e: &wasmtime::Error) -> Trap {
         let message = match e.downcast_ref::<Ended>() {
-            Some(Ended::Trap(why)) => why.clone(),
+            Some(Ended::Trap(why) | Ended::Aborted(why)) => why.clone(),
             _ => e.root_cause().to_string(),
         };
         let frames = e.downcast_ref::<WasmBacktrace>().map(|b| b.frames()).unwrap_or_default();

@@ -30,7 +30,7 @@ fn comparable(e: Event) -> String {
             let last = t.lines().last().unwrap_or_default();
             t.lines().rev().find(|l| l.contains("trap")).unwrap_or(last).trim().into()
         }
-        Event::Aborted(t) => t.lines().last().unwrap_or_default().trim().into(),
+        Event::Aborted(t) => t.to_string(),
         other => format!("{other:?}"),
     }
 }

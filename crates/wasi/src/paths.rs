@@ -187,10 +187,8 @@ impl Host {
         let makes = self.undo.as_mut().filter(|_| oflags & CREAT != 0);
         let makes = makes.map(|undo| undo.makes(dir, path)).unwrap_or(false);
         // A link to nothing: what is made is only known afterwards.
-        let makes_target = self.undo.is_some()
-            && oflags & CREAT != 0
-            && !makes
-            && dir.dir.metadata(path).is_err();
+        let makes_target =
+            self.undo.is_some() && oflags & CREAT != 0 && !makes && dir.dir.metadata(path).is_err();
 
         let file = dir.dir.open_with(path, &options)?.into_std();
         let place = dir.place(path, follow);

@@ -274,8 +274,7 @@ fn kind(e: &Event) -> String {
             let line = t.lines().rev().find(of).unwrap_or(t).trim();
             line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':' || c == ' ').into()
         }
-        // The functions come first, the cause last.
-        Event::Aborted(t) => t.lines().last().unwrap_or_default().trim().to_owned(),
+        Event::Aborted(t) => t.to_string(),
         other => format!("{other:?}"),
     }
 }
