@@ -357,7 +357,7 @@ impl Script<'_> {
                     Ok(Event::Returned(values)) => Ok(values),
                     Ok(Event::Exited(_)) => Ok(vec![]),
                     Ok(Event::Trapped(why)) if why.contains(THROWN) => Err(FOREIGN.into()),
-                    Ok(Event::Trapped(why)) => Err(why.to_string()),
+                    Ok(Event::Trapped(why) | Event::Aborted(why)) => Err(why.to_string()),
                     Ok(Event::Stopped) => Err("stopped".into()),
                     Err(Not::Failed(why) | Not::Refused(why)) => Err(why),
                 }
