@@ -159,37 +159,54 @@ fn round_trip(known: &Known, program: &Program, r: &mut Random) {
     }
 }
 
-/// A value of this type that the module can hold.
-fn value(ty: ValType, references: &[u32], r: &mut Random) -> Value {
+/// A value of this type that the module can hold; none if it must be a reference that is not null, and
+/// no function fits.
+fn value(ty: ValType, program: &Program, references: &[u32], r: &mut Random) -> Option<Value> {
     let b = bits(ty, r);
     // Small numbers as well, so that loops end and addresses are right.
     let b = if r.chance(2) { b & 0xff } else { b };
-    match ty {
+    let null = |v: Value| matches!(ty, ValType::Ref(t) if t.is_nullable()).then_some(v);
+    Some(match ty {
         ValType::I32 => Value::I32(b as u32),
         ValType::I64 => Value::I64(b as u64),
         ValType::F32 => Value::F32(b as u32),
         ValType::F64 => Value::F64(b as u64),
         ValType::V128 => Value::V128(b),
-        ValType::Ref(_) if Hierarchy::of(ty) == Some(Hierarchy::Exn) => Value::ExnRef(None),
-        ValType::Ref(t) if t.is_extern_ref() => Value::ExternRefNull,
-        ValType::Ref(_) if references.is_empty() || r.chance(3) => Value::FuncRef(None),
-        ValType::Ref(_) => Value::FuncRef(Some(*r.pick(references))),
-    }
+        ValType::Ref(_) => match Hierarchy::of(ty) {
+            Some(Hierarchy::Exn) => null(Value::ExnRef(None))?,
+            Some(Hierarchy::Extern) => null(Value::ExternRefNull)?,
+            _ => {
+                let fits = references.iter().filter(|&&f| program.function_fits(Some(f), ty));
+                let fits: Vec<u32> = fits.copied().collect();
+                match null(Value::FuncRef(None)) {
+                    Some(null) if fits.is_empty() || r.chance(3) => null,
+                    None if fits.is_empty() => return None,
+                    _ => Value::FuncRef(Some(*r.pick(&fits))),
+                }
+            }
+        },
+    })
 }
 
-fn frame(func: u32, site: &Site, references: &[u32], r: &mut Random) -> Frame {
+fn frame(
+    func: u32,
+    site: &Site,
+    program: &Program,
+    references: &[u32],
+    r: &mut Random,
+) -> Option<Frame> {
     let mut locals = vec![];
     let mut operands = vec![];
     for &(source, ty) in &site.layout.values {
         match source {
-            Source::Local(l) => locals.push((l, value(ty, references, r))),
-            Source::Operand(p) => operands.push((p, value(ty, references, r))),
+            Source::Local(l) => locals.push((l, value(ty, program, references, r)?)),
+            Source::Operand(p) => operands.push((p, value(ty, program, references, r)?)),
         }
     }
     locals.sort_unstable_by_key(|l| l.0);
     operands.sort_unstable_by_key(|o| o.0);
     let site = dormouse_state::Site { func, offset: site.offset };
-    Frame { site, locals, operands: operands.into_iter().map(|o| o.1).collect() }
+    Some(Frame { site, locals, operands: operands.into_iter().map(|o| o.1).collect() })
 }
 
 fn made_up_state(known: &Known, program: &Program, r: &mut Random) {
@@ -204,17 +221,21 @@ fn made_up_state(known: &Known, program: &Program, r: &mut Random) {
     if !calls.is_empty() {
         for _ in 0..r.below(5) {
             let (func, site) = r.pick(&calls);
-            state.frames.push(frame(*func, site, &inventory.references, r));
+            let Some(frame) = frame(*func, site, program, &inventory.references, r) else { return };
+            state.frames.push(frame);
         }
     }
     let (func, site) = r.pick(&ends);
-    state.frames.push(frame(*func, site, &inventory.references, r));
+    let Some(frame) = frame(*func, site, program, &inventory.references, r) else { return };
+    state.frames.push(frame);
     for (&(_, ty), global) in inventory.globals.iter().zip(&mut state.globals) {
-        global.1 = value(ty, &inventory.references, r);
+        let Some(v) = value(ty, program, &inventory.references, r) else { return };
+        global.1 = v;
     }
     for table in &mut state.tables {
-        for entry in table.entries.iter_mut().filter(|e| matches!(e, Value::FuncRef(_))) {
-            *entry = value(ValType::FUNCREF, &inventory.references, r);
+        // Any order of what is there is of the table's type.
+        for i in (1..table.entries.len()).rev() {
+            table.entries.swap(i, r.below(i + 1));
         }
     }
     // Some states do not fit.

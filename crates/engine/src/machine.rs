@@ -99,6 +99,8 @@ impl Machine {
         let stack = options.stack.saturating_mul(HEADROOM);
         c.max_wasm_stack(stack).async_stack_size(stack);
         c.wasm_tail_call(true).wasm_multi_memory(true).wasm_extended_const(true);
+        // The second is for casts of function references; modules that use more of it are refused.
+        c.wasm_function_references(true).wasm_gc(true);
         c.wasm_exceptions(true).wasm_branch_hinting(true);
         // Instrumented modules use one atomic instruction on memory that is not shared.
         c.wasm_threads(!options.pulley);

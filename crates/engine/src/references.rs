@@ -15,7 +15,7 @@
 use crate::run::{Own, Run};
 use crate::{Error, Result};
 use dormouse_state::{Exception, MAX_EXCEPTIONS, Value};
-use dormouse_transform::{Hierarchy, ValType, names};
+use dormouse_transform::{Hierarchy, Program, ValType, names};
 use std::collections::{HashMap, hash_map::Entry};
 use std::hash::{DefaultHasher, Hasher};
 use wasmtime::{
@@ -246,15 +246,21 @@ fn tag(instance: &Instance, store: impl AsContextMut, index: u32) -> Result<Tag>
 }
 
 /// Whether a value of a state may stand where the module has this type.
-pub(crate) fn fits(v: Value, ty: ValType) -> bool {
+pub(crate) fn fits(program: &Program, v: Value, ty: ValType) -> bool {
     match v {
         Value::I32(_) => ty == ValType::I32,
         Value::I64(_) => ty == ValType::I64,
         Value::F32(_) => ty == ValType::F32,
         Value::F64(_) => ty == ValType::F64,
         Value::V128(_) => ty == ValType::V128,
+        Value::FuncRef(f) => program.function_fits(f, ty),
+        Value::ExternRefNull | Value::ExnRef(None) if !nullable(ty) => false,
         reference => hierarchy(reference) == Hierarchy::of(ty),
     }
+}
+
+fn nullable(ty: ValType) -> bool {
+    matches!(ty, ValType::Ref(r) if r.is_nullable())
 }
 
 /// Where a reference lies while it is part of a frame; `None` for numbers.

@@ -69,7 +69,7 @@ impl Run {
             return Err(bad("it has other globals"));
         }
         for (&(i, ty), &(j, v)) in inventory.globals.iter().zip(&state.globals) {
-            if i != j || !fits(v, ty) {
+            if i != j || !fits(program, v, ty) {
                 return Err(bad("a global has another type"));
             }
             let v = maker.val(v)?;
@@ -149,7 +149,7 @@ impl Maker<'_> {
                         Source::Operand(p) => *f.operands.get(p as usize)?,
                     };
                     references.extend(hierarchy(v).map(|h| (h, v)));
-                    fits(v, ty).then(|| bits(v))
+                    fits(program, v, ty).then(|| bits(v))
                 })?;
             if operands as usize != f.operands.len() {
                 return Err(Error::State("a frame has another operand stack".into()));

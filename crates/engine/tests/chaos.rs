@@ -80,5 +80,5 @@ fn wat_guests() {
         }
         tried += 1;
     }
-    assert!(tried >= 7);
+    assert!(tried >= 8);
 }

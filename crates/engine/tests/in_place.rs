@@ -2,7 +2,7 @@
 //! while it is blocked in a call; it goes on in place. And what the code cache spares and survives.
 
 use dormouse_engine::{Code, Event, Machine, Options, Run};
-use dormouse_state::State;
+use dormouse_state::{Exception, State, Value};
 use dormouse_wasi::{RestoreOptions, Stdio, StdioConfig, Wasi, WasiConfig};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -339,4 +339,66 @@ fn wasi_objects_come_last() {
     state = good;
     state.frames.clear();
     assert_eq!(resume(&state, true), (false, false));
+}
+
+/// References in a state are to what the module's types allow, or nothing is run.
+#[test]
+fn references_are_of_their_types() {
+    let machine = machine(None);
+    let body = r#"
+        (type $f (func (result i32))) (tag $e (param i64))
+        (table $t 1 (ref $f) (ref.func $seven)) (global $g (mut exnref) (ref.null exn))
+        (elem declare func $seven $other)
+        (func $seven (type $f) (i32.const 7))
+        (func $other (param f32))
+        (func (export "_start") (local $r (ref $f)) (local $x exnref)
+          (local.set $r (ref.func $seven))
+          (drop (ref.func $other))
+          (table.set $t (i32.const 0) (local.get $r))
+          (block $h (result i64 exnref)
+            (try_table (catch_ref $e $h) (throw $e (i64.const 5)))
+            (unreachable))
+          (local.set $x)
+          (drop)
+          (global.set $g (local.get $x))
+          (loop $again (br_if $again (call_ref $f (local.get $r)))))"#;
+    let code = code(&machine, body);
+    let (state, memory) = machine
+        .on_stack(|| {
+            let mut run = Run::start(code.clone(), wasi(Stdio::Null, &Output::default())).unwrap();
+            run.requester().request();
+            assert_eq!(run.advance().unwrap(), Event::Stopped);
+            (run.state().unwrap(), run.memory(0).unwrap().to_vec())
+        })
+        .unwrap();
+    let func = |v: Value| match v {
+        Value::FuncRef(Some(f)) => f,
+        other => panic!("{other:?}"),
+    };
+    let seven = func(state.frames[0].locals[0].1);
+    assert_eq!(state.tables[0].entries, [Value::FuncRef(Some(seven))]);
+    assert_eq!(state.globals, [(0, Value::ExnRef(Some(0)))]);
+    assert_eq!(state.exceptions, [Exception { tag: 0, fields: vec![Value::I64(5)] }]);
+    let resume = |change: &dyn Fn(&mut State)| {
+        let mut state = state.clone();
+        change(&mut state);
+        let resumed =
+            Run::resume(code.clone(), &state, wasi(Stdio::Null, &Output::default()), |_, into| {
+                into.copy_from_slice(&memory);
+                Ok(())
+            });
+        resumed.map(|_| ()).map_err(|e| println!("{e}"))
+    };
+    assert_eq!(resume(&|_| {}), Ok(()));
+    let other = Value::FuncRef(Some(seven + 1));
+    for wrong in [other, Value::FuncRef(None), Value::FuncRef(Some(999)), Value::ExnRef(None)] {
+        assert_eq!(resume(&|s| s.frames[0].locals[0].1 = wrong), Err(()), "{wrong:?} in a local");
+        assert_eq!(resume(&|s| s.tables[0].entries[0] = wrong), Err(()), "{wrong:?} in a table");
+    }
+    assert_eq!(resume(&|s| s.globals[0].1 = Value::ExnRef(None)), Ok(()));
+    assert_eq!(resume(&|s| s.globals[0].1 = Value::ExnRef(Some(1))), Err(()));
+    assert_eq!(resume(&|s| s.globals[0].1 = other), Err(()));
+    assert_eq!(resume(&|s| s.exceptions[0].tag = 1), Err(()));
+    assert_eq!(resume(&|s| s.exceptions[0].fields[0] = Value::I32(5)), Err(()));
+    assert_eq!(resume(&|s| s.exceptions[0].fields.clear()), Err(()));
 }

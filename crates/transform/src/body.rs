@@ -132,7 +132,9 @@ impl<'a> Body<'a> {
                 }
                 Operator::BrIf { relative_depth }
                 | Operator::BrOnNull { relative_depth }
-                | Operator::BrOnNonNull { relative_depth } => {
+                | Operator::BrOnNonNull { relative_depth }
+                | Operator::BrOnCast { relative_depth, .. }
+                | Operator::BrOnCastFail { relative_depth, .. } => {
                     b.branch(&mut open, i, *relative_depth)
                 }
                 Operator::BrTable { targets } => {
@@ -147,7 +149,8 @@ impl<'a> Body<'a> {
                 | Operator::Throw { .. }
                 | Operator::ThrowRef
                 | Operator::ReturnCall { .. }
-                | Operator::ReturnCallIndirect { .. } => dead = true,
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::ReturnCallRef { .. } => dead = true,
                 _ => {}
             }
             b.ops.push(op);

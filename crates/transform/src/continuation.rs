@@ -20,7 +20,8 @@
 use crate::body::Body;
 use crate::emit::{Emitter, Part, Space, ref_type, val_type};
 use crate::helpers::Helper;
-use crate::instrument::{part_kind, part_name};
+use crate::instrument::{original_types, part_kind, part_name};
+use crate::layout::erased;
 use crate::names;
 use crate::{Error, Origins, Program, Result};
 use std::collections::HashMap;
@@ -93,7 +94,7 @@ impl Space for Needs<'_> {
         }
     }
     fn signature(&mut self, params: &[ValType], results: &[ValType]) -> u32 {
-        self.types.get((params.to_vec(), results.to_vec()))
+        self.original_types() + self.types.get((params.to_vec(), results.to_vec()))
     }
     fn tag(&mut self, tag: u32) -> u32 {
         self.tags.get(tag)
@@ -125,8 +126,23 @@ impl Reencode for Needs<'_> {
         Ok(self.tag(t))
     }
     fn type_index(&mut self, t: u32) -> Re<u32> {
+        Ok(self.original_type(t))
+    }
+}
+
+impl Needs<'_> {
+    /// How many types of the original come first: all of them if any may refer to others, since
+    /// equal is only what stands in equal groups; else types are written as they are needed.
+    fn original_types(&self) -> u32 {
+        if self.p.module.typed { self.p.module.types.len() as u32 } else { 0 }
+    }
+
+    fn original_type(&mut self, t: u32) -> u32 {
+        if self.p.module.typed {
+            return t;
+        }
         let t = &self.p.module.types[t as usize];
-        Ok(self.signature(t.params(), t.results()))
+        self.signature(t.params(), t.results())
     }
 }
 
@@ -177,7 +193,9 @@ pub(crate) fn write(
                 origins.insert(slots[at], Origins { body: site.offset, marks });
             }
             codes.push(code);
-            let ty = n.signature(&[], m.func_type(func).results());
+            let results = m.func_type(func).results();
+            let results: Vec<ValType> = results.iter().map(|&t| erased(t)).collect();
+            let ty = n.signature(&[], &results);
             functions.function(ty);
             at += 1;
         }
@@ -186,10 +204,7 @@ pub(crate) fn write(
     let mut imports = ImportSection::new();
     for f in n.functions.order.clone() {
         let (name, ty) = match f {
-            Callee::Original(f) => {
-                let t = m.func_type(f);
-                (names::function(f), n.signature(t.params(), t.results()))
-            }
+            Callee::Original(f) => (names::function(f), n.original_type(m.funcs[f as usize])),
             Callee::Helper(h) => {
                 let (params, results) = h.ty(m);
                 (h.export_name(), n.signature(&params, &results))
@@ -264,12 +279,14 @@ pub(crate) fn write(
         imports.import(MAIN, &name, ty);
     }
     for t in n.tags.order.clone() {
-        let ty = &m.types[m.tags[t as usize] as usize];
-        let func_type_idx = n.signature(ty.params(), ty.results());
+        let func_type_idx = n.original_type(m.tags[t as usize]);
         imports.import(MAIN, &names::tag(t), TagType { kind: TagKind::Exception, func_type_idx });
     }
 
     let mut types = TypeSection::new();
+    if m.typed {
+        original_types(m, &mut types)?;
+    }
     for (params, results) in &n.types.order {
         let f = |v: &[ValType]| v.iter().map(|&t| val_type(t)).collect::<Vec<_>>();
         types.ty().function(f(params), f(results));

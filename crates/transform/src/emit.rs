@@ -21,12 +21,14 @@
 
 use crate::body::Body;
 use crate::helpers::{Helper, MOST};
-use crate::layout::{CLASSES, Hierarchy, Kind, Site, Sites, Source, block_params, block_results};
-use crate::module::Module;
+use crate::layout::{
+    CLASSES, Hierarchy, Kind, Site, Sites, Source, block_params, block_results, erased, nullable,
+};
+use crate::module::{Module, concrete};
 use crate::{Error, Poll, Result};
 use std::collections::HashMap;
 use wasm_encoder::{BlockType, Encode, HeapType, Instruction as I, MemArg};
-use wasmparser::{Catch, Operator, RefType, ValType};
+use wasmparser::{AbstractHeapType, Catch, Operator, RefType, ValType};
 
 /// The index spaces of the module being written.
 pub(crate) trait Space {
@@ -51,6 +53,8 @@ pub(crate) enum Part {
     Unwinding,
     Sp,
     ReferencesSp(Hierarchy),
+    /// A tag of exceptions that nobody sees.
+    Tag,
 }
 
 /// How an open construct of the original is written.
@@ -77,6 +81,9 @@ pub(crate) struct Emitter<'e, 'a, S> {
     body: &'e Body<'a>,
     sites: &'e Sites,
     poll: Poll,
+    /// This is a continuation. The locals of references may hold null in it: the validator wants
+    /// others to be set first, and cannot see that they are. And it returns erased types.
+    resumed: bool,
     /// Instruction bytes; the local declarations are put before them at the end.
     out: Vec<u8>,
     /// Offsets in `out` of `if`s that are unlikely.
@@ -111,6 +118,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             body,
             sites,
             poll,
+            resumed: false,
             out: Vec::with_capacity(256),
             unlikely: vec![],
             labels: vec![Label { level: 0, form: Form::Whole }],
@@ -175,10 +183,11 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     /// What is left of the function after `site`.
     pub fn continuation(mut self, site: &Site) -> Result<Code> {
+        self.resumed = true;
         if site.kind == Kind::Entry {
             self.load_frame(site);
             for l in 0..self.body.params {
-                self.i(&I::LocalGet(l as u32));
+                self.get(l as u32, self.body.locals[l]);
             }
             let f = self.space.function(self.body.func);
             self.i(&I::ReturnCall(f));
@@ -200,14 +209,16 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                     Operator::Call { function_index } => {
                         self.m.func_type(*function_index).results()
                     }
-                    Operator::CallIndirect { type_index, .. } => {
+                    Operator::CallIndirect { type_index, .. }
+                    | Operator::CallRef { type_index } => {
                         self.m.types[*type_index as usize].results()
                     }
                     _ => return Err(Error::Frames("a call site that is not a call")),
                 };
                 let (sp, frames) = (self.space.own(Part::Sp), self.space.own(Part::Frames));
                 let table_index = self.space.own(Part::Continuations);
-                let type_index = self.space.signature(&[], results);
+                let known: Vec<ValType> = results.iter().map(|&t| erased(t)).collect();
+                let type_index = self.space.signature(&[], &known);
                 self.i(&I::GlobalGet(sp));
                 self.i(&I::I32Const(4));
                 self.i(&I::I32Sub);
@@ -215,6 +226,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 self.i(&I::CallIndirect { type_index, table_index });
                 self.mark_after(site.op);
                 self.check(site);
+                self.restore_types(results);
                 self.rest(site.op + 1)?;
             }
         }
@@ -320,6 +332,31 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 let d = self.depth(*relative_depth);
                 self.i(&I::BrIf(d));
             }
+            Operator::BrOnNull { relative_depth } => {
+                let d = self.depth(*relative_depth);
+                self.i(&I::BrOnNull(d));
+            }
+            Operator::BrOnNonNull { relative_depth } => {
+                let d = self.depth(*relative_depth);
+                self.i(&I::BrOnNonNull(d));
+            }
+            &Operator::BrOnCast { relative_depth, from_ref_type, to_ref_type } => {
+                let relative_depth = self.depth(relative_depth);
+                let (from_ref_type, to_ref_type) = (ref_type(from_ref_type), ref_type(to_ref_type));
+                self.i(&I::BrOnCast { relative_depth, from_ref_type, to_ref_type });
+            }
+            &Operator::BrOnCastFail { relative_depth, from_ref_type, to_ref_type } => {
+                let relative_depth = self.depth(relative_depth);
+                let (from_ref_type, to_ref_type) = (ref_type(from_ref_type), ref_type(to_ref_type));
+                self.i(&I::BrOnCastFail { relative_depth, from_ref_type, to_ref_type });
+            }
+            Operator::LocalGet { local_index } if self.resumed => {
+                self.get(*local_index, self.body.locals[*local_index as usize]);
+            }
+            Operator::LocalTee { local_index } if self.resumed => {
+                self.i(&I::LocalTee(*local_index));
+                self.assert_type(self.body.locals[*local_index as usize]);
+            }
             Operator::BrTable { targets } => {
                 let mut ls = Vec::with_capacity(targets.len() as usize);
                 for t in targets.targets() {
@@ -348,6 +385,17 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                     self.spill_from(site.base, &site.operands, params, Some(index));
                     self.plain(raw, op)?;
                     self.mark_after(i);
+                    self.check(site);
+                } else {
+                    self.plain(raw, op)?;
+                }
+            }
+            Operator::CallRef { type_index } => {
+                if let Some(site) = site {
+                    let params = self.m.types[*type_index as usize].params();
+                    let callee = concrete(true, *type_index);
+                    self.spill_from(site.base, &site.operands, params, Some(callee));
+                    self.plain(raw, op)?;
                     self.check(site);
                 } else {
                     self.plain(raw, op)?;
@@ -396,9 +444,54 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     fn spill(&mut self, position: u32, ty: ValType) -> u32 {
         let next = self.first_new_local + self.new_locals.len() as u32;
         *self.spills.entry((position, ty)).or_insert_with(|| {
-            self.new_locals.push(ty);
+            self.new_locals.push(nullable(ty));
             next
         })
+    }
+
+    /// A value from a local of ours, or one of the function's in a continuation.
+    fn get(&mut self, local: u32, ty: ValType) {
+        self.i(&I::LocalGet(local));
+        self.assert_type(ty);
+    }
+
+    /// What lies in a local that may hold null, but does not, becomes of this type again.
+    fn assert_type(&mut self, ty: ValType) {
+        if matches!(ty, ValType::Ref(r) if !r.is_nullable()) {
+            self.i(&I::RefAsNonNull);
+        }
+    }
+
+    /// A reference that only its hierarchy is known of becomes of this type again, or null.
+    fn cast(&mut self, ty: ValType) {
+        let ValType::Ref(r) = ty else { return };
+        let heap = heap_type(r);
+        match r.heap_type() {
+            wasmparser::HeapType::Concrete(_) => self.i(&I::RefCastNullable(heap)),
+            // Only null is of these types.
+            wasmparser::HeapType::Abstract {
+                ty: AbstractHeapType::NoFunc | AbstractHeapType::NoExtern | AbstractHeapType::NoExn,
+                ..
+            } => {
+                self.i(&I::Drop);
+                self.i(&I::RefNull(heap));
+            }
+            _ => {}
+        }
+    }
+
+    /// Results of a continuation get the types of the call's.
+    fn restore_types(&mut self, results: &[ValType]) {
+        let Some(first) = results.iter().position(|&t| t != erased(t)) else { return };
+        let locals: Vec<u32> =
+            results[first..].iter().map(|&t| self.new_local(nullable(t))).collect();
+        for (&t, &l) in results[first..].iter().zip(&locals).rev() {
+            self.cast(t);
+            self.i(&I::LocalSet(l));
+        }
+        for (&t, &l) in results[first..].iter().zip(&locals) {
+            self.get(l, t);
+        }
     }
 
     fn new_local(&mut self, ty: ValType) -> u32 {
@@ -432,7 +525,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         }
         for &(p, t) in &all {
             let l = self.spill(p, t);
-            self.i(&I::LocalGet(l));
+            self.get(l, t);
         }
     }
 
@@ -517,14 +610,17 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     fn dummies(&mut self) {
         let m = self.m;
         for &t in m.func_type(self.body.func).results() {
-            self.i(&match t {
+            let t = if self.resumed { erased(t) } else { t };
+            let dummy = match t {
                 ValType::I32 => I::I32Const(0),
                 ValType::I64 => I::I64Const(0),
                 ValType::F32 => I::F32Const(0.0f32.into()),
                 ValType::F64 => I::F64Const(0.0f64.into()),
                 ValType::V128 => I::V128Const(0),
-                ValType::Ref(r) => I::RefNull(heap_type(r)),
-            });
+                ValType::Ref(r) if r.is_nullable() => I::RefNull(heap_type(r)),
+                ValType::Ref(r) => I::Call(self.space.helper(Helper::Dummy(r))),
+            };
+            self.i(&dummy);
         }
     }
 
@@ -559,6 +655,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 self.i(&I::I32Add);
                 self.i(&I::TableGet(t));
                 next[h as usize] += 1;
+                self.cast(ty);
             } else {
                 self.i(&I::LocalGet(base));
                 let (load, bytes) = match ty {
@@ -607,8 +704,9 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     fn push_operands(&mut self, site: &Site, pushed: &mut u32, up_to: u32) {
         while *pushed < up_to {
-            let l = self.spill(*pushed, site.operands[*pushed as usize]);
-            self.i(&I::LocalGet(l));
+            let t = site.operands[*pushed as usize];
+            let l = self.spill(*pushed, t);
+            self.get(l, t);
             *pushed += 1;
         }
     }
@@ -682,7 +780,9 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.i(&I::I32Const(0));
         self.i(&I::GlobalSet(unwinding));
         self.i(&I::I32Const(site.slot as i32));
-        let type_index = self.space.signature(&[], m.func_type(self.body.func).results());
+        let results = m.func_type(self.body.func).results();
+        let results: Vec<ValType> = results.iter().map(|&t| erased(t)).collect();
+        let type_index = self.space.signature(&[], &results);
         self.i(&I::ReturnCallIndirect { type_index, table_index: continuations });
         self.i(&I::End);
         self.level -= 1;
@@ -718,9 +818,12 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     /// Puts the local declarations before the code; the first `params` locals are parameters.
     fn finish(self, params: usize) -> Code {
-        let all = self.body.locals[params..].iter().chain(&self.new_locals);
+        let originals = self.body.locals[params..].iter().map(|&t| match self.resumed {
+            true => nullable(t),
+            false => t,
+        });
         let mut groups: Vec<(u32, ValType)> = vec![];
-        for &t in all {
+        for t in originals.chain(self.new_locals.iter().copied()) {
             match groups.last_mut() {
                 Some((n, last)) if *last == t => *n += 1,
                 _ => groups.push((1, t)),
@@ -763,10 +866,17 @@ pub(crate) fn ref_type(r: RefType) -> wasm_encoder::RefType {
 
 pub(crate) fn heap_type(r: RefType) -> HeapType {
     use wasm_encoder::AbstractHeapType as A;
-    let ty = match Hierarchy::of(ValType::Ref(r)) {
-        Some(Hierarchy::Func) => A::Func,
-        Some(Hierarchy::Extern) => A::Extern,
-        _ => A::Exn,
+    use wasmparser::{AbstractHeapType as From, HeapType::Abstract};
+    if let Some(i) = r.type_index().and_then(|i| i.as_module_index()) {
+        return HeapType::Concrete(i);
+    }
+    let ty = match r.heap_type() {
+        Abstract { ty: From::Extern, .. } => A::Extern,
+        Abstract { ty: From::Exn, .. } => A::Exn,
+        Abstract { ty: From::NoFunc, .. } => A::NoFunc,
+        Abstract { ty: From::NoExtern, .. } => A::NoExtern,
+        Abstract { ty: From::NoExn, .. } => A::NoExn,
+        _ => A::Func,
     };
     HeapType::Abstract { shared: false, ty }
 }

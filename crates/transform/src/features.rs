@@ -25,6 +25,12 @@ pub(crate) fn is_legacy(module: &[u8]) -> bool {
     Validator::new_with_features(features).validate_all(module).is_ok()
 }
 
+/// The same with typed function references. Groups of recursive types and subtypes of function types
+/// belong to the proposal for garbage collection; the rest of that is refused by `gc`.
+pub(crate) fn typed() -> WasmFeatures {
+    supported() | WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::GC
+}
+
 /// Explains why validation failed with `first`: an unsupported feature by name, or a broken module.
 pub(crate) fn explain(module: &[u8], first: wasmparser::Error) -> Error {
     let all = WasmFeatures::all();
@@ -33,13 +39,17 @@ pub(crate) fn explain(module: &[u8], first: wasmparser::Error) -> Error {
     }
     let mut needed = all;
     let mut names = Vec::new();
-    for (name, flag) in (all - supported() - WasmFeatures::LEGACY_EXCEPTIONS).iter_names() {
+    for (name, flag) in (all - typed() - WasmFeatures::LEGACY_EXCEPTIONS).iter_names() {
         let without = needed - flag;
         if Validator::new_with_features(without).validate_all(module).is_ok() {
             needed = without;
         } else {
             names.push(name.to_ascii_lowercase().replace('_', "-"));
         }
+    }
+    if names.is_empty() {
+        // Each is handled, but not with the other.
+        names.push("legacy-exceptions together with function-references".to_owned());
     }
     Error::unsupported(format!("the WebAssembly feature {}", names.join(", ")), first.offset())
 }

@@ -21,7 +21,7 @@ use crate::emit::{Part, Space, heap_type, val_type};
 use crate::layout::{CLASSES, Hierarchy};
 use crate::module::Module;
 use crate::names::{self, control};
-use wasm_encoder::{BlockType, Encode, Instruction as I, MemArg};
+use wasm_encoder::{BlockType, Encode, HeapType, Instruction as I, MemArg};
 use wasmparser::{RefType, ValType};
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -40,6 +40,10 @@ pub(crate) enum Helper {
     DataDrop(u32),
     ElemDrop(u32),
     RefFunc(u32),
+    /// Some reference of a type that null does not belong to, to be returned while unwinding.
+    Dummy(RefType),
+    /// A function of the type at this index that is never called.
+    Never(u32),
 }
 
 /// How many values of each class (`CLASSES`) a helper stores.
@@ -71,6 +75,11 @@ impl Helper {
             Helper::DataDrop(d) => format!("{p}data_drop_{d}"),
             Helper::ElemDrop(e) => format!("{p}elem_drop_{e}"),
             Helper::RefFunc(f) => format!("{p}ref_func_{f}"),
+            Helper::Dummy(r) => match r.type_index().and_then(|i| i.as_module_index()) {
+                Some(i) => format!("{p}dummy_{i}"),
+                None => format!("{p}dummy_{r}"),
+            },
+            Helper::Never(t) => format!("{p}never_{t}"),
         }
     }
 
@@ -88,7 +97,12 @@ impl Helper {
             }
             Helper::TableInit(_, t) => (vec![m.table_index(t), I32, I32], vec![]),
             Helper::DataDrop(_) | Helper::ElemDrop(_) => (vec![], vec![]),
-            Helper::RefFunc(_) => (vec![], vec![ValType::Ref(RefType::FUNCREF)]),
+            Helper::RefFunc(f) => (vec![], vec![m.reference_to(f)]),
+            Helper::Dummy(r) => (vec![], vec![ValType::Ref(r)]),
+            Helper::Never(t) => {
+                let t = &m.types[t as usize];
+                (t.params().to_vec(), t.results().to_vec())
+            }
         }
     }
 }
@@ -175,6 +189,29 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, m: &Module, largest: u32) -> 
             let f = s.function(f);
             c.push(I::RefFunc(f));
         }
+        Helper::Dummy(r) => match heap_type(r) {
+            HeapType::Concrete(t) => {
+                let never = s.helper(Helper::Never(t));
+                c.push(I::RefFunc(never));
+            }
+            t if t == HeapType::FUNC => {
+                let any = s.helper(Helper::EndFrame);
+                c.push(I::RefFunc(any));
+            }
+            t if t == HeapType::EXTERN => {
+                c.extend([I::I32Const(0), I::RefI31, I::ExternConvertAny]);
+            }
+            t if t == heap_type(RefType::EXN) => {
+                let tag = s.own(Part::Tag);
+                let result = BlockType::Result(val_type(ValType::Ref(r)));
+                let catch = vec![wasm_encoder::Catch::AllRef { label: 0 }];
+                c.extend([I::Block(result), I::TryTable(BlockType::Empty, catch.into())]);
+                c.extend([I::Throw(tag), I::End, I::Unreachable, I::End]);
+            }
+            // There is no value of this type, so nothing returns one.
+            _ => c.push(I::Unreachable),
+        },
+        Helper::Never(_) => c.push(I::Unreachable),
     }
     encode(&locals, &c)
 }

@@ -6,6 +6,7 @@
 //!   functions  original | stubs | helpers        indices, names and offsets stay meaningful
 //!   tables     original | funcrefs externrefs continuations (exnrefs)
 //!   memories   original | control frames
+//!   tags       original | (one of ours)
 //!   globals    original | unwinding sp funcref_sp externref_sp (exnref_sp)
 //!   exports    original | everything a continuation or the engine needs, as "dormouse.*"
 //!   start      taken out: the engine calls `dormouse.init`, then `dormouse.start`
@@ -23,7 +24,8 @@ use wasm_encoder::reencode::{Reencode, RoundtripReencoder, utils};
 use wasm_encoder::{
     BranchHint, BranchHints, CodeSection, ConstExpr, DataCountSection, ElementSection, Elements,
     ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType, Instruction as I,
-    MemorySection, MemoryType, Module as Out, RefType, TableSection, TableType, TypeSection,
+    MemorySection, MemoryType, Module as Out, RefType, TableSection, TableType, TagKind, TagType,
+    TypeSection,
 };
 use wasmparser::{
     DataKind, ElementItems, ElementKind, ExternalKind, Operator, Parser, Payload, ValType,
@@ -38,6 +40,8 @@ struct Main<'p> {
     first_helper: u32,
     /// Stub of each restartable import.
     stubs: Vec<Option<u32>>,
+    /// Type of the tag of ours, once it is needed.
+    tag: Option<u32>,
     types: HashMap<(Vec<ValType>, Vec<ValType>), u32>,
     new_types: Vec<(Vec<ValType>, Vec<ValType>)>,
 }
@@ -75,6 +79,11 @@ impl Space for Main<'_> {
             Part::ReferencesSp(Hierarchy::Func) => g + 2,
             Part::ReferencesSp(Hierarchy::Extern) => g + 3,
             Part::ReferencesSp(Hierarchy::Exn) => g + 4,
+            Part::Tag => {
+                let tags = m.tags.len() as u32;
+                self.tag = Some(self.signature(&[], &[]));
+                tags
+            }
         }
     }
     fn signature(&mut self, params: &[ValType], results: &[ValType]) -> u32 {
@@ -154,6 +163,7 @@ pub(crate) fn write(
         helper_list: vec![],
         first_helper: next,
         stubs,
+        tag: None,
         types: HashMap::new(),
         new_types: vec![],
     };
@@ -188,7 +198,10 @@ pub(crate) fn write(
     let mut done = 0;
     while let Some(&h) = s.helper_list.get(done) {
         let (params, results) = h.ty(m);
-        types_of_ours.push(s.signature(&params, &results));
+        types_of_ours.push(match h {
+            Helper::Never(t) => t,
+            _ => s.signature(&params, &results),
+        });
         codes.push(Code {
             bytes: helpers::body(h, &mut s, m, largest),
             unlikely: vec![],
@@ -205,10 +218,7 @@ pub(crate) fn write(
     let mut out = Out::new();
     let mut re = RoundtripReencoder;
     let mut types = TypeSection::new();
-    for t in &m.types {
-        let t = re.func_type(t.clone()).map_err(broken)?;
-        types.ty().func_type(&t);
-    }
+    original_types(m, &mut types)?;
     for (params, results) in &s.new_types {
         let f = |v: &[ValType]| v.iter().map(|&t| val_type(t)).collect::<Vec<_>>();
         types.ty().function(f(params), f(results));
@@ -230,7 +240,12 @@ pub(crate) fn write(
     out.section(&functions);
     out.section(&tables(parts.tables, p.slots(), s.saves_exceptions()));
     out.section(&memories(m, p.control_pages(), largest, &mut re)?);
-    if let Some(tags) = &parts.tags {
+    let mut tags = parts.tags;
+    if let Some(func_type_idx) = s.tag {
+        let ours = TagType { kind: TagKind::Exception, func_type_idx };
+        tags.get_or_insert_default().tag(ours);
+    }
+    if let Some(tags) = &tags {
         out.section(tags);
     }
     out.section(&globals(parts.globals, s.saves_exceptions()));
@@ -262,6 +277,17 @@ pub(crate) fn write(
         out.section(&wasm_encoder::CustomSection { name: "name".into(), data: name.into() });
     }
     Ok((out.finish(), origins))
+}
+
+/// The types of the original, at their indices and in their groups.
+pub(crate) fn original_types(m: &crate::module::Module, types: &mut TypeSection) -> Result<()> {
+    for payload in Parser::new(0).parse_all(&m.bytes) {
+        if let Payload::TypeSection(r) = payload.map_err(Error::invalid)? {
+            utils::parse_type_section(&mut RoundtripReencoder, types, r).map_err(broken)?;
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Sections taken over from the original.
@@ -466,6 +492,7 @@ pub(crate) fn part_name(part: Part) -> &'static str {
         Part::Unwinding => names::UNWINDING,
         Part::Sp => names::SP,
         Part::ReferencesSp(h) => names::REFERENCES_SP[h as usize],
+        Part::Tag => "",
     }
 }
 
@@ -473,6 +500,7 @@ pub(crate) fn part_kind(part: Part) -> ExportKind {
     match part {
         Part::Control | Part::Frames => ExportKind::Memory,
         Part::References(_) | Part::Continuations => ExportKind::Table,
+        Part::Tag => ExportKind::Tag,
         _ => ExportKind::Global,
     }
 }

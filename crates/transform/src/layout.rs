@@ -57,11 +57,13 @@ impl Hierarchy {
         let ValType::Ref(r) = t else { return None };
         match r.heap_type() {
             HeapType::Abstract { shared: false, ty } => match ty {
-                AbstractHeapType::Func => Some(Hierarchy::Func),
-                AbstractHeapType::Extern => Some(Hierarchy::Extern),
-                AbstractHeapType::Exn => Some(Hierarchy::Exn),
+                AbstractHeapType::Func | AbstractHeapType::NoFunc => Some(Hierarchy::Func),
+                AbstractHeapType::Extern | AbstractHeapType::NoExtern => Some(Hierarchy::Extern),
+                AbstractHeapType::Exn | AbstractHeapType::NoExn => Some(Hierarchy::Exn),
                 _ => None,
             },
+            // Every type that a module can define and is not refused is one of functions.
+            HeapType::Concrete(_) => Some(Hierarchy::Func),
             _ => None,
         }
     }
@@ -201,6 +203,7 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
             Operator::CallIndirect { type_index, .. } => {
                 m.types[*type_index as usize].params().len() + 1
             }
+            Operator::CallRef { type_index } => m.types[*type_index as usize].params().len() + 1,
             // The condition is gone when the branch is entered.
             Operator::If { .. } => 1,
             // A loop's parameters are part of its frame.
@@ -216,18 +219,25 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
             operands.reserve(height);
             for depth in (beneath..height).rev() {
                 let t = v.get_operand_type(depth).flatten();
-                operands.push(declared(t.ok_or(Error::Frames("untyped operand"))?));
+                operands.push(m.declared(t.ok_or(Error::Frames("untyped operand"))?));
             }
             base = v.get_control_frame(0).map_or(0, |f| f.height as u32);
+            let beneath_params = if let Operator::Loop { blockty } = op {
+                // At the header they have the types the loop declares, whatever came first.
+                let params = block_params(m, *blockty);
+                operands.truncate(operands.len() - params.len());
+                operands.extend(params);
+                Some((operands.len() - params.len()) as u32)
+            } else {
+                None
+            };
             if holds_sites && operands.len() > base as usize {
                 if operands.iter().any(|&t| !storable(t)) {
                     return Err(refuse(body.offsets[i]));
                 }
                 sites.entered.insert(i, (base, operands.clone()));
             }
-            if let Operator::Loop { blockty } = op {
-                base = (operands.len() - block_params(m, *blockty).len()) as u32;
-            }
+            base = beneath_params.unwrap_or(base);
         }
         v.op(body.offsets[i] as usize, op).map_err(Error::invalid)?;
         if let Some(&(_, kind)) = here {
@@ -247,13 +257,18 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
     Ok(sites)
 }
 
-/// The type a local can be declared with: `ref.func` gives a reference to one function type, which
-/// without typed function references only the validator knows.
-fn declared(t: ValType) -> ValType {
+/// The type of a local that can hold such a value, or none yet.
+pub(crate) fn nullable(t: ValType) -> ValType {
     match t {
-        ValType::Ref(r) if r.is_concrete_type_ref() => ValType::FUNCREF,
+        ValType::Ref(r) => ValType::Ref(r.nullable()),
         t => t,
     }
+}
+
+/// The type of which such a value is returned by a continuation: callers know less about references
+/// than the function that is called in the end (a subtype, or reached by tail calls).
+pub(crate) fn erased(t: ValType) -> ValType {
+    Hierarchy::of(t).map_or(t, |h| ValType::Ref(h.top()))
 }
 
 /// Values of this type can be put into a frame.

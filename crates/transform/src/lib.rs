@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Nothing here knows an engine, an operating system or a CPU. The files, in the order a module
-//! walks through them: `module` (parse), `features` (refusals), `legacy` and `offsets` (the first form
-//! of exception handling, rewritten), `reach` (who can be stopped),
+//! walks through them: `module` (parse), `features` and `gc` (refusals), `legacy` and `offsets` (the
+//! first form of exception handling, rewritten), `reach` (who can be stopped),
 //! `body` and `liveness` (one function), `layout` (its frames), `emit` (code with safepoints),
 //! `helpers`, `instrument` (main module), `continuation` (the rest of a function), `frames` (saved bytes),
 //! `origin` (backtraces).
@@ -30,6 +30,7 @@ mod emit;
 mod error;
 mod features;
 mod frames;
+mod gc;
 mod helpers;
 mod instrument;
 mod layout;
@@ -55,6 +56,7 @@ use module::Module;
 use reach::Reach;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use wasmparser::RefType;
 
 /// Changes whenever the same module would be instrumented differently: part of cache keys.
 pub const VERSION: u32 = 3;
@@ -226,6 +228,21 @@ impl Program {
             segments: (m.datas.len() as u32, m.elems.len() as u32),
             references,
             tags: m.tags.len() as u32,
+        }
+    }
+
+    /// Whether a reference to this function, or null, may stand where the module has this type.
+    pub fn function_fits(&self, func: Option<u32>, ty: ValType) -> bool {
+        let ValType::Ref(r) = ty else { return false };
+        match func {
+            None => r.is_nullable() && Hierarchy::of(ty) == Some(Hierarchy::Func),
+            Some(f) => {
+                let Some(&actual) = self.module.funcs.get(f as usize) else { return false };
+                match r.type_index().and_then(|i| i.as_module_index()) {
+                    Some(wanted) => self.module.is_subtype(actual, wanted),
+                    None => r.nullable() == RefType::FUNCREF,
+                }
+            }
         }
     }
 

@@ -158,6 +158,8 @@ fn ends_block(op: &Operator<'_>) -> bool {
             | Operator::BrIf { .. }
             | Operator::BrOnNull { .. }
             | Operator::BrOnNonNull { .. }
+            | Operator::BrOnCast { .. }
+            | Operator::BrOnCastFail { .. }
     ) || !falls_through(op)
 }
 
@@ -172,6 +174,7 @@ fn falls_through(op: &Operator<'_>) -> bool {
             | Operator::ThrowRef
             | Operator::ReturnCall { .. }
             | Operator::ReturnCallIndirect { .. }
+            | Operator::ReturnCallRef { .. }
             | Operator::Else
     )
 }

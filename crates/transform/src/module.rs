@@ -1,11 +1,14 @@
 //! The original module, parsed and validated once: index spaces, segments, and where each body lies.
 
-use crate::{Error, Result, features, legacy};
+use crate::{Error, Result, features, gc, legacy};
+use std::collections::HashMap;
 use std::sync::Arc;
 use wasmparser::{
-    BinaryReader, ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, FuncType,
-    FuncValidator, FuncValidatorAllocations, FunctionBody, GlobalType, MemoryType, Operator,
-    Parser, Payload, TableType, TypeRef, Validator, ValidatorResources, WasmFeatures,
+    BinaryReader, CompositeInnerType, ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind,
+    FuncType, FuncValidator, FuncValidatorAllocations, FunctionBody, GlobalType, HeapType,
+    MemoryType, Operator, Parser, Payload, RefType, TableInit, TableType, TypeRef, UnpackedIndex,
+    ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    types::{CoreTypeId, TypesRef},
 };
 
 /// One imported function.
@@ -35,6 +38,15 @@ pub(crate) struct Data {
 pub(crate) struct Module {
     pub bytes: Arc<[u8]>,
     pub types: Vec<FuncType>,
+    /// It needs typed function references: types are written as they stand, references saved by
+    /// their exact types. Without them, a `funcref` is all a reference to a function can be used as.
+    pub typed: bool,
+    /// Per type: the first one that is equal to it.
+    pub classes: Vec<u32>,
+    /// Per type: the one it was declared a subtype of.
+    pub supertypes: Vec<Option<u32>>,
+    /// The validator's names of types.
+    ids: HashMap<CoreTypeId, u32>,
     pub imports: Vec<Import>,
     /// Type index of every function, imports first.
     pub funcs: Vec<u32>,
@@ -64,6 +76,12 @@ impl Module {
                 let parsed = Module::parse_with(translated.clone(), features::supported());
                 parsed.map_err(|e| e.explain(&translated))
             }
+            Err(Failure::Wasm(_)) => {
+                let parsed = Module::parse_with(bytes.clone(), features::typed());
+                let m = parsed.map_err(|e| e.explain(&bytes))?;
+                gc::refuse(&m)?;
+                Ok(m)
+            }
             parsed => parsed.map_err(|e| e.explain(&bytes)),
         }
     }
@@ -75,6 +93,10 @@ impl Module {
         let mut m = Module {
             bytes: bytes.clone(),
             types: vec![],
+            typed: features.contains(WasmFeatures::FUNCTION_REFERENCES),
+            classes: vec![],
+            supertypes: vec![],
+            ids: HashMap::new(),
             imports: vec![],
             funcs: vec![],
             tables: vec![],
@@ -107,7 +129,9 @@ impl Module {
                     continue;
                 }
                 other => {
-                    validator.payload(other)?;
+                    if let ValidPayload::End(types) = validator.payload(other)? {
+                        m.classify(types.as_ref());
+                    }
                 }
             }
             m.section(payload)?;
@@ -121,10 +145,12 @@ impl Module {
             Payload::TypeSection(s) => {
                 for group in s {
                     for t in group?.into_types() {
-                        match t.composite_type.inner {
-                            wasmparser::CompositeInnerType::Func(f) => self.types.push(f),
-                            _ => return Err(Error::unsupported("a GC type", 0).into()),
-                        }
+                        self.supertypes.push(t.supertype_idx.and_then(|i| i.as_module_index()));
+                        self.types.push(match t.composite_type.inner {
+                            CompositeInnerType::Func(f) => f,
+                            // Refused by `gc`; meanwhile something must stand in its place.
+                            _ => FuncType::new([], []),
+                        });
                     }
                 }
             }
@@ -154,7 +180,11 @@ impl Module {
             }
             Payload::TableSection(s) => {
                 for t in s {
-                    self.tables.push(t?.ty);
+                    let t = t?;
+                    self.tables.push(t.ty);
+                    if let TableInit::Expr(e) = &t.init {
+                        self.refs_of(e)?;
+                    }
                 }
             }
             Payload::MemorySection(s) => {
@@ -249,6 +279,47 @@ impl Module {
         Ok(())
     }
 
+    fn classify(&mut self, types: TypesRef<'_>) {
+        for i in 0..self.types.len() as u32 {
+            let id = types.core_type_at_in_module(i);
+            self.classes.push(*self.ids.entry(id).or_insert(i));
+        }
+    }
+
+    /// An operand's type, of which the validator has its own notion, as one that can be declared.
+    pub fn declared(&self, t: ValType) -> ValType {
+        let ValType::Ref(r) = t else { return t };
+        let HeapType::Concrete(i) = r.heap_type() else { return t };
+        let index = match i {
+            UnpackedIndex::Id(id) => self.ids.get(&id).copied(),
+            i => i.as_module_index(),
+        };
+        match index.filter(|_| self.typed) {
+            Some(i) => concrete(r.is_nullable(), i),
+            None => ValType::FUNCREF,
+        }
+    }
+
+    /// Whether a function of type `a` is one of type `b`.
+    pub fn is_subtype(&self, a: u32, b: u32) -> bool {
+        let class = |t: u32| self.classes.get(t as usize).copied();
+        let mut at = class(a);
+        // A chain is at most as long as there are types.
+        for _ in 0..=self.types.len() {
+            match at {
+                None => return false,
+                Some(t) if Some(t) == class(b) => return true,
+                Some(t) => at = self.supertypes[t as usize].and_then(class),
+            }
+        }
+        false
+    }
+
+    /// The type of a reference to this function, as `ref.func` makes it.
+    pub fn reference_to(&self, func: u32) -> ValType {
+        if self.typed { concrete(false, self.funcs[func as usize]) } else { ValType::FUNCREF }
+    }
+
     pub fn func_type(&self, func: u32) -> &FuncType {
         &self.types[self.funcs[func as usize] as usize]
     }
@@ -289,6 +360,12 @@ impl Module {
             self.features,
         ))
     }
+}
+
+/// A reference to functions of the type at this index.
+pub(crate) fn concrete(nullable: bool, index: u32) -> ValType {
+    let heap = HeapType::Concrete(UnpackedIndex::Module(index));
+    RefType::new(nullable, heap).map_or(ValType::FUNCREF, ValType::Ref)
 }
 
 fn expr_range(e: &ConstExpr<'_>) -> std::ops::Range<usize> {

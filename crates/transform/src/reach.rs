@@ -8,12 +8,13 @@
 //! Loops are polled at their headers, so a call inside a loop always comes after a poll. What is left
 //! are cycles of calls outside loops: a depth-first walk of that part of the call graph finds its back
 //! edges, and one end of each gets a poll at its entry. An indirect call
-//! goes to a node of its own that stands for every function of that type whose reference exists.
+//! goes to a node of its own that stands for every function of that type whose reference exists, and
+//! for the nodes of its subtypes. So does a call through a typed reference.
 
 use crate::module::Module;
 use crate::{Error, Result};
-use std::collections::{HashMap, HashSet};
-use wasmparser::{FuncType, Operator};
+use std::collections::HashSet;
+use wasmparser::Operator;
 
 pub(crate) struct Reach {
     /// Per function: a call to it may return because of a capture.
@@ -62,21 +63,13 @@ impl Reach {
             facts.push(scan(m, f as u32, &mut uses)?);
         }
         // Equal types share a node.
-        let mut canon: HashMap<&FuncType, usize> = HashMap::new();
-        let class: Vec<usize> = m
-            .types
-            .iter()
-            .map(|t| {
-                let next = canon.len();
-                *canon.entry(t).or_insert(next)
-            })
-            .collect();
+        let class: Vec<usize> = m.classes.iter().map(|&c| c as usize).collect();
         let mut referenced: Vec<u32> = m.referenced.clone();
         referenced.extend(&uses.ref_func);
         referenced.sort_unstable();
         referenced.dedup();
         let nf = m.funcs.len();
-        let mut edges: Vec<Vec<usize>> = vec![vec![]; nf + canon.len()];
+        let mut edges: Vec<Vec<usize>> = vec![vec![]; nf + class.len()];
         let mut bare = edges.clone();
         let nodes = |calls: &mut dyn Iterator<Item = u32>, types: &mut dyn Iterator<Item = u32>| {
             let types = types.map(|t| nf + class[t as usize]);
@@ -93,12 +86,19 @@ impl Reach {
             bare[imports + i] =
                 nodes(&mut f.bare_calls.iter().copied(), &mut f.bare_indirect.iter().copied());
         }
+        // Where one type is wanted, functions of its subtypes will do.
+        for (t, supertype) in m.supertypes.iter().enumerate() {
+            if let Some(s) = *supertype {
+                edges[nf + class[s as usize]].push(nf + class[t]);
+                bare[nf + class[s as usize]].push(nf + class[t]);
+            }
+        }
         for &r in &referenced {
             let node = nf + class[m.funcs[r as usize] as usize];
             edges[node].push(r as usize);
             bare[node].push(r as usize);
         }
-        let mut polled = vec![false; nf + canon.len()];
+        let mut polled = vec![false; nf + class.len()];
         mark_back_edges(&bare, nf, &mut polled);
 
         let mut unwinds = polled.clone();
@@ -155,7 +155,9 @@ impl Reach {
     pub fn is_call_site(&self, op: &Operator<'_>) -> bool {
         match *op {
             Operator::Call { function_index } => self.may_unwind[function_index as usize],
-            Operator::CallIndirect { type_index, .. } => self.type_may_unwind[type_index as usize],
+            Operator::CallIndirect { type_index, .. } | Operator::CallRef { type_index } => {
+                self.type_may_unwind[type_index as usize]
+            }
             _ => false,
         }
     }
@@ -184,7 +186,7 @@ fn scan(m: &Module, func: u32, uses: &mut Uses) -> Result<Facts> {
                     f.bare_calls.push(function_index);
                 }
             }
-            Operator::CallIndirect { type_index, .. } => {
+            Operator::CallIndirect { type_index, .. } | Operator::CallRef { type_index } => {
                 f.indirect.push(type_index);
                 if loops == 0 {
                     f.bare_indirect.push(type_index);
@@ -196,7 +198,8 @@ fn scan(m: &Module, func: u32, uses: &mut Uses) -> Result<Facts> {
                     f.bare_calls.push(function_index);
                 }
             }
-            Operator::ReturnCallIndirect { type_index, .. } => {
+            Operator::ReturnCallIndirect { type_index, .. }
+            | Operator::ReturnCallRef { type_index } => {
                 f.tail_indirect.push(type_index);
                 if loops == 0 {
                     f.bare_indirect.push(type_index);
@@ -260,7 +263,13 @@ fn mark_back_edges(edges: &[Vec<usize>], functions: usize, polled: &mut [bool]) 
                     color[to] = Color::Open;
                     stack.push((to, 0));
                 }
-                Color::Open => polled[if to < functions { to } else { n }] = true,
+                Color::Open => {
+                    // Types do not call types in a circle: a function of the cycle is on the way.
+                    let mut way = stack.iter().rev().map(|s| s.0);
+                    let function =
+                        if to < functions { Some(to) } else { way.find(|&n| n < functions) };
+                    polled[function.unwrap_or(n)] = true;
+                }
                 Color::Done => {}
             }
         }

@@ -137,6 +137,31 @@ fn every_cycle_of_calls_has_a_poll() {
     assert_eq!(sites(&p).iter().filter(|s| s.1 == Kind::Entry).count(), 1);
 }
 
+/// Where a function of one type is called, one of a subtype may answer: its loops, and its calls back.
+#[test]
+fn calls_through_references_reach_subtypes() {
+    let types = "(type $top (sub (func))) (type $sub (sub $top (func)))";
+    let p = program(&format!(
+        "(module {types} (elem declare func $f) (func $f (type $sub) (loop (br 0)))
+            (func (param (ref $top)) (call_ref $top (local.get 0))))"
+    ));
+    assert!(sites(&p).contains(&(1, Kind::Call, vec![])));
+    // Another type of the same form, but not a subtype.
+    let p = program(&format!(
+        "(module {types} (type $other (sub (func))) (elem declare func $f) (func $f (type $top) (loop (br 0)))
+            (func (param (ref $sub)) (call_ref $sub (local.get 0))))"
+    ));
+    assert_eq!(sites(&p).len(), 1);
+    // The cycle closes from one type to another: its poll is in a function all the same.
+    let p = program(&format!(
+        "(module {types} (elem declare func $g)
+            (func $f (param (ref $sub)) (call_ref $sub (local.get 0)))
+            (func $g (type $sub) (call_ref $top (ref.func $g))))"
+    ));
+    let entries: Vec<u32> = sites(&p).iter().filter(|s| s.1 == Kind::Entry).map(|s| s.0).collect();
+    assert_eq!(entries, [1]);
+}
+
 #[test]
 fn sites_in_dead_code_keep_their_number() {
     let p = program(

@@ -39,11 +39,20 @@ fn features_are_named_with_their_offset() {
         ("(module (type (struct (field i32))))", "gc", &[1, 5, 1, 0x5f]),
         ("(module (type (array i8)))", "gc", &[1, 4, 1, 0x5e]),
         ("(module (func (param i31ref)))", "gc", &[0x60, 1, 0x6c]),
+        ("(module (func (local eqref)))", "gc (`eqref`)", &[1, 1, 0x6d]),
+        ("(module (table 1 anyref))", "gc (`anyref`)", &[4, 4, 1, 0x6e]),
         (
-            "(module (type $t (func)) (func (param (ref null $t)) (call_ref $t (local.get 0))))",
-            "function-references",
-            &[0x63, 0],
+            "(module (global (mut (ref null struct)) (ref.null none)))",
+            "gc (`structref`)",
+            &[0x6b, 1],
         ),
+        ("(module (func (drop (ref.i31 (i32.const 1)))))", "gc (RefI31)", &[0xfb, 0x1c]),
+        (
+            "(module (func (param externref) (drop (any.convert_extern (local.get 0)))))",
+            "gc (AnyConvertExtern)",
+            &[0xfb, 0x1a],
+        ),
+        ("(module (func (drop (ref.null any))))", "gc (`anyref`)", &[0xd0, 0x6e]),
         ("(module (memory 1 (pagesize 1)))", "custom-page-sizes", &[5, 4, 1, 8]),
         (
             "(module (func (param i64 i64) (result i64 i64)
@@ -138,6 +147,33 @@ fn reserved_export_names() {
     let (feature, offset) = unsupported(text);
     assert!(feature.contains("`dormouse.x`"), "{feature}");
     assert_eq!(offset, offset_of(text, b"\x0adormouse.x"));
+}
+
+/// Of the proposal for garbage collection, what concerns functions is handled.
+#[test]
+fn typed_function_references() {
+    for text in [
+        "(module (type $t (func)) (func (param (ref null $t)) (call_ref $t (local.get 0))))",
+        "(module (rec (type $a (func (param (ref null $b)))) (type $b (sub (func (param (ref null $a)))))))",
+        "(module (type $t (func)) (func $f (type $t)) (table 2 (ref $t) (ref.func $f)))",
+        "(module (type $t (func)) (func (param funcref) (drop (ref.cast (ref $t) (local.get 0)))))",
+        // Results that null does not belong to, of functions that may be left in the middle.
+        "(module (type $t (func)) (func $f (result (ref $t)) (loop (br 0)) (unreachable)))",
+        "(module (func $f (result (ref func)) (loop (br 0)) (unreachable)))",
+        "(module (func $f (result (ref extern)) (loop (br 0)) (unreachable)))",
+        "(module (func $f (result (ref exn)) (loop (br 0)) (unreachable)))",
+        "(module (func $f (result (ref nofunc)) (loop (br 0)) (unreachable)))",
+        "(module (tag) (func $f (param (ref exn)) (result (ref exn)) (loop (br_if 0 (i32.const 0))) (local.get 0)))",
+    ] {
+        let wasm = wat::parse_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let p = Program::new(wasm.into(), &Options::default())
+            .unwrap_or_else(|e| panic!("{text}: {e}"));
+        p.check().unwrap();
+        valid(&p.instrument().unwrap());
+        for slot in (0..p.slots()).filter(|&s| p.site(s).is_ok()) {
+            valid(&p.continuations(&[slot]).unwrap());
+        }
+    }
 }
 
 /// Exception references are saved wherever they are alive: each safepoint's frame holds one.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use wasmparser::{ExternalKind, FuncType, Operator, Parser, Payload, TypeRef};
+use wasmparser::{CompositeInnerType, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef};
 
 #[derive(Default, Serialize)]
 struct Report {
@@ -158,8 +158,12 @@ impl Facts {
         for payload in Parser::new(0).parse_all(module) {
             match payload {
                 Ok(Payload::TypeSection(section)) => {
-                    let all = section.into_iter_err_on_gc_types().flatten();
-                    types.extend(all);
+                    // Types that are not of functions keep their place.
+                    let all = section.into_iter().flatten().flat_map(|group| group.into_types());
+                    types.extend(all.map(|t| match t.composite_type.inner {
+                        CompositeInnerType::Func(f) => f,
+                        _ => FuncType::new([], []),
+                    }));
                     if types.iter().any(|t| t.results().len() > 1) {
                         facts.features.insert("multi-value".to_owned());
                     }
