@@ -38,7 +38,7 @@ pub(crate) fn offset(ptr: u32, at: u32) -> Result<u32, Fail> {
 
 /// Address of element `index` of an array.
 pub(crate) fn element(ptr: u32, index: u32, size: u32) -> Result<u32, Fail> {
-    offset(ptr, index.checked_mul(size).unwrap_or(u32::MAX))
+    offset(ptr, index.saturating_mul(size))
 }
 
 /// Refuses an array that is longer than one call may make the host walk through.

@@ -65,7 +65,7 @@ impl Host {
         let dir = self.fds.dir(dirfd)?;
         let path = mem::path(memory, path, len)?;
         if let Some(undo) = &mut self.undo {
-            undo.makes(dir, &path);
+            undo.makes(dir, path);
         }
         Ok(dir.dir.create_dir(path)?)
     }
@@ -128,7 +128,7 @@ impl Host {
             return Err(Errno::Inval.into());
         }
         if let Some(undo) = &mut self.undo {
-            undo.makes(new, &new_path);
+            undo.makes(new, new_path);
         }
         Ok(old.dir.hard_link(old_path, &new.dir, new_path)?)
     }
@@ -256,7 +256,7 @@ impl Host {
     ) -> Result<(), Fail> {
         let dir = self.fds.dir(dirfd)?;
         let path = mem::path(memory, path, len)?;
-        let deed = self.undo.as_mut().map(|undo| undo.gone(&self.preopens, dir, &path));
+        let deed = self.undo.as_mut().map(|undo| undo.gone(&self.preopens, dir, path));
         let done = dir.dir.remove_dir(path);
         Ok(self.settle(deed, done)?)
     }
@@ -299,7 +299,7 @@ impl Host {
         let target = mem::path(memory, old_path, old_path_len)?;
         let path = mem::path(memory, new_path, new_path_len)?;
         if let Some(undo) = &mut self.undo {
-            undo.makes(dir, &path);
+            undo.makes(dir, path);
         }
         Ok(DirExt::symlink(&*dir.dir, target, path)?)
     }
