@@ -91,7 +91,7 @@ pub fn module(input: &[u8]) -> Option<Made> {
         available_imports,
         allow_start_export: state.chance(4),
         bulk_memory_enabled: true,
-        canonicalize_nans: true,
+        canonicalize_nans: false,
         disallow_traps: !state.chance(4),
         exceptions_enabled,
         min_tags: usize::from(exceptions_enabled),
