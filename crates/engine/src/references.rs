@@ -15,7 +15,7 @@
 use crate::run::{Own, Run};
 use crate::{Error, Result};
 use dormouse_state::{Exception, MAX_EXCEPTIONS, Value};
-use dormouse_transform::{Hierarchy, Program, ValType, names};
+use dormouse_transform::{Hierarchy, Inventory, Program, ValType, names};
 use std::collections::{HashMap, hash_map::Entry};
 use std::hash::{DefaultHasher, Hasher};
 use wasmtime::{
@@ -176,15 +176,22 @@ pub(crate) struct Maker<'r> {
     pub instance: Instance,
     pub own: Own,
     exceptions: Vec<Rooted<ExnRef>>,
+    /// Functions whose references the program can hold, ascending. (More are exported, to be called.)
+    held: &'r [u32],
 }
 
 impl<'r> Maker<'r> {
     /// Makes the exceptions of a state, in their order, in the instance of `run`.
-    pub fn new(run: &'r mut Run, exceptions: &[Exception], tags: u32) -> Result<Maker<'r>> {
+    pub fn new(
+        run: &'r mut Run,
+        exceptions: &[Exception],
+        inventory: &'r Inventory,
+    ) -> Result<Maker<'r>> {
         let Run { store, instance, own, .. } = run;
         let store = RootScope::new(store);
         let made = Vec::with_capacity(exceptions.len());
-        let mut maker = Maker { store, instance: *instance, own: *own, exceptions: made };
+        let (tags, held) = (inventory.tags, &inventory.references[..]);
+        let mut maker = Maker { store, instance: *instance, own: *own, exceptions: made, held };
         let mut kinds: HashMap<u32, (Tag, ExnRefPre)> = HashMap::new();
         for e in exceptions {
             let bad = |what: &str| Error::State(format!("an exception {what}"));
@@ -220,7 +227,9 @@ impl<'r> Maker<'r> {
     pub fn reference(&mut self, v: Value) -> Result<Ref> {
         Ok(match v {
             Value::FuncRef(Some(i)) => {
-                let f = self.instance.get_func(&mut self.store, &names::function(i));
+                let held = self.held.binary_search(&i).ok();
+                let f =
+                    held.and_then(|_| self.instance.get_func(&mut self.store, &names::function(i)));
                 Ref::Func(Some(f.ok_or_else(|| {
                     Error::State(format!(
                         "a reference to function {i}, which the module never makes"

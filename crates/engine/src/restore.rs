@@ -64,7 +64,7 @@ impl Run {
         if frames.is_empty() {
             return Err(bad("it has no frames"));
         }
-        let mut maker = Maker::new(&mut run, &state.exceptions, inventory.tags)?;
+        let mut maker = Maker::new(&mut run, &state.exceptions, inventory)?;
         if state.globals.len() != inventory.globals.len() {
             return Err(bad("it has other globals"));
         }
