@@ -202,6 +202,8 @@ fn look(dir: &Path) -> Result<Found, StoreError> {
         }),
         Some(LayoutFile::Other(None)) => Err(not_a_store()),
         None if entries.next().is_none() => Ok(Found::Nothing),
+        // Somebody else may have begun to make it since we looked; the lock file comes first.
+        None if dir.join(LOCK_FILE).is_file() => Ok(Found::Unfinished),
         None => Err(not_a_store()),
     }
 }
