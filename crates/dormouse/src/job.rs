@@ -299,6 +299,7 @@ impl Job {
         let code = self.load(&machine, checkpoint.module.as_slice().into())?;
         let writer = self.writer(store, &name, &program, &code);
         let (report, signals) = (self.report.clone(), self.signals);
+        let told = self.report.clone();
         let restore = RestoreOptions {
             dirs: self.dirs,
             env: self.env,
@@ -318,7 +319,17 @@ impl Job {
                 checkpoint.read_memory(index, into).map_err(|e| e.to_string())
             };
             // Files are cut back when WASI objects are made: only once all else is known to be good.
-            let wasi = || Ok(Wasi::restore(&state.wasi, restore)?);
+            let wasi = || {
+                let wasi = Wasi::restore(&state.wasi, restore)?;
+                if wasi.is_stranded() {
+                    told(Notice::Warning(format!(
+                        "the files are not put back to what they were at {}: the job went on from an earlier \
+                         checkpoint since",
+                        checkpoint.info.name()
+                    )));
+                }
+                Ok(wasi)
+            };
             Ok(Run::resume_with(code, state, wasi, fill)?)
         };
         live(Live { machine, code, lease, writer, every, signals, report }, begin)

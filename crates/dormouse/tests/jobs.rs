@@ -291,6 +291,23 @@ fn damage_is_told_and_passed_over() {
 }
 
 #[test]
+fn a_checkpoint_whose_files_are_gone_is_told() {
+    let p = Place::new();
+    let spin = p.guest("spin", &spin());
+    let expected = p.ok(&["run", &spin]);
+    let job = p.start("sim", &["--dir", ".", &spin]);
+    p.ok(&["checkpoint", "sim"]);
+    p.ok(&["checkpoint", "sim", "--stop"]);
+    Ended::wait(job);
+    let warning = "warning: the files are not put back to what they were at sim@2: the job went on from an earlier";
+    for (from, told) in [("sim@2", false), ("sim@1", false), ("sim@2", true), ("sim@2", false)] {
+        let resumed = p.dormouse(&["resume", from]);
+        assert_eq!((resumed.code, &resumed.out), (Some(0), &expected), "{}", resumed.err);
+        assert_eq!(resumed.err.contains(warning), told, "{from}: {}", resumed.err);
+    }
+}
+
+#[test]
 fn files_and_directories_move() {
     let p = Place::new();
     for dir in ["here", "there"] {

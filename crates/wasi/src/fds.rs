@@ -34,6 +34,8 @@ pub(crate) struct Host {
     pub signal: Arc<Signal>,
     /// Keeps what is destroyed in files, if they are to go back to a checkpoint.
     pub undo: Option<Undo>,
+    /// The files could not go back to the checkpoint.
+    pub stranded: bool,
 }
 
 /// A directory given to the guest.

@@ -177,6 +177,12 @@ impl Wasi {
         describe::describe(bytes)
     }
 
+    /// Whether the undo log does not know [`RestoreOptions::mark`], so that the files are not as they were then: somebody
+    /// went back further in between, and what was done after that is not undone.
+    pub fn is_stranded(&self) -> bool {
+        self.host.stranded
+    }
+
     /// A handle that ends waiting, for other threads.
     pub fn interrupter(&self) -> Interrupter {
         Interrupter { signal: self.host.signal.clone() }

@@ -315,6 +315,11 @@ pub(crate) fn private_dir(path: &std::path::Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Waits until a directory's names are on the disk.
+pub(crate) fn sync_dir(path: &std::path::Path) -> io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
+}
+
 /// A host path as bytes, for the state.
 pub(crate) fn path_to_bytes(path: &std::path::Path) -> Vec<u8> {
     use std::os::unix::ffi::OsStrExt;

@@ -20,11 +20,12 @@ const MOST_RECORD: u32 = 2 << 20;
 /// No program has more preopened directories, or a longer path to one.
 const MOST_PREOPENS: u32 = 1 << 16;
 
-/// Undoes what was done after `mark`. False if there is no way back: the mark is not in the chain.
+/// Undoes what was done after `mark`. False if there is no way back: the mark is not in the chain. A directory that is not
+/// there knows of nothing to undo: the program comes from another place.
 pub(crate) fn rewind(path: &Path, mark: Mark, preopens: &[Preopen]) -> Result<bool, WasiError> {
     let doing = || doing(format!("reading the undo log in {}", path.display()));
     let dir = match Dir::open_ambient_dir(path, ambient_authority()) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
         dir => dir.map_err(doing())?,
     };
     let chain = undo::read_chain(&dir).map_err(doing())?;

@@ -13,7 +13,7 @@ use crate::os::{self, AsFd, BorrowedFd, Identity, Signal, StreamKind};
 use crate::rewind::rewind;
 use crate::state::{Contents, Saved, SavedFd, SavedFile, SavedPreopen, SavedStream};
 use crate::stdio::{StdioConfig, Stream};
-use crate::undo::Undo;
+use crate::undo::{Mark, Undo};
 use crate::{RestoreOptions, WasiConfig};
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
@@ -87,6 +87,7 @@ impl Host {
             pending: None,
             signal: Arc::new(signal),
             undo: None,
+            stranded: false,
         };
         host.clock.start();
         let too_many = |_| WasiError::TooMuch("more file descriptors than a program can have");
@@ -100,14 +101,14 @@ impl Host {
             host.preopens.push(opened);
             host.fds.push(Descriptor::Dir(dir)).map_err(too_many)?;
         }
-        host.keep_undo(cfg.undo)?;
+        host.keep_undo(cfg.undo, None)?;
         Ok(host)
     }
 
     /// A program without directories has no files to change.
-    fn keep_undo(&mut self, path: Option<PathBuf>) -> Result<(), WasiError> {
+    fn keep_undo(&mut self, path: Option<PathBuf>, at: Option<Mark>) -> Result<(), WasiError> {
         if let (Some(path), false) = (path, self.preopens.is_empty()) {
-            self.undo = Some(Undo::open(&path, &self.preopens)?);
+            self.undo = Some(Undo::open(&path, &self.preopens, at)?);
         }
         Ok(())
     }
@@ -259,9 +260,10 @@ impl Host {
             pending: saved.pending,
             signal: Arc::new(signal),
             undo: None,
+            stranded: false,
         };
         if let (Some(path), Some(mark), true) = (&opts.undo, opts.mark, opts.check_files) {
-            rewind(path, mark, &host.preopens)?;
+            host.stranded = !rewind(path, mark, &host.preopens)?;
         }
         let written: Vec<Place> = saved
             .fds
@@ -304,7 +306,7 @@ impl Host {
             }
         }
         restore_streams(&mut host.stdio, &saved.streams, opts.check_files);
-        host.keep_undo(opts.undo)?;
+        host.keep_undo(opts.undo, opts.mark)?;
         Ok(host)
     }
 

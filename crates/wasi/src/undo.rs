@@ -10,7 +10,8 @@
 //!
 //! A checkpoint begins a new mark, which goes into its annotations. Going back to it (see `rewind`) undoes all logs
 //! from the newest to that mark's own, each from its end. A mark that is not in the chain belongs to a past that was
-//! undone, or to another place: there is no way back to it.
+//! undone, or to another place: there is no way back to it. A resume from one puts it there, so that the same resume can
+//! be made again.
 //!
 //! ```text
 //! log       "DMUL", u16 version 1, u16 0, list of bytes: host path of each preopened directory; then records
@@ -31,8 +32,8 @@
 //! and what was made after the mark needs no keeping. If a log cannot be written the program goes on: the log is
 //! emptied, which says that there is no way back beyond it, and the next mark begins a good one.
 //!
-//! This guards against the end of the process. Against the end of the machine it guards what the program syncs: the log
-//! is synced first.
+//! This guards against the end of the process. Against the end of the machine it guards marks, which are on the disk before
+//! their checkpoint is, and what the program syncs: the log is synced first.
 
 use crate::errors::{WasiError, doing};
 use crate::fds::{Host, OpenDir, OpenFile, Place, Preopen, identity};
@@ -103,6 +104,8 @@ pub(crate) struct Undo {
     kept: u32,
     /// This log could not be written.
     broken: bool,
+    /// The directory has names that may not be on the disk yet.
+    names: bool,
 }
 
 /// A file that was changed after the mark.
@@ -121,8 +124,9 @@ enum Tracked {
 }
 
 impl Undo {
-    /// Goes on with the chain in `path`, which is made if it is not there, with a new mark.
-    pub fn open(path: &Path, preopens: &[Preopen]) -> Result<Undo, WasiError> {
+    /// Goes on with the chain in `path`, which is made if it is not there, with a new mark. The files are as they were at
+    /// the mark `at`, if it is given.
+    pub fn open(path: &Path, preopens: &[Preopen], at: Option<Mark>) -> Result<Undo, WasiError> {
         let doing = || doing(format!("opening the undo log in {}", path.display()));
         os::private_dir(path).map_err(doing())?;
         let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(doing())?;
@@ -141,18 +145,28 @@ impl Undo {
             files: HashMap::new(),
             kept: 0,
             broken: false,
+            names: false,
         };
-        undo.begin().map_err(doing())?;
+        undo.begin(at).map_err(doing())?;
         Ok(undo)
     }
 
     /// Begins a new mark: the files as they are now can be gone back to.
     pub fn mark(&mut self) -> Result<Mark, WasiError> {
-        self.begin().map_err(doing(format!("writing the undo log in {}", self.path.display())))?;
+        let lasting = |undo: &mut Undo| -> io::Result<()> {
+            undo.begin(None)?.sync_all()?;
+            os::sync_dir(&undo.path)?;
+            // Those above are new with a store's first job. They may not be ours.
+            let _ = undo.path.ancestors().skip(1).take(2).try_for_each(os::sync_dir);
+            Ok(())
+        };
+        let doing = doing(format!("writing the undo log in {}", self.path.display()));
+        lasting(self).map_err(doing)?;
         Ok(self.mark)
     }
 
-    fn begin(&mut self) -> io::Result<()> {
+    /// Gives the chain's file.
+    fn begin(&mut self, at: Option<Mark>) -> io::Result<cap_std::fs::File> {
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
         let mark = Mark::from_le_bytes(bytes);
@@ -163,19 +177,26 @@ impl Undo {
         let length = chain.len() as u64 * LINE;
         file.set_len(length)?;
         io::Seek::seek(&mut file, io::SeekFrom::Start(length))?;
-        file.write_all(format!("{mark:016x}\n").as_bytes())?;
+        let at = at.filter(|at| chain.last() != Some(at));
+        let lines: String =
+            at.into_iter().chain([mark]).map(|mark| format!("{mark:016x}\n")).collect();
+        file.write_all(lines.as_bytes())?;
         self.mark = mark;
         self.log = None;
         self.end = 0;
         self.files.clear();
         self.kept = 0;
         self.broken = false;
-        Ok(())
+        Ok(file)
     }
 
     /// Makes sure that what is kept survives the end of the machine.
-    pub fn sync(&self) -> io::Result<()> {
-        self.log.as_ref().map_or(Ok(()), File::sync_data)
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.log.as_ref().map_or(Ok(()), File::sync_data)?;
+        if std::mem::take(&mut self.names) {
+            os::sync_dir(&self.path)?;
+        }
+        Ok(())
     }
 
     /// Appends a record; after a failure nothing more until the next mark.
@@ -192,6 +213,7 @@ impl Undo {
                 file.write_all(&undo.header)?;
                 undo.dir.rename("new", &undo.dir, log_name(undo.mark))?;
                 undo.log = Some(file.into_std());
+                undo.names = true;
                 undo.end = undo.header.len() as u64;
             }
             let mut bytes = Vec::with_capacity(body.len() + 8);
@@ -377,11 +399,16 @@ impl Undo {
             let name = kept_name(self.mark, number);
             let linked = dir.dir.hard_link(path, &self.dir, &name).is_ok();
             // Other file systems, and those without hard links, get a copy.
-            if !linked && dir.dir.copy(path, &self.dir, &name).is_err() {
+            let copied = |undo: &Undo| -> io::Result<()> {
+                dir.dir.copy(path, &undo.dir, &name)?;
+                undo.dir.open(&name)?.sync_all()
+            };
+            if !linked && copied(self).is_err() {
                 self.give_up();
                 return nothing;
             }
             self.kept += 1;
+            self.names = true;
             body.push(kind::GONE);
             put_place(&mut body, &place);
             body.extend(number.to_le_bytes());
@@ -470,9 +497,9 @@ impl Host {
     }
 
     /// Before a file is synced.
-    pub(crate) fn sync_undo(&self) {
+    pub(crate) fn sync_undo(&mut self) {
         // Its failure is not the program's: the next mark begins a good log.
-        let _ = self.undo.as_ref().map(Undo::sync);
+        let _ = self.undo.as_mut().map(Undo::sync);
     }
 
     /// Before a file's contents change between two offsets.

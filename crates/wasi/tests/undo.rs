@@ -117,10 +117,31 @@ fn marks_of_a_past_that_was_undone_lead_nowhere() {
     job.back(&first.0, first.1);
     assert!(job.work.join("made by somebody else").exists());
     assert!(!job.work.join("made by the program").exists());
+    assert!(!job.guest.wasi.is_stranded());
     job.guest.unlink("b").unwrap();
     let now = tree(&job.work);
     job.back(&second.0, second.1);
+    assert!(job.guest.wasi.is_stranded());
     assert_eq!(tree(&job.work), now);
+    // From here on it is known.
+    job.guest.unlink("a").unwrap();
+    job.back(&second.0, second.1);
+    assert!(!job.guest.wasi.is_stranded());
+    assert_eq!(tree(&job.work), now);
+}
+
+#[test]
+fn a_job_that_came_from_another_place_can_be_resumed_twice() {
+    let mut job = Job::new();
+    let (bytes, mark, then) = job.mark();
+    fs::remove_dir_all(&job.undo).unwrap();
+    for _ in 0..2 {
+        job.back(&bytes, mark);
+        assert!(!job.guest.wasi.is_stranded());
+        assert_eq!(tree(&job.work), then);
+        job.guest.unlink("a").unwrap();
+        job.guest.mkdir("made").unwrap();
+    }
 }
 
 #[test]
