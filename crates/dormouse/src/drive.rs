@@ -23,13 +23,18 @@ pub(crate) fn drive(
     desk: &Desk,
     writer: &Writer,
     door: &mut Door,
+    one_shot: bool,
 ) -> Result<Outcome> {
     let closer = Arc::new(door.closer());
     let outcome = std::thread::scope(|threads| {
         let program = machine.spawn_on_stack(threads, move || {
             let outcome = begin().and_then(|mut run| {
                 desk.attach(run.requester());
-                advance(&mut run, desk, writer, threads, &closer)
+                let outcome = advance(&mut run, desk, writer, threads, &closer);
+                if one_shot {
+                    std::mem::forget(run);
+                }
+                outcome
             });
             desk.close(&match &outcome {
                 Ok(Outcome::Exited(code)) => {

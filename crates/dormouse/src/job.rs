@@ -31,6 +31,7 @@ pub struct Job {
     recorded_dirs: bool,
     module: Option<Arc<[u8]>>,
     signals: bool,
+    one_shot: bool,
     invoke: Option<String>,
     report: Report,
 }
@@ -131,6 +132,7 @@ impl Job {
             recorded_dirs: true,
             module: None,
             signals: false,
+            one_shot: false,
             invoke: None,
             report: Arc::new(|_| {}),
         }
@@ -213,6 +215,13 @@ impl Job {
         self
     }
 
+    /// Whether this process ends with this job; by default no. Then the program's memory is left for the system to take
+    /// back, which it does faster than we.
+    pub fn one_shot(mut self, one_shot: bool) -> Job {
+        self.one_shot = one_shot;
+        self
+    }
+
     /// Calls this exported function instead of `_start`, with the program's arguments as its own,
     /// written as its parameters' types want them. [`Job::resume`] knows what was called.
     pub fn invoke(mut self, name: impl Into<String>) -> Job {
@@ -247,7 +256,8 @@ impl Job {
         let code = self.load(&machine, module)?;
         let writer = self.writer(store, &name, program, &code);
         let every = self.every.flatten();
-        let (report, signals) = (self.report.clone(), self.signals);
+        let report = self.report.clone();
+        let (signals, one_shot) = (self.signals, self.one_shot);
         let called = called(&code, self.invoke, &args)?;
         let wasi = WasiConfig {
             args: argv(program, args),
@@ -257,7 +267,7 @@ impl Job {
             undo: self.check_files.then(|| undo_log(&self.store, &name)),
         };
         let begin = |code| first(code, Wasi::new(wasi)?, called);
-        live(Live { machine, code, lease, writer, every, signals, report }, begin)
+        live(Live { machine, code, lease, writer, every, signals, one_shot, report }, begin)
     }
 
     /// Goes on from a checkpoint, as the same job or, with another [`Job::name`], as a clone.
@@ -298,7 +308,8 @@ impl Job {
         let machine = Machine::new(self.options())?;
         let code = self.load(&machine, checkpoint.module.as_slice().into())?;
         let writer = self.writer(store, &name, &program, &code);
-        let (report, signals) = (self.report.clone(), self.signals);
+        let report = self.report.clone();
+        let (signals, one_shot) = (self.signals, self.one_shot);
         let told = self.report.clone();
         let restore = RestoreOptions {
             dirs: self.dirs,
@@ -332,7 +343,7 @@ impl Job {
             };
             Ok(Run::resume_with(code, state, wasi, fill)?)
         };
-        live(Live { machine, code, lease, writer, every, signals, report }, begin)
+        live(Live { machine, code, lease, writer, every, signals, one_shot, report }, begin)
     }
 
     /// Runs a module under chaos: see [`dormouse_engine::chaos`]. It takes no checkpoints, and needs
@@ -396,6 +407,9 @@ impl Job {
     }
 
     fn load(&self, machine: &Machine, module: Arc<[u8]>) -> Result<Arc<Code>> {
+        if let Some(problem) = machine.cache_problem() {
+            self.tell(Notice::Warning(format!("compiled code is not kept in {problem}")));
+        }
         self.tell(Notice::Loading);
         Ok(Arc::new(machine.load(module)?))
     }
@@ -424,12 +438,13 @@ struct Live {
     writer: Writer,
     every: Option<Duration>,
     signals: bool,
+    one_shot: bool,
     report: Report,
 }
 
 /// Runs a job with everything that can give it orders.
 fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Result<Outcome> {
-    let Live { machine, code, lease, writer, every, signals, report } = live;
+    let Live { machine, code, lease, writer, every, signals, one_shot, report } = live;
     let desk = Arc::new(Desk::new(report));
     let about = About {
         job: writer.job.clone(),
@@ -448,7 +463,7 @@ fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Resu
         spawned.map_err(Error::io("start the timer of", "this job"))?;
     }
     desk.report(Notice::Begins { job: writer.job.clone() });
-    let outcome = drive::drive(&machine, || begin(code), &desk, &writer, &mut door);
+    let outcome = drive::drive(&machine, || begin(code), &desk, &writer, &mut door, one_shot);
     drop(door);
     drop(lease);
     desk.set_gone();

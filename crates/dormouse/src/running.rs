@@ -15,7 +15,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,10 +77,11 @@ impl Lease {
             started: format!("{:.0}", jiff::Timestamp::now()),
         };
         let text = serde_json::to_vec(&holder).map_err(|e| Error::io("lock", &path)(e.into()))?;
+        // What a dead process left is cut off afterwards: some file systems (ext4) flush a file to the disk that was
+        // truncated to nothing, when it is closed.
         let write = |file: &mut File| {
-            file.set_len(0)?;
-            file.rewind()?;
-            file.write_all(&text)
+            file.write_all(&text)?;
+            file.set_len(text.len() as u64)
         };
         write(&mut file).map_err(Error::io("write", &path))?;
         Ok(Lease { path, socket, holder, _file: file })

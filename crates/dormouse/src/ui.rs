@@ -134,8 +134,8 @@ impl Drop for Spinner {
 
 /// `DORMOUSE_LOG=debug` (or warn, info, trace) tells what goes on inside.
 pub fn log() {
-    let level = std::env::var("DORMOUSE_LOG").ok().and_then(|l| l.parse().ok());
-    let level = level.unwrap_or(tracing::Level::WARN);
+    let Ok(level) = std::env::var("DORMOUSE_LOG") else { return };
+    let level = level.parse().unwrap_or(tracing::Level::WARN);
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
     let _ = log.without_time().with_ansi(false).try_init();
 }

@@ -20,6 +20,15 @@ fn refused(p: &Place, args: &[&str], pattern: &str) {
 }
 
 #[test]
+fn a_cache_that_cannot_be_used_is_told() {
+    let p = Place::new();
+    let exit = p.guest("exit", EXIT);
+    std::fs::write(p.path("file"), "").unwrap();
+    let ended = p.dormouse(&["run", "--cache", "file", &exit]);
+    assert!(ended.err.contains("warning: compiled code is not kept in file/"), "{}", ended.err);
+}
+
+#[test]
 fn bad_modules() {
     let p = Place::new();
     let exit = p.guest("exit", EXIT);

@@ -17,6 +17,8 @@ use wasmtime::{Engine, Module};
 
 pub(crate) struct Cache {
     dir: Option<PathBuf>,
+    /// Why there is none, though one is wanted.
+    pub problem: Option<String>,
 }
 
 impl Cache {
@@ -24,15 +26,13 @@ impl Cache {
         let mut h = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut h);
         dormouse_transform::VERSION.hash(&mut h);
-        let dir = dir.map(|d| d.join(format!("{:016x}", h.finish())));
-        let usable = dir.filter(|d| match private_dir(d) {
-            Ok(()) => true,
-            Err(e) => {
-                tracing::warn!("not caching compiled code in {}: {e}", d.display());
-                false
-            }
-        });
-        Cache { dir: usable }
+        let Some(dir) = dir.map(|d| d.join(format!("{:016x}", h.finish()))) else {
+            return Cache { dir: None, problem: None };
+        };
+        match private_dir(&dir) {
+            Ok(()) => Cache { dir: Some(dir), problem: None },
+            Err(e) => Cache { dir: None, problem: Some(format!("{}: {e}", dir.display())) },
+        }
     }
 
     pub fn get(&self, engine: &Engine, key: &str) -> Option<Module> {

@@ -125,6 +125,11 @@ impl Machine {
         Ok(Machine { engine, options: Arc::new(options), cache, poll })
     }
 
+    /// Why compiled code is not kept, though a cache is wanted: the directory and what is wrong with it.
+    pub fn cache_problem(&self) -> Option<&str> {
+        self.cache.problem.as_deref()
+    }
+
     /// Compiles a module, or takes it from the cache.
     ///
     /// # Errors

@@ -290,12 +290,17 @@ impl Wrap {
         f.instruction(&I::MemorySize(0)).instruction(&I::If(BlockType::Empty));
         f.instruction(&I::I32Const(0)).instruction(&I::I32Const(4));
         f.instruction(&I::Call(self.args)).instruction(&I::Drop);
-        f.instruction(&I::GlobalGet(fuel))
-            .instruction(&I::I32Const(0))
-            .instruction(&I::I32Load(at));
-        f.instruction(&I::GlobalSet(acc)).instruction(&I::GlobalGet(acc));
-        f.instruction(&I::I32Const(7)).instruction(&I::I32Mul);
-        f.instruction(&I::I32Sub).instruction(&I::GlobalSet(fuel)).instruction(&I::End);
+        f.instruction(&I::I32Const(0)).instruction(&I::I32Load(at)).instruction(&I::GlobalSet(acc));
+        let operands = |f: &mut Function| {
+            f.instruction(&I::GlobalGet(fuel)).instruction(&I::GlobalGet(acc));
+            f.instruction(&I::I32Const(7)).instruction(&I::I32Mul);
+        };
+        operands(f);
+        f.instruction(&I::I32Sub).instruction(&I::I32Const(0));
+        // The start function may have left less: fuel below nothing would be four thousand millions.
+        operands(f);
+        f.instruction(&I::I32GtU).instruction(&I::Select);
+        f.instruction(&I::GlobalSet(fuel)).instruction(&I::End);
     }
 
     /// References to the two functions that are named, and to an exception, as far as accepted.

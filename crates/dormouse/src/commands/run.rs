@@ -30,7 +30,8 @@ pub fn run(args: cli::Run) -> Done {
     }
     let store = args.engine.place.dir()?;
     let hint = args.engine.place.hint();
-    let mut job = job(&args.engine, store, args.dir, &program, hint.clone()).signals(true);
+    let mut job =
+        job(&args.engine, store, args.dir, &program, hint.clone()).signals(true).one_shot(true);
     if let Some(name) = args.name {
         job = job.name(name);
     }
@@ -43,7 +44,9 @@ pub fn run(args: cli::Run) -> Done {
 pub fn resume(args: cli::Resume) -> Done {
     let store = args.engine.place.dir()?;
     let hint = args.engine.place.hint();
-    let mut job = job(&args.engine, store, args.dir, &args.target.job, hint.clone()).signals(true);
+    let mut job = job(&args.engine, store, args.dir, &args.target.job, hint.clone())
+        .signals(true)
+        .one_shot(true);
     if let Some(module) = &args.module {
         job = job.expect_module(super::read_module(module)?.into());
     }
