@@ -67,20 +67,12 @@ fn wasi() -> Wasi {
     Wasi::new(WasiConfig { args, stdio, ..WasiConfig::default() }).expect("no directories")
 }
 
-/// The seed itself.
-pub fn input(seed: u64) -> Vec<u8> {
-    seed.to_le_bytes().to_vec()
-}
-
 /// Makes frames as `data` says.
 ///
 /// # Panics
 /// If they do not come back as they were.
 pub fn run(data: &[u8]) {
-    let (mut r, rest) = Random::from_input(data);
-    for chunk in rest.chunks(8) {
-        r.0 = r.0.rotate_left(9) ^ Random::from_input(chunk).0.bits();
-    }
+    let mut r = Random::of(data);
     let Some(known) = known(r.below(PROGRAMS)) else { return tally::add("no program", 1) };
     let program = known.code.program().expect("it was parsed before");
     match r.below(20) {

@@ -36,4 +36,18 @@ impl Random {
         seed[..first.len()].copy_from_slice(first);
         (Random(u64::from_le_bytes(seed)), rest)
     }
+
+    /// What all of an input is the seed of.
+    pub fn of(data: &[u8]) -> Random {
+        let (mut random, rest) = Random::from_input(data);
+        for chunk in rest.chunks(8) {
+            random.0 = random.0.rotate_left(9) ^ Random::from_input(chunk).0.bits();
+        }
+        random
+    }
+
+    /// The input that is a seed and nothing more.
+    pub fn input(seed: u64) -> Vec<u8> {
+        seed.to_le_bytes().to_vec()
+    }
 }

@@ -100,20 +100,12 @@ fn temporary() -> tempfile::TempDir {
         .expect("a temporary directory")
 }
 
-/// The seed itself: it says what is changed.
-pub fn input(seed: u64) -> Vec<u8> {
-    seed.to_le_bytes().to_vec()
-}
-
 /// Changes a store as `data` says, and uses it.
 ///
 /// # Panics
 /// If the store breaks a promise.
 pub fn run(data: &[u8]) {
-    let (mut r, rest) = Random::from_input(data);
-    for chunk in rest.chunks(8) {
-        r.0 = r.0.rotate_left(9) ^ Random::from_input(chunk).0.bits();
-    }
+    let mut r = Random::of(data);
     // One of the layers alone needs no files.
     if r.chance(2) { layer(&mut r) } else { whole(&mut r) }
 }

@@ -1,10 +1,13 @@
-# debian.sh: sourced by the scripts beside it. Debian's packages without touching the system: a private apt state per suite with
+# debian.sh: sourced by the scripts that need Debian's packages without touching the system: a private apt state per suite with
 # an empty dpkg status, the mirror taken from the system's own apt sources; packages are only unpacked, never installed.
 #
 #   debs SUITE FOLDER PACKAGE[=VERSION]...   download just these (no dependencies), unpack into FOLDER, list them in FOLDER/versions
+#   closure SUITE FOLDER PACKAGE...          the same with all they depend on
+#   known SUITE                              print the names of all packages
+#   show SUITE PACKAGE                       print what is known of one
 #   orig SUITE SOURCE VERSION SHA256         print the folder with the source package's upstream tree, unpatched; VERSION is the
 #                                            upstream one, SHA256 that of SOURCE_VERSION.orig.tar.*: this is the pin
-# $CACHE, where all of it is kept, and $GUESTS are given by `cargo xtask catalogue`.
+# $CACHE is where all of it is kept. $ARCHES names other architectures, whose packages are NAME:ARCH.
 set -euo pipefail
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
@@ -20,7 +23,8 @@ mirror() {
 
 # Makes the private apt state of a suite, or freshens one older than a day; prints its apt.conf. It holds a lock meanwhile.
 state() {
-  local suite=$1 a=$CACHE/apt/$1 m keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+  local suite=$1 arch a=$CACHE/apt/$1 m keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+  for arch in ${ARCHES:-}; do a=$a-$arch; done
   m=$(mirror)
   mkdir -p "$a"/{state/lists/partial,cache/archives/partial,empty}
   : > "$a/state/status"
@@ -35,7 +39,7 @@ Dir::Etc::sourceparts "$a/empty/";
 Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "$a/empty/";
 APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
+APT::Architectures { "amd64"; $(for arch in ${ARCHES:-}; do printf '"%s"; ' "$arch"; done)};
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 Acquire::Languages "none";
@@ -52,14 +56,33 @@ C
 }
 
 debs() {
-  local suite=$1 folder=$2 conf part d; shift 2
+  local suite=$1 folder=$2 conf part; shift 2
   conf=$(state "$suite")
   mkdir -p "$folder"
   part=$(mktemp -d "$folder/debs.XXXX")
   ( cd "$part" && APT_CONFIG=$conf retry apt-get download -qq "$@" >&2 )
+  unpack "$part" "$folder"
+}
+
+closure() {
+  local suite=$1 folder=$2 conf part; shift 2
+  conf=$(state "$suite")
+  mkdir -p "$folder"
+  part=$(mktemp -d "$folder/debs.XXXX")
+  mkdir "$part/partial"
+  APT_CONFIG=$conf retry apt-get install -qq -y --download-only -o "Dir::Cache::archives=$part/" "$@" >&2
+  unpack "$part" "$folder"
+}
+
+unpack() {
+  local part=$1 folder=$2 d
   for d in "$part"/*.deb; do dpkg-deb -x "$d" "$folder"; dpkg-deb -W "$d"; done | sort >> "$folder/versions"
   rm -rf "$part" "$folder"/usr/share/{man,locale,lintian,info}
 }
+
+known() { APT_CONFIG=$(state "$1") apt-cache pkgnames; }
+
+show() { APT_CONFIG=$(state "$1") apt-cache show "$2"; }
 
 orig() {
   local suite=$1 name=$2 version=$3 sha=$4 folder=$CACHE/sources/$2-$3 conf part tar

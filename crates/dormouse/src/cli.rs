@@ -82,6 +82,12 @@ pub struct Engine {
     /// Compute the same bits on every host: one NaN, and the deterministic relaxed SIMD
     #[arg(long)]
     pub deterministic: bool,
+    /// Interpret the program instead of compiling it; always so on processors that the compiler does not know
+    #[arg(long)]
+    pub interpret: bool,
+    /// Test: stop with a checkpoint at the Nth safepoint from here
+    #[arg(long, value_name = "N", conflicts_with = "every", value_parser = clap::value_parser!(u32).range(1..))]
+    pub stop_at: Option<u32>,
     /// Where compiled code is kept [default: $DORMOUSE_CACHE or ~/.cache/dormouse]
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     pub cache: Option<PathBuf>,
@@ -108,7 +114,7 @@ pub struct Run {
     #[arg(long, value_name = "FUNCTION")]
     pub invoke: Option<String>,
     /// Test: stop and go on in a fresh instance at every Nth safepoint (at up to the Nth with --seed)
-    #[arg(long, value_name = "N", conflicts_with_all = ["name", "store", "every"],
+    #[arg(long, value_name = "N", conflicts_with_all = ["name", "store", "every", "stop_at"],
           value_parser = clap::value_parser!(u32).range(1..))]
     pub chaos: Option<u32>,
     /// Draw the gaps of --chaos from this seed

@@ -7,14 +7,23 @@
 //!      └────────────────────┴─ go on; also if the copy or the write fails
 //! ```
 
-use crate::desk::{Desk, Order, Task};
+use crate::desk::{Desk, Order, Task, Why};
 use crate::door::{Closer, Door};
-use crate::job::Outcome;
+use crate::job::{Notice, Outcome};
 use crate::writer::{Image, Writer};
 use crate::{Result, one_line};
 use dormouse_engine::{Event, Machine, Run};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
+
+/// How a job is run.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    /// The process ends with it.
+    pub one_shot: bool,
+    /// It is stopped at this safepoint; the machine counts.
+    pub stop_at: Option<u32>,
+}
 
 /// Runs what `begin` makes to its end, on a thread of its own, while this one keeps the door.
 pub(crate) fn drive(
@@ -23,15 +32,18 @@ pub(crate) fn drive(
     desk: &Desk,
     writer: &Writer,
     door: &mut Door,
-    one_shot: bool,
+    manner: Manner,
 ) -> Result<Outcome> {
     let closer = Arc::new(door.closer());
     let outcome = std::thread::scope(|threads| {
         let program = machine.spawn_on_stack(threads, move || {
             let outcome = begin().and_then(|mut run| {
                 desk.attach(run.requester());
-                let outcome = advance(&mut run, desk, writer, threads, &closer);
-                if one_shot {
+                if let Some(n) = manner.stop_at {
+                    run.stop_after(n);
+                }
+                let outcome = advance(&mut run, manner, desk, writer, threads, &closer);
+                if manner.one_shot {
                     std::mem::forget(run);
                 }
                 outcome
@@ -62,13 +74,23 @@ pub(crate) fn drive(
 
 fn advance<'scope>(
     run: &mut Run,
+    manner: Manner,
     desk: &'scope Desk,
     writer: &'scope Writer,
     threads: &'scope Scope<'scope, '_>,
     closer: &Arc<Closer>,
 ) -> Result<Outcome> {
     loop {
-        match run.advance()? {
+        let event = run.advance()?;
+        match (manner.stop_at, &event) {
+            (None, _) => {}
+            (Some(_), Event::Stopped) => drop(desk.order(Why::Asked, true)),
+            (Some(n), _) => desk.report(Notice::Warning(format!(
+                "the program ended after {} safepoints, before the one to stop at",
+                n - run.left()
+            ))),
+        }
+        match event {
             Event::Exited(code) => return Ok(Outcome::Exited(code)),
             Event::Returned(values) => return Ok(Outcome::Returned(values)),
             Event::Trapped(trap) => return Ok(Outcome::trapped(run.code(), &trap)),

@@ -3,6 +3,7 @@
 use crate::control::About;
 use crate::desk::{Desk, Report, Why};
 use crate::door::Door;
+use crate::drive::Manner;
 use crate::running::Lease;
 use crate::writer::Writer;
 use crate::{Error, Result, Target, annotations, drive, timer};
@@ -32,6 +33,8 @@ pub struct Job {
     module: Option<Arc<[u8]>>,
     signals: bool,
     one_shot: bool,
+    stop_at: Option<u32>,
+    interpret: bool,
     invoke: Option<String>,
     report: Report,
 }
@@ -133,6 +136,8 @@ impl Job {
             module: None,
             signals: false,
             one_shot: false,
+            stop_at: None,
+            interpret: false,
             invoke: None,
             report: Arc::new(|_| {}),
         }
@@ -222,6 +227,20 @@ impl Job {
         self
     }
 
+    /// Stops with a checkpoint at the `n`th safepoint from where the program begins or goes on: for tests, which need the
+    /// same one again. Code that counts its safepoints is slower, and other orders wait for that one.
+    pub fn stop_at(mut self, n: u32) -> Job {
+        self.stop_at = Some(n);
+        self
+    }
+
+    /// Interprets the program (with wasmtime's Pulley) instead of compiling it to machine code. It is always so on
+    /// processors that the compiler does not know.
+    pub fn interpret(mut self, interpret: bool) -> Job {
+        self.interpret = interpret;
+        self
+    }
+
     /// Calls this exported function instead of `_start`, with the program's arguments as its own,
     /// written as its parameters' types want them. [`Job::resume`] knows what was called.
     pub fn invoke(mut self, name: impl Into<String>) -> Job {
@@ -257,7 +276,8 @@ impl Job {
         let writer = self.writer(store, &name, program, &code);
         let every = self.every.flatten();
         let report = self.report.clone();
-        let (signals, one_shot) = (self.signals, self.one_shot);
+        let signals = self.signals;
+        let manner = Manner { one_shot: self.one_shot, stop_at: self.stop_at };
         let called = called(&code, self.invoke, &args)?;
         let wasi = WasiConfig {
             args: argv(program, args),
@@ -267,7 +287,7 @@ impl Job {
             undo: self.check_files.then(|| undo_log(&self.store, &name)),
         };
         let begin = |code| first(code, Wasi::new(wasi)?, called);
-        live(Live { machine, code, lease, writer, every, signals, one_shot, report }, begin)
+        live(Live { machine, code, lease, writer, every, signals, manner, report }, begin)
     }
 
     /// Goes on from a checkpoint, as the same job or, with another [`Job::name`], as a clone.
@@ -309,7 +329,8 @@ impl Job {
         let code = self.load(&machine, checkpoint.module.as_slice().into())?;
         let writer = self.writer(store, &name, &program, &code);
         let report = self.report.clone();
-        let (signals, one_shot) = (self.signals, self.one_shot);
+        let signals = self.signals;
+        let manner = Manner { one_shot: self.one_shot, stop_at: self.stop_at };
         let told = self.report.clone();
         let restore = RestoreOptions {
             dirs: self.dirs,
@@ -343,7 +364,7 @@ impl Job {
             };
             Ok(Run::resume_with(code, state, wasi, fill)?)
         };
-        live(Live { machine, code, lease, writer, every, signals, one_shot, report }, begin)
+        live(Live { machine, code, lease, writer, every, signals, manner, report }, begin)
     }
 
     /// Runs a module under chaos: see [`dormouse_engine::chaos`]. It takes no checkpoints, and needs
@@ -395,13 +416,15 @@ impl Job {
             stack: self.stack.unwrap_or(default.stack),
             cache: self.cache.clone(),
             deterministic: self.deterministic,
-            // Where Cranelift has no backend.
-            pulley: !cfg!(any(
-                target_arch = "x86_64",
-                target_arch = "aarch64",
-                target_arch = "s390x",
-                target_arch = "riscv64"
-            )),
+            // Cranelift has a backend for these.
+            counted: self.stop_at.is_some(),
+            pulley: self.interpret
+                || !cfg!(any(
+                    target_arch = "x86_64",
+                    target_arch = "aarch64",
+                    target_arch = "s390x",
+                    target_arch = "riscv64"
+                )),
             ..default
         }
     }
@@ -438,13 +461,13 @@ struct Live {
     writer: Writer,
     every: Option<Duration>,
     signals: bool,
-    one_shot: bool,
+    manner: Manner,
     report: Report,
 }
 
 /// Runs a job with everything that can give it orders.
 fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Result<Outcome> {
-    let Live { machine, code, lease, writer, every, signals, one_shot, report } = live;
+    let Live { machine, code, lease, writer, every, signals, manner, report } = live;
     let desk = Arc::new(Desk::new(report));
     let about = About {
         job: writer.job.clone(),
@@ -463,7 +486,7 @@ fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Resu
         spawned.map_err(Error::io("start the timer of", "this job"))?;
     }
     desk.report(Notice::Begins { job: writer.job.clone() });
-    let outcome = drive::drive(&machine, || begin(code), &desk, &writer, &mut door, one_shot);
+    let outcome = drive::drive(&machine, || begin(code), &desk, &writer, &mut door, manner);
     drop(door);
     drop(lease);
     desk.set_gone();

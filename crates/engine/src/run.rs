@@ -207,6 +207,13 @@ impl Run {
         self.own.control.data_mut(&mut self.store)[at..at + 4].copy_from_slice(&n.to_le_bytes());
     }
 
+    /// Counted mode: how many safepoints are left of those.
+    pub fn left(&mut self) -> u32 {
+        let at = control::COUNT as usize;
+        let bytes = &self.own.control.data(&self.store)[at..at + 4];
+        bytes.try_into().map_or(0, u32::from_le_bytes)
+    }
+
     /// Runs until the program ends, stops, or has returned from everything that was asked for.
     ///
     /// # Errors

@@ -297,18 +297,22 @@ fn nothing_is_compiled_twice_and_damage_is_compiled_again() {
     assert_eq!(files(dir.path()), all);
 }
 
+/// A program at its first safepoint, and its memory.
+fn stopped(machine: &Machine, code: &Arc<Code>) -> (State, Vec<u8>) {
+    let stop = || {
+        let mut run = Run::start(code.clone(), wasi(Stdio::Null, &Output::default())).unwrap();
+        run.requester().request();
+        assert_eq!(run.advance().unwrap(), Event::Stopped);
+        (run.state().unwrap(), run.memory(0).unwrap().to_vec())
+    };
+    machine.on_stack(stop).unwrap()
+}
+
 #[test]
 fn wasi_objects_come_last() {
     let machine = machine(None);
     let code = code(&machine, &work(1));
-    let (mut state, memory) = machine
-        .on_stack(|| {
-            let mut run = Run::start(code.clone(), wasi(Stdio::Null, &Output::default())).unwrap();
-            run.requester().request();
-            assert_eq!(run.advance().unwrap(), Event::Stopped);
-            (run.state().unwrap(), run.memory(0).unwrap().to_vec())
-        })
-        .unwrap();
+    let (mut state, memory) = stopped(&machine, &code);
     let resume = |state: &State, good_memory: bool| {
         let mut asked = false;
         let restored = || {
@@ -363,14 +367,7 @@ fn references_are_of_their_types() {
           (global.set $g (local.get $x))
           (loop $again (br_if $again (call_ref $f (local.get $r)))))"#;
     let code = code(&machine, body);
-    let (state, memory) = machine
-        .on_stack(|| {
-            let mut run = Run::start(code.clone(), wasi(Stdio::Null, &Output::default())).unwrap();
-            run.requester().request();
-            assert_eq!(run.advance().unwrap(), Event::Stopped);
-            (run.state().unwrap(), run.memory(0).unwrap().to_vec())
-        })
-        .unwrap();
+    let (state, memory) = stopped(&machine, &code);
     let func = |v: Value| match v {
         Value::FuncRef(Some(f)) => f,
         other => panic!("{other:?}"),

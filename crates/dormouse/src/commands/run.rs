@@ -73,7 +73,10 @@ fn job(
     if !engine.no_cache {
         job = job.cache(engine.cache.clone().or_else(places::cache));
     }
-    job = job.deterministic(engine.deterministic);
+    job = job.deterministic(engine.deterministic).interpret(engine.interpret);
+    if let Some(n) = engine.stop_at {
+        job = job.stop_at(n);
+    }
     if let Some(stack) = engine.stack {
         job = job.stack(stack.0);
     }
