@@ -63,7 +63,7 @@ done
     echo "CC_$lower=${GNU[$arch]}-gcc"
     echo "AR_$lower=${GNU[$arch]}-ar"
     echo "CARGO_TARGET_${upper}_RUSTFLAGS=$flags"
-    echo "CARGO_TARGET_${upper}_RUNNER=$runner"
+    [ -z "$runner" ] || echo "CARGO_TARGET_${upper}_RUNNER=$runner"
   done
 } > "$P/env"
 

@@ -66,33 +66,35 @@ const LUA_FLAGS: [&str; 12] = [
     "-Wl,-z,stack-size=4194304",
 ];
 
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 struct Listed {
     compiler: String,
-    work: &'static str,
+    work: String,
     guests: Vec<Entry>,
 }
 
-#[derive(Serialize)]
-struct Entry {
-    name: String,
+/// A guest as tests and benchmarks find it.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct Entry {
+    pub name: String,
     kind: Kind,
-    wasm: String,
+    pub wasm: String,
     wasm_sha256: String,
-    inputs: Vec<String>,
-    files: Vec<String>,
+    pub inputs: Vec<String>,
+    pub files: Vec<String>,
     stdin: String,
     max_wasm_stack: Option<u64>,
     interactive: bool,
     traps: bool,
-    small: Run,
+    pub small: Run,
     large: Option<Run>,
 }
 
-#[derive(Serialize)]
-struct Run {
-    args: Vec<String>,
-    expected: Option<Expected>,
+/// Arguments, and what comes of them.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct Run {
+    pub args: Vec<String>,
+    pub expected: Option<Expected>,
 }
 
 /// What a program was built from and with.
@@ -115,6 +117,13 @@ pub fn run(args: &Args) -> Result<()> {
 /// What the tests and benchmarks need.
 pub fn build_all() -> Result<()> {
     build(&Args { build_only: true, ..Args::default() })
+}
+
+/// What was built.
+pub fn listed() -> Result<Vec<Entry>> {
+    let path = root().join("target/guests/guests.json");
+    let listed: Listed = serde_json::from_slice(&fs::read(path)?)?;
+    Ok(listed.guests)
 }
 
 fn build(args: &Args) -> Result<()> {
@@ -183,7 +192,7 @@ fn build(args: &Args) -> Result<()> {
     if args.names.is_empty() {
         let listed = Listed {
             compiler: compilers.into_iter().collect::<Vec<_>>().join("; "),
-            work: oracle::WORK,
+            work: oracle::WORK.to_owned(),
             guests: entries,
         };
         fs::write(out.join("guests.json"), serde_json::to_vec_pretty(&listed)?)?;

@@ -5,6 +5,7 @@ mod catalogue;
 mod conformance;
 mod fuzz;
 mod guests;
+mod hetero;
 mod list;
 mod oracle;
 mod place;
@@ -28,6 +29,8 @@ enum Task {
     Guests(guests::Args),
     /// Try real programs from the registries: plain, under chaos, killed and resumed
     Catalogue(catalogue::Args),
+    /// Take checkpoints on every kind of host, and resume each on every other
+    Hetero(hetero::Args),
     /// Install the tools that the other subcommands use (they also do so when they need one)
     Setup(setup::Args),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Guests(args) => guests::run(&args),
         Task::Catalogue(args) => catalogue::run(&args),
+        Task::Hetero(args) => hetero::run(&args),
         Task::Setup(args) => setup::run(&args),
     };
     match result {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must pass, on a machine that has only Rust and a C compiler.
 
 use crate::setup::{root, run_command};
-use crate::{catalogue, fuzz, guests};
+use crate::{catalogue, fuzz, guests, hetero};
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -68,6 +68,8 @@ pub fn run(args: &Args) -> Result<()> {
     if args.filters.is_empty() {
         step("real programs");
         results.push(catalogue::quick());
+        step("other processors");
+        results.push(hetero::quick());
     }
     let what = if nextest { "examples in the documentation" } else { "tests" };
     println!("\n{what}: {} passed, {} failed", total.passed, total.failed);

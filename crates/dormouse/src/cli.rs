@@ -85,8 +85,8 @@ pub struct Engine {
     /// Interpret the program instead of compiling it; always so on processors that the compiler does not know
     #[arg(long)]
     pub interpret: bool,
-    /// Test: stop with a checkpoint at the Nth safepoint from here
-    #[arg(long, value_name = "N", conflicts_with = "every", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Test: stop with a checkpoint at the Nth safepoint from here; 0, of `resume`: at once
+    #[arg(long, value_name = "N", conflicts_with = "every")]
     pub stop_at: Option<u32>,
     /// Where compiled code is kept [default: $DORMOUSE_CACHE or ~/.cache/dormouse]
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]

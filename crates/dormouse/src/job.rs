@@ -228,7 +228,7 @@ impl Job {
     }
 
     /// Stops with a checkpoint at the `n`th safepoint from where the program begins or goes on: for tests, which need the
-    /// same one again. Code that counts its safepoints is slower, and other orders wait for that one.
+    /// same one again. 0 is where a resumed program stands, and 1 for one that begins. Code that counts its safepoints is slower, and other orders wait for that one.
     pub fn stop_at(mut self, n: u32) -> Job {
         self.stop_at = Some(n);
         self
@@ -277,7 +277,7 @@ impl Job {
         let every = self.every.flatten();
         let report = self.report.clone();
         let signals = self.signals;
-        let manner = Manner { one_shot: self.one_shot, stop_at: self.stop_at };
+        let manner = Manner { one_shot: self.one_shot, stop_at: self.stop_at.map(|n| n.max(1)) };
         let called = called(&code, self.invoke, &args)?;
         let wasi = WasiConfig {
             args: argv(program, args),
