@@ -10,52 +10,26 @@ ID="v3 $SUITE $LLVM"
 mkdir -p "$P"; P=$(cd "$P" && pwd)
 [ -e "$P/ok" ] && [ "$(cat "$P/ok")" = "$ID" ] && [ -x "$P/bin/wasm-clang" ] && { echo "already set up: $P"; exit 0; }
 rm -f "$P/ok"
-[ "$(dpkg --print-architecture)" = amd64 ] || { echo "toolchain.sh: only amd64 hosts are supported" >&2; exit 1; }
-retry() { local i; for i in 1 2 3 4; do "$@" && return 0; echo "retry $i: $*" >&2; sleep $((i*5)); done; return 1; }
+CACHE=$P
+. "$(dirname "${BASH_SOURCE[0]}")/toolchains/debian.sh"
+[ "$(dpkg --print-architecture)" = amd64 ] || die "only amd64 hosts are supported"
 
-# 1. the mirror: the first Debian (not third-party) one in the system's apt sources
-MIRROR=${MIRROR:-$(awk '/^URIs:/{print $2; exit}' /etc/apt/sources.list.d/debian.sources 2>/dev/null || true)}
-MIRROR=${MIRROR:-$(sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) .* main.*/\2/p' /etc/apt/sources.list 2>/dev/null | head -1)}
-[ -n "$MIRROR" ] || { echo "toolchain.sh: no Debian mirror in apt's sources; set MIRROR" >&2; exit 1; }
-
-# 2. private apt state
-A=$P/apt; rm -rf "$A"; mkdir -p "$A"/{state/lists/partial,cache/archives/partial,empty}; : > "$A/state/status"
-echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no] $MIRROR $SUITE main" > "$A/sources.list"
-cat > "$A/apt.conf" <<C
-Dir::State "$A/state/";
-Dir::State::status "$A/state/status";
-Dir::Cache "$A/cache/";
-Dir::Etc::sourcelist "$A/sources.list";
-Dir::Etc::sourceparts "$A/empty/";
-Dir::Etc::preferences "/dev/null";
-Dir::Etc::preferencesparts "$A/empty/";
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
-APT::Install-Recommends "false";
-APT::Sandbox::User "root";
-Acquire::Languages "none";
-Acquire::By-Hash "force";
-Acquire::Retries "3";
-C
-xapt() { APT_CONFIG=$A/apt.conf retry "$@"; }
-xapt apt-get update -qq
-have=$(APT_CONFIG=$A/apt.conf apt-cache pkgnames)
+# 1. the newest clang that has its wasm32 runtime
+have=$(known "$SUITE")
 V=; for v in $LLVM; do
   ok=1; for p in clang-$v lld-$v libclang-rt-$v-dev-wasm32; do grep -qx "$p" <<<"$have" || ok=0; done
   [ $ok = 1 ] && { V=$v; break; }
 done
-[ -n "$V" ] || { echo "toolchain.sh: $SUITE has none of clang $LLVM with its wasm32 runtime" >&2; exit 1; }
+[ -n "$V" ] || die "$SUITE has none of clang $LLVM with its wasm32 runtime"
 
-# 3. what clang and lld need at run time, less what only a native compiler needs (gcc, headers, objc)
-#    apt resolves the closure; the headers and the wasm libraries are named on top
-xapt apt-get install -qq -y --download-only "libclang-cpp$V" "libllvm$V" "libstdc++6" zlib1g libzstd1 libxml2-16 libedit2 >/dev/null 2>&1 ||
-  xapt apt-get install -qq -y --download-only "libclang-cpp$V" "lld-$V" >/dev/null
-( cd "$A/cache/archives" && xapt apt-get download -qq "clang-$V" "lld-$V" "libclang-common-$V-dev" "libclang-rt-$V-dev-wasm32" wasi-libc )
+# 2. what clang and lld need at run time, less what only a native compiler needs (gcc, headers, objc): the closure of their
+#    libraries, and the rest by name
 rm -rf "$P/root" "$P/bin"; mkdir -p "$P/root" "$P/bin"
-for d in "$A"/cache/archives/*.deb; do dpkg-deb -x "$d" "$P/root"; dpkg-deb -W "$d"; done | sort > "$P/versions"
-rm -rf "$P/root"/usr/share/{doc,man,locale,lintian,info}
+closure "$SUITE" "$P/root" "libclang-cpp$V" "libllvm$V" libstdc++6 zlib1g libzstd1 libxml2-16 libedit2
+debs "$SUITE" "$P/root" "clang-$V" "lld-$V" "libclang-common-$V-dev" "libclang-rt-$V-dev-wasm32" wasi-libc
+mv "$P/root/versions" "$P/versions"
 
-# 4. wrappers: run the suite's tools with the suite's own C library
+# 3. wrappers: run the suite's tools with the suite's own C library
 R=$P/root; LD=; for f in "$R"/usr/lib64 "$R"/lib64 "$R"/usr/lib/x86_64-linux-gnu; do
   [ -z "$LD" ] && [ -e "$f/ld-linux-x86-64.so.2" ] && LD=$f/ld-linux-x86-64.so.2
 done
@@ -74,9 +48,9 @@ run -no-canonical-prefixes --target=wasm32-wasi -resource-dir $RES --sysroot $R/
 W
 ln -s wasm-ld "$P/bin/wasm-ld-$V"   # the name Debian's clang looks for, beside itself
 chmod +x "$P/bin/"*
-rm -rf "$A"
+rm -rf "$P/apt"
 
-# 5. smoke test: setjmp through the new exception handling links
+# 4. smoke test: setjmp through the new exception handling links
 T=$(mktemp -d); trap 'rm -rf "$T"' EXIT
 cat > "$T/s.c" <<'C'
 #include <setjmp.h>
