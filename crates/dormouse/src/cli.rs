@@ -162,6 +162,12 @@ pub struct Resume {
     /// Refuse unless the checkpoint is of this module
     #[arg(long, value_name = "FILE")]
     pub module: Option<PathBuf>,
+    /// Only say whether it can go on here, and what would be done to files; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Answer in JSON
+    #[arg(long, requires = "dry_run")]
+    pub json: bool,
 }
 
 #[derive(Args)]

@@ -8,7 +8,7 @@ use crate::running::Lease;
 use crate::writer::Writer;
 use crate::{Error, Result, Target, annotations, drive, timer};
 use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Passed, Place, Run, Trap};
-use dormouse_store::{CheckpointInfo, Store, StoreError, sha256};
+use dormouse_store::{Checkpoint, CheckpointInfo, Store, StoreError, sha256};
 use dormouse_transform::Program;
 use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use std::collections::BTreeMap;
@@ -37,6 +37,18 @@ pub struct Job {
     interpret: bool,
     invoke: Option<String>,
     report: Report,
+}
+
+/// What a resume would find: see [`Job::rehearse`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Rehearsal {
+    /// Which checkpoint.
+    pub checkpoint: CheckpointInfo,
+    /// Bytes of all its memories.
+    pub memory: u64,
+    /// Directories and files.
+    pub files: dormouse_wasi::Rehearsal,
 }
 
 /// What happens to a running job.
@@ -307,24 +319,7 @@ impl Job {
         let program = newest.annotations.get(annotations::PROGRAM).unwrap_or(&from.job).clone();
         store.list(&name)?;
         let lease = Lease::take(&self.store, &name, &program)?;
-        let checkpoint = store.load(&from.job, from.number)?;
-        for damage in &checkpoint.warnings {
-            self.tell(Notice::Warning(damage.to_string()));
-        }
-        if from.number.is_none() && checkpoint.warnings.iter().any(|d| d.checkpoint.is_some()) {
-            let good = checkpoint.info.name();
-            self.tell(Notice::Warning(format!("going on from {good}, the newest that is good")));
-        }
-        if let Some(module) = &self.module {
-            same_module(&checkpoint.state.module_digest, module)?;
-        }
-        let remembered = &checkpoint.info.annotations;
-        self.stack = self.stack.or_else(|| remembered.get(annotations::STACK)?.parse().ok());
-        self.deterministic |= remembered.contains_key(annotations::DETERMINISTIC);
-        let every = self
-            .every
-            .unwrap_or_else(|| humantime::parse_duration(remembered.get(annotations::EVERY)?).ok());
-        self.every = Some(every);
+        let checkpoint = self.checkpoint(&store, from)?;
         let machine = Machine::new(self.options())?;
         let code = self.load(&machine, checkpoint.module.as_slice().into())?;
         let writer = self.writer(store, &name, &program, &code);
@@ -332,19 +327,8 @@ impl Job {
         let signals = self.signals;
         let manner = Manner { one_shot: self.one_shot, stop_at: self.stop_at };
         let told = self.report.clone();
-        let restore = RestoreOptions {
-            dirs: self.dirs,
-            env: self.env,
-            stdio: self.stdio,
-            check_files: self.check_files,
-            undo: self.check_files.then(|| undo_log(&self.store, &name)),
-            // A clone has no past of its own; what the first did to its files stays.
-            mark: remembered
-                .get(annotations::MARK)
-                .filter(|_| name == from.job)
-                .and_then(|mark| Mark::from_str_radix(mark, 16).ok()),
-            recorded_dirs: self.recorded_dirs,
-        };
+        let every = self.every.flatten();
+        let restore = self.restoring(&checkpoint, &name);
         let begin = |code| {
             let state = &checkpoint.state;
             let fill = |index, into: &mut [u8]| {
@@ -365,6 +349,35 @@ impl Job {
             Ok(Run::resume_with(code, state, wasi, fill)?)
         };
         live(Live { machine, code, lease, writer, every, signals, manner, report }, begin)
+    }
+
+    /// What [`Job::resume`] would do, up to the program's first step: whether the checkpoint is whole, its module can be
+    /// compiled here, its memory fits, and directories and files are as they must be. Changes nothing but the cache, and
+    /// needs no lease.
+    ///
+    /// # Errors
+    /// Those that the resume would give.
+    pub fn rehearse(mut self, from: &Target) -> Result<Rehearsal> {
+        let store = Store::open(&self.store)?;
+        let name = self.name.clone().unwrap_or_else(|| from.job.clone());
+        let checkpoint = self.checkpoint(&store, from)?;
+        let machine = Machine::new(self.options())?;
+        let code = self.load(&machine, checkpoint.module.as_slice().into())?;
+        let restore = self.restoring(&checkpoint, &name);
+        let state = &checkpoint.state;
+        let fill =
+            |index, into: &mut [u8]| checkpoint.read_memory(index, into).map_err(|e| e.to_string());
+        let files = machine.on_stack(|| {
+            let mut files = dormouse_wasi::Rehearsal::default();
+            let wasi = || {
+                files = Wasi::rehearse(&state.wasi, restore)?;
+                Ok(Wasi::new(WasiConfig { stdio: StdioConfig::null(), ..WasiConfig::default() })?)
+            };
+            Run::resume_with(code.clone(), state, wasi, fill)?;
+            Ok::<_, Error>(files)
+        })??;
+        let memory = state.memories.iter().map(|m| m.pages << 16).sum();
+        Ok(Rehearsal { checkpoint: checkpoint.info, memory, files })
     }
 
     /// Runs a module under chaos: see [`dormouse_engine::chaos`]. It takes no checkpoints, and needs
@@ -404,6 +417,46 @@ impl Job {
             dormouse_engine::Event::Stopped => Outcome::Killed,
         };
         Ok((outcome, report))
+    }
+
+    /// The checkpoint to go on from; what it remembers of how it was run holds where nothing else is said.
+    fn checkpoint(&mut self, store: &Store, from: &Target) -> Result<Checkpoint> {
+        let checkpoint = store.load(&from.job, from.number)?;
+        for damage in &checkpoint.warnings {
+            self.tell(Notice::Warning(damage.to_string()));
+        }
+        if from.number.is_none() && checkpoint.warnings.iter().any(|d| d.checkpoint.is_some()) {
+            let good = checkpoint.info.name();
+            self.tell(Notice::Warning(format!("going on from {good}, the newest that is good")));
+        }
+        if let Some(module) = &self.module {
+            same_module(&checkpoint.state.module_digest, module)?;
+        }
+        let remembered = &checkpoint.info.annotations;
+        self.stack = self.stack.or_else(|| remembered.get(annotations::STACK)?.parse().ok());
+        self.deterministic |= remembered.contains_key(annotations::DETERMINISTIC);
+        let every = self
+            .every
+            .unwrap_or_else(|| humantime::parse_duration(remembered.get(annotations::EVERY)?).ok());
+        self.every = Some(every);
+        Ok(checkpoint)
+    }
+
+    /// How its WASI objects come back.
+    fn restoring(&mut self, checkpoint: &Checkpoint, name: &str) -> RestoreOptions {
+        let mark = checkpoint.info.annotations.get(annotations::MARK);
+        RestoreOptions {
+            dirs: std::mem::take(&mut self.dirs),
+            env: std::mem::take(&mut self.env),
+            stdio: std::mem::take(&mut self.stdio),
+            check_files: self.check_files,
+            undo: self.check_files.then(|| undo_log(&self.store, name)),
+            // A clone has no past of its own; what the first did to its files stays.
+            mark: mark
+                .filter(|_| name == checkpoint.info.job)
+                .and_then(|mark| Mark::from_str_radix(mark, 16).ok()),
+            recorded_dirs: self.recorded_dirs,
+        }
     }
 
     fn tell(&self, notice: Notice) {

@@ -48,7 +48,7 @@ mod writer;
 pub use desk::Why;
 pub use dormouse_engine::{Line, Passed, Place};
 pub use errors::{Error, Result, one_line};
-pub use job::{Job, Notice, Outcome};
+pub use job::{Job, Notice, Outcome, Rehearsal};
 pub use target::Target;
 
 /// Annotations this crate gives its checkpoints.

@@ -325,6 +325,11 @@ fn files_and_directories_move() {
     let missing = p.dormouse(&["resume", "files"]);
     assert_eq!(missing.code, Some(125));
     assert!(missing.error().contains("cannot open \"/out/progress.txt\""), "{}", missing.err);
+    let rehearsed = p.dormouse(&["resume", "files", "--dry-run"]);
+    assert_eq!((rehearsed.code, rehearsed.error()), (Some(125), missing.error()));
+    let problem = p.dormouse(&["resume", "files", "--dry-run", "--json"]);
+    assert_eq!((problem.code, problem.err.as_str()), (Some(125), ""));
+    assert!(problem.out.contains("\"can_resume\": false"), "{}", problem.out);
     let unknown = p.dormouse(&["resume", "files", "--dir", "there::/elsewhere"]);
     assert!(unknown.error().contains("/elsewhere"), "{}", unknown.err);
     for dirs in [&["--no-recorded-dirs"][..], &["--no-recorded-dirs", "--dir", "there::/elsewhere"]]
@@ -339,6 +344,42 @@ fn files_and_directories_move() {
     assert_eq!(std::fs::read_to_string(p.path("there/progress.txt")).unwrap(), whole);
     assert_eq!(p.ok(&["resume", "files", "--dir", "there::/out"]), expected);
     assert_eq!(std::fs::read_to_string(p.path("there/progress.txt")).unwrap(), whole);
+}
+
+#[test]
+fn a_rehearsal_changes_nothing() {
+    let p = Place::new();
+    std::fs::create_dir(p.path("out")).unwrap();
+    let demo = include_str!("../src/demo.wat").replace("i32.const 12000", "i32.const 400");
+    let demo = p.guest("demo", &demo);
+    let job = p.start("files", &["--dir", "out::/out", &demo]);
+    p.ok(&["checkpoint", "files", "--stop"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    let file = p.path("out/progress.txt");
+    let then = std::fs::read(&file).unwrap();
+    let rehearse = ["resume", "files", "--dry-run"];
+    let here = std::fs::canonicalize(p.path("out")).unwrap();
+    let all_well =
+        format!("files@1 can go on here\n  memory   1.0 MiB\n  /out   is {}\n", here.display());
+    assert_eq!(p.ok(&rehearse), all_well);
+
+    // Somebody wrote more: that would be cut off, but not now.
+    let longer = [&then[..], b"more"].concat();
+    std::fs::write(&file, &longer).unwrap();
+    let size = then.len();
+    let cut = format!("  fd 4, /out/progress.txt: will be cut from {} to {size} bytes\n", size + 4);
+    assert_eq!(p.ok(&rehearse), all_well.clone() + &cut);
+    assert_eq!(std::fs::read(&file).unwrap(), longer);
+    let json = p.json(&["resume", "files", "--dry-run", "--json"]);
+    assert_eq!(json["files_cut"][0]["size"], size);
+
+    // What the program itself does later is in the log.
+    p.ok(&["resume", "files"]);
+    let done = std::fs::read(&file).unwrap();
+    let back = "  files the program changed after the checkpoint will be put back\n";
+    assert_eq!(p.ok(&rehearse), all_well + back);
+    assert_eq!(std::fs::read(&file).unwrap(), done);
+    assert_eq!(p.json(&["ps", "--json"]).as_array().unwrap().len(), 0);
 }
 
 #[test]

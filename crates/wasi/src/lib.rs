@@ -128,6 +128,32 @@ pub struct RestoreOptions {
     pub mark: Option<Mark>,
 }
 
+/// What [`Wasi::restore`] would do with files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// The program's directories: its own name for each, and where it is here.
+    pub dirs: Vec<(String, PathBuf)>,
+    /// Files would be put back to what they were, from the undo log. They are not looked at before that is done.
+    pub put_back: bool,
+    /// As [`Wasi::is_stranded`].
+    pub stranded: bool,
+    /// Open files that are longer than they were, and would be cut back.
+    pub cut: Vec<Cut>,
+}
+
+/// A file that has become longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Its descriptor.
+    pub fd: u32,
+    /// The program's name for it.
+    pub path: String,
+    /// Its length then, in bytes.
+    pub size: u64,
+    /// Its length now.
+    pub now: u64,
+}
+
 /// The WASI objects of one program.
 #[derive(Debug)]
 pub struct Wasi {
@@ -170,6 +196,14 @@ impl Wasi {
     /// failure nothing was changed, unless it is the cutting back itself that failed.
     pub fn restore(bytes: &[u8], opts: RestoreOptions) -> Result<Wasi, WasiError> {
         Ok(Wasi { host: fds::Host::restore(state::Saved::decode(bytes)?, opts)? })
+    }
+
+    /// What [`Wasi::restore`] would do; changes nothing.
+    ///
+    /// # Errors
+    /// As `restore`.
+    pub fn rehearse(bytes: &[u8], opts: RestoreOptions) -> Result<Rehearsal, WasiError> {
+        fds::Host::rehearse(state::Saved::decode(bytes)?, opts)
     }
 
     /// What saved objects are, in words.

@@ -48,6 +48,20 @@ pub(crate) fn rewind(path: &Path, mark: Mark, preopens: &[Preopen]) -> Result<bo
     Ok(true)
 }
 
+/// Whether there is no way back to `mark`, and whether there is anything to undo on it.
+pub(crate) fn way_back(path: &Path, mark: Mark) -> Result<(bool, bool), WasiError> {
+    let doing = || doing(format!("reading the undo log in {}", path.display()));
+    let dir = match Dir::open_ambient_dir(path, ambient_authority()) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((false, false)),
+        dir => dir.map_err(doing())?,
+    };
+    let chain = undo::read_chain(&dir).map_err(doing())?;
+    let Some(at) = chain.iter().rposition(|m| *m == mark) else {
+        return Ok((true, false));
+    };
+    Ok((false, chain[at..].iter().any(|m| dir.exists(log_name(*m)))))
+}
+
 fn lost(path: &Path, source: io::Error) -> WasiError {
     WasiError::Undo { log: path.to_owned(), source }
 }

@@ -10,11 +10,11 @@ use crate::dirs::Listing;
 use crate::errors::{WasiError, doing};
 use crate::fds::{Descriptor, FdTable, Host, Inodes, OpenDir, OpenFile, Place, Preopen, identity};
 use crate::os::{self, AsFd, BorrowedFd, Identity, Signal, StreamKind};
-use crate::rewind::rewind;
+use crate::rewind::{rewind, way_back};
 use crate::state::{Contents, Saved, SavedFd, SavedFile, SavedPreopen, SavedStream};
 use crate::stdio::{StdioConfig, Stream};
 use crate::undo::{Mark, Undo};
-use crate::{RestoreOptions, WasiConfig};
+use crate::{Cut, Rehearsal, RestoreOptions, WasiConfig};
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions};
@@ -240,7 +240,47 @@ impl Host {
         })
     }
 
-    pub fn restore(saved: Saved, opts: RestoreOptions) -> Result<Host, WasiError> {
+    pub fn restore(mut saved: Saved, opts: RestoreOptions) -> Result<Host, WasiError> {
+        let (check_files, undo, mark) = (opts.check_files, opts.undo.clone(), opts.mark);
+        let (fds, end, streams) = (std::mem::take(&mut saved.fds), saved.end, saved.streams);
+        let mut host = Host::awake(saved, opts)?;
+        if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
+            host.stranded = !rewind(path, mark, &host.preopens)?;
+        }
+        let cuts = host.reopen(fds, end, check_files)?;
+        for Cut { fd, size, .. } in cuts {
+            if let Ok(file) = host.fds.file(fd) {
+                let what = doing(format!(
+                    "cutting fd {fd}, {:?}, back to {size} bytes",
+                    host.path_of(&file.place)
+                ));
+                file.file.set_len(size).map_err(what)?;
+            }
+        }
+        restore_streams(&mut host.stdio, &streams, check_files);
+        host.keep_undo(undo, mark)?;
+        Ok(host)
+    }
+
+    /// What [`Host::restore`] would do; changes nothing.
+    pub fn rehearse(mut saved: Saved, opts: RestoreOptions) -> Result<Rehearsal, WasiError> {
+        let (check_files, undo, mark) = (opts.check_files, opts.undo.clone(), opts.mark);
+        let (fds, end) = (std::mem::take(&mut saved.fds), saved.end);
+        let mut host = Host::awake(saved, opts)?;
+        let dirs = host.preopens.iter().map(|p| (p.guest.clone(), p.host.clone())).collect();
+        let mut rehearsal = Rehearsal { dirs, ..Rehearsal::default() };
+        if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
+            (rehearsal.stranded, rehearsal.put_back) = way_back(path, mark)?;
+        }
+        // Files that will be put back cannot be compared before they are.
+        if !rehearsal.put_back {
+            rehearsal.cut = host.reopen(fds, end, check_files)?;
+        }
+        Ok(rehearsal)
+    }
+
+    /// All but what has to do with files.
+    fn awake(saved: Saved, opts: RestoreOptions) -> Result<Host, WasiError> {
         let mut env = saved.env;
         for (key, value) in opts.env {
             match env.iter_mut().find(|(old, _)| *old == key) {
@@ -249,7 +289,7 @@ impl Host {
             }
         }
         let signal = Signal::new().map_err(doing("making an event descriptor"))?;
-        let mut host = Host {
+        Ok(Host {
             args: saved.args,
             env,
             preopens: preopens(saved.preopens, opts.dirs, opts.recorded_dirs)?,
@@ -261,12 +301,17 @@ impl Host {
             signal: Arc::new(signal),
             undo: None,
             stranded: false,
-        };
-        if let (Some(path), Some(mark), true) = (&opts.undo, opts.mark, opts.check_files) {
-            host.stranded = !rewind(path, mark, &host.preopens)?;
-        }
+        })
+    }
+
+    /// Opens everything again that was open; says which files are longer than they were.
+    fn reopen(
+        &mut self,
+        saved: Vec<(u32, SavedFd)>,
+        end: u32,
+        check_files: bool,
+    ) -> Result<Vec<Cut>, WasiError> {
         let written: Vec<Place> = saved
-            .fds
             .iter()
             .filter_map(|(_, saved)| match saved {
                 SavedFd::File(file) if file.writable => Some(file.place.clone()),
@@ -275,18 +320,19 @@ impl Host {
             .collect();
         let mut fds = BTreeMap::new();
         let mut cuts = Vec::new();
-        for (fd, saved) in saved.fds {
+        for (fd, saved) in saved {
             let descriptor = match saved {
                 SavedFd::Stdio(which) => Descriptor::Stdio(which),
                 SavedFd::Dir { place, preopen, ino, listing } => {
-                    Descriptor::Dir(host.open_dir(fd, place, preopen, ino, listing)?)
+                    Descriptor::Dir(self.open_dir(fd, place, preopen, ino, listing)?)
                 }
                 SavedFd::File(file) => {
-                    let (open, now) = host.open_file(fd, &file)?;
-                    if let (true, Some(then)) = (opts.check_files, file.contents) {
+                    let (open, now) = self.open_file(fd, &file)?;
+                    if let (true, Some(then)) = (check_files, file.contents) {
                         let also_written = written.contains(&file.place);
-                        if host.check(fd, &file, then, &now, also_written)? {
-                            cuts.push((fd, then.size));
+                        if self.check(fd, &file, then, &now, also_written)? {
+                            let path = self.path_of(&file.place);
+                            cuts.push(Cut { fd, path, size: then.size, now: now.len() });
                         }
                     }
                     Descriptor::File(open)
@@ -294,20 +340,8 @@ impl Host {
             };
             fds.insert(fd, descriptor);
         }
-        host.fds = FdTable::restored(fds, saved.end);
-
-        for (fd, size) in cuts {
-            if let Ok(file) = host.fds.file(fd) {
-                let what = doing(format!(
-                    "cutting fd {fd}, {:?}, back to {size} bytes",
-                    host.path_of(&file.place)
-                ));
-                file.file.set_len(size).map_err(what)?;
-            }
-        }
-        restore_streams(&mut host.stdio, &saved.streams, opts.check_files);
-        host.keep_undo(opts.undo, opts.mark)?;
-        Ok(host)
+        self.fds = FdTable::restored(fds, end);
+        Ok(cuts)
     }
 
     fn open_again(

@@ -2,6 +2,7 @@
 
 use super::Done;
 use crate::cli;
+use crate::size;
 use crate::ui::{self, Spinner};
 use dormouse::{Error, Job, Notice, Outcome, Place, Why, exit, places};
 use dormouse_engine::Gap;
@@ -57,7 +58,61 @@ pub fn resume(args: cli::Resume) -> Done {
         job = job.name(name);
     }
     job = job.recorded_dirs(!args.no_recorded_dirs);
+    if args.dry_run {
+        return rehearse(job, &args.target, args.json);
+    }
     Ok(end(job.resume(&args.target)?, &hint))
+}
+
+/// `resume --dry-run`.
+fn rehearse(job: Job, target: &dormouse::Target, json: bool) -> Done {
+    let found = match job.rehearse(target) {
+        Ok(found) => found,
+        Err(e) if json => {
+            ui::print_json(&serde_json::json!({
+                "can_resume": false,
+                "problem": dormouse::one_line(&e.to_string()),
+            }));
+            return Ok(exit::FAILED);
+        }
+        Err(e) => return Err(e),
+    };
+    let name = found.checkpoint.name();
+    let files = &found.files;
+    if json {
+        ui::print_json(&serde_json::json!({
+            "can_resume": true,
+            "checkpoint": name,
+            "memory_bytes": found.memory,
+            "directories": files.dirs.iter().map(|(guest, host)| {
+                serde_json::json!({ "guest": guest, "host": host.to_string_lossy() })
+            }).collect::<Vec<_>>(),
+            "files_put_back": files.put_back,
+            "files_left_as_they_are": files.stranded,
+            "files_cut": files.cut.iter().map(|cut| {
+                serde_json::json!({ "fd": cut.fd, "path": cut.path, "size": cut.size, "now": cut.now })
+            }).collect::<Vec<_>>(),
+        }));
+        return Ok(0);
+    }
+    let mut text = format!("{name} can go on here\n  memory   {}\n", size::text(found.memory));
+    for (guest, host) in &files.dirs {
+        text += &format!("  {guest}   is {}\n", host.display());
+    }
+    if files.put_back {
+        text += "  files the program changed after the checkpoint will be put back\n";
+    }
+    if files.stranded {
+        text += "  files are not as they were: the job went on from an earlier checkpoint since\n";
+    }
+    for cut in &files.cut {
+        text += &format!(
+            "  fd {}, {}: will be cut from {} to {} bytes\n",
+            cut.fd, cut.path, cut.now, cut.size
+        );
+    }
+    ui::print(&text);
+    Ok(0)
 }
 
 /// What `run` and `resume` have in common.
