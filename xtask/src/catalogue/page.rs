@@ -2,7 +2,7 @@
 
 use super::{Place, features, list::Program, trial::Outcome};
 use crate::setup::root;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -124,7 +124,8 @@ fn upper() -> Result<String> {
     Ok(format!("{BEFORE}{}{BETWEEN}", features::table()?))
 }
 
-/// Writes the page. Rows of programs that were not tried on this machine stay as they are.
+/// Writes the page. Rows of programs that were not tried on this machine stay as they are; one that has no row
+/// must be tried first, so that the page never says less than the list.
 pub fn write(place: &Place) -> Result<()> {
     let path = path();
     let old = fs::read_to_string(&path).unwrap_or_default();
@@ -136,7 +137,12 @@ pub fn write(place: &Place) -> Result<()> {
         rows.push(match (&outcome, old_row) {
             (Some(outcome), _) => row(&cells(p, outcome)),
             (None, Some(row)) => row.to_owned(),
-            (None, None) => row(&untried(p)),
+            (None, None) => bail!(
+                "{} stays as it is: {} was never tried; `cargo xtask catalogue {}` does",
+                path.display(),
+                p.name,
+                p.name
+            ),
         });
         let mut line = about(p);
         if let Some(words) = &p.refused {
@@ -165,15 +171,6 @@ pub fn write(place: &Place) -> Result<()> {
 
 fn row(cells: &[String]) -> String {
     format!("| {} |", cells.join(" | "))
-}
-
-fn untried(p: &Program) -> [String; 12] {
-    let mut cells = cells(p, &Outcome::default()).map(|_| "-".to_owned());
-    cells[0] = p.name.clone();
-    cells[1] = p.kind.clone();
-    cells[2] = p.language.clone();
-    cells[11] = "not tried".to_owned();
-    cells
 }
 
 /// What a program is, for the list below the table.
