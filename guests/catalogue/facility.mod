@@ -1,5 +1,5 @@
 /* Where to open warehouses, and who serves whom: capacitated facility location, costs by a formula. */
-param f := 9; param c := 22;
+param f := 20; param c := 60;
 set F := 1..f; set C := 1..c;
 param demand{j in C} := 5 + (j * 7919) mod 17;
 param capacity{i in F} := 60 + (i * 104729) mod 41;

@@ -42,11 +42,11 @@ for (let i = 0; i < 1200; i++) {
   x = x * 1664525 + 1013904223;
   grid.set(i % 40, i / 40, u8(x >> 24 & 3) == 0 ? 1 : 0);
 }
-for (let i = 0; i < 1000; i++) grid = grid.step();
+for (let i = 0; i < 6000; i++) grid = grid.step();
 console.log("life " + grid.alive().toString() + " " + grid.hash().toString(16));
 
 const words = new Map<string, Array<i32>>();
-for (let i = 0; i < 20000; i++) {
+for (let i = 0; i < 100000; i++) {
   x = x * 1664525 + 1013904223;
   const w = "w" + (x % 500).toString(36);
   if (!words.has(w)) words.set(w, []);
@@ -66,10 +66,10 @@ const solved = solve(board, tries);
 console.log("sudoku " + solved.toString() + " " + tries[0].toString() + " " + board.join(""));
 
 let sum: f64 = 0;
-const values = new Float64Array(5000);
-for (let i = 0; i < values.length; i++) values[i] = Math.sin(i as f64) * Math.exp(-(i as f64) / 1000) + Math.cbrt(i as f64);
+const values = new Float64Array(50000);
+for (let i = 0; i < values.length; i++) values[i] = Math.sin(i as f64) * Math.exp(-(i as f64) / 10000) + Math.cbrt(i as f64);
 values.sort();
 for (let i = 0; i < values.length; i++) sum += values[i] * (i % 7);
-console.log("floats " + values[0].toString() + " " + values[4999].toString() + " " + sum.toString());
+console.log("floats " + values[0].toString() + " " + values[49999].toString() + " " + sum.toString());
 
 process.exit(3);

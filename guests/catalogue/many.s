@@ -12,7 +12,7 @@
 	.global	many
 many:
 	.set	i, 0
-	.rept	2500
+	.rept	50000
 	step	i
 	.set	i, i + 1
 	.endr

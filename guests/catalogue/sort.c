@@ -15,6 +15,20 @@ static void sort(u16 *a, u8 n) {
 }
 static u64 mix(u64 x) { x ^= x >> 33; x *= 0xff51afd7ed558ccdULL; x ^= x >> 29; return x / 1000003u + x % 97u; }
 static float newton(float x) { float y = x; for (u8 i = 0; i < 12; i++) y = 0.5f * (y + x / y); return y; }
+/* Much of the same, with other constants each time: work for the optimiser, the assembler and the linker. */
+#define UNIT(n) \
+static u16 turn##n(u16 *a) { \
+    u16 m[3][3], sum = n; \
+    for (u8 i = 0; i < 3; i++) for (u8 j = 0; j < 3; j++) m[i][j] = a[i * 3 + j] * table[(i + j + n) & 15]; \
+    for (u8 i = 0; i < 3; i++) for (u8 j = 0; j < 3; j++) for (u8 k = 0; k < 3; k++) sum += m[i][k] * m[k][j] >> (j & 3); \
+    return sum; \
+} \
+u16 unit##n(u16 *a, u8 length) { \
+    for (u8 i = 1; i < length; i++) { u16 v = a[i]; u8 j = i; for (; j && (a[j - 1] ^ n) > v; j--) a[j] = a[j - 1]; a[j] = v; } \
+    return (u16)mix(a[0] + n) + (u16)newton(a[1] * n) + turn##n(a); \
+}
+#define TEN(n) UNIT(n##0) UNIT(n##1) UNIT(n##2) UNIT(n##3) UNIT(n##4) UNIT(n##5) UNIT(n##6) UNIT(n##7) UNIT(n##8) UNIT(n##9)
+TEN(1) TEN(2) TEN(3) TEN(4) TEN(5)
 int main(void) {
     u16 a[20]; u32 seed = 42; struct node *root = 0;
     for (u8 i = 0; i < 20; i++) { seed = seed * 1664525UL + 1013904223UL; a[i] = seed >> 17; root = add(root, a[i]); }

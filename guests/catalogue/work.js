@@ -8,15 +8,15 @@ function* primes(limit) {
   }
 }
 let sum = 0;
-for (const p of primes(300000)) sum = (sum + p) % 1000003;
+for (const p of primes(2000000)) sum = (sum + p) % 1000003;
 print("primes", sum);
 
 let big = 1n;
-for (let i = 1n; i <= 900n; i++) big *= i;
+for (let i = 1n; i <= 2500n; i++) big *= i;
 print("factorial", String(big).length, String(big % 1000000007n));
 
 const words = {};
-const text = "the quick brown fox jumps over the lazy dog and the dormouse sleeps ".repeat(800);
+const text = "the quick brown fox jumps over the lazy dog and the dormouse sleeps ".repeat(6000);
 for (const [word] of text.matchAll(/[a-z]+/g)) words[word] = (words[word] ?? 0) + 1;
 print(JSON.stringify(Object.entries(words).sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))));
 
@@ -37,12 +37,12 @@ class Tree {
   count() { return this.left ? this.left.count() + this.right.count() + 1 : 1; }
 }
 let nodes = 0;
-for (let i = 0; i < 6; i++) nodes += new Tree(13).count();
+for (let i = 0; i < 30; i++) nodes += new Tree(13).count();
 print("nodes", nodes);
 
 function deep(n) { return n === 0 ? [] : [deep(n - 1)]; }
 print("deep", JSON.stringify(deep(60)).length);
 let caught = 0;
-for (let i = 0; i < 3000; i++) try { null.x; } catch (e) { caught += e instanceof TypeError; }
+for (let i = 0; i < 20000; i++) try { null.x; } catch (e) { caught += e instanceof TypeError; }
 print("caught", caught);
 Promise.resolve(41).then(x => print("promise", x + 1));

@@ -19,7 +19,7 @@
     (local.set $length)
     (local.set $text)
     ;; many times, so that there is something to interrupt
-    (local.set $times (i32.const 30))
+    (local.set $times (i32.const 200))
     (loop $again
       (local.set $clean (call $redact (local.get $text) (local.get $length)))
       (br_if $again (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))

@@ -52,7 +52,7 @@ func main() {
 		return 0
 	}))
 	l.Push(fn)
-	l.Push(lua.LNumber(22))
+	l.Push(lua.LNumber(28))
 	if err := l.PCall(1, 0, nil); err != nil {
 		fmt.Println(err)
 		os.Exit(1)

@@ -1,4 +1,4 @@
-// goldmark, a CommonMark renderer: reads Markdown from the file named, two hundred times over, and writes HTML.
+// goldmark, a CommonMark renderer: reads Markdown from the file named, a thousand times over, and writes HTML.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 
 func main() {
 	text, err := os.ReadFile(os.Args[1])
-	text = bytes.Repeat(text, 200)
+	text = bytes.Repeat(text, 1000)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
