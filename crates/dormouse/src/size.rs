@@ -13,7 +13,7 @@ impl FromStr for Size {
         let bad = || "write a number of bytes, or one with K, M or G, such as 64M".to_owned();
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
-        let number: usize = number.parse().map_err(|_| bad())?;
+        let number: u64 = number.parse().map_err(|_| bad())?;
         let shift = match unit.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
             "" => 0,
             "k" => 10,
@@ -23,8 +23,9 @@ impl FromStr for Size {
         };
         let bytes = number.checked_mul(1 << shift).ok_or_else(bad)?;
         // Less does not even hold one call into the host; more is a slip of the keyboard.
-        match bytes {
-            65_536..=0x10_0000_0000 => Ok(Size(bytes)),
+        match (bytes, usize::try_from(bytes)) {
+            (65_536..=0x10_0000_0000, Ok(bytes)) => Ok(Size(bytes)),
+            (65_536..=0x10_0000_0000, Err(_)) => Err("this host cannot address so much".to_owned()),
             _ => Err("a stack has from 64K to 64G".to_owned()),
         }
     }
