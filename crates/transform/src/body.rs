@@ -27,13 +27,22 @@ pub(crate) struct Body<'a> {
     pub targets: HashMap<usize, Vec<usize>>,
     /// Never executed: after an unconditional branch, up to the end of the construct.
     pub dead: Vec<bool>,
-    /// Handlers of the enclosing `try_table`s: index into `handlers`, 0 for none.
+    /// The innermost `try_table` round it: index into `contexts`, 0 for none.
     pub context: Vec<u32>,
-    /// Branch targets of all handlers active in a context.
-    pub handlers: Vec<Vec<usize>>,
+    pub contexts: Vec<Context>,
     /// Parameters, then declared locals.
     pub locals: Vec<ValType>,
     pub params: usize,
+}
+
+/// What can catch what is thrown in a `try_table`: its own handlers, then those of the next outer one.
+#[derive(Default)]
+pub(crate) struct Context {
+    pub outer: u32,
+    /// The instruction.
+    pub op: usize,
+    /// Branch targets of its own handlers.
+    pub handlers: Vec<usize>,
 }
 
 struct Open {
@@ -71,8 +80,8 @@ impl<'a> Body<'a> {
                 }
                 Operator::Loop { .. } => open.push(Open::new(i, true, dead, context)),
                 Operator::TryTable { try_table } => {
-                    let mut handlers = b.handlers[context as usize].clone();
-                    let new = b.handlers.len();
+                    let new = b.contexts.len();
+                    let mut handlers = vec![];
                     for c in &try_table.catches {
                         let label = match c {
                             Catch::One { label, .. }
@@ -87,13 +96,7 @@ impl<'a> Body<'a> {
                             open[at].caught.push(new);
                         }
                     }
-                    b.handlers.push(handlers);
-                    // Enclosing handlers that are resolved later reach this context as well.
-                    for o in &mut open {
-                        if context != 0 && o.caught.contains(&(context as usize)) {
-                            o.caught.push(new);
-                        }
-                    }
+                    b.contexts.push(Context { outer: context, op: i, handlers });
                     open.push(Open::new(i, false, dead, context));
                     context = new as u32;
                 }
@@ -113,7 +116,7 @@ impl<'a> Body<'a> {
                         b.targets.entry(f).or_default().push(i);
                     }
                     for c in o.caught {
-                        b.handlers[c].push(i);
+                        b.contexts[c].handlers.push(i);
                     }
                     if o.op != usize::MAX {
                         b.ends.insert(o.op, i);
@@ -162,9 +165,9 @@ impl<'a> Body<'a> {
             t.sort_unstable();
             t.dedup();
         }
-        for h in &mut b.handlers {
-            h.sort_unstable();
-            h.dedup();
+        for c in &mut b.contexts {
+            c.handlers.sort_unstable();
+            c.handlers.dedup();
         }
         Ok(b)
     }
@@ -180,7 +183,7 @@ impl<'a> Body<'a> {
             targets: HashMap::new(),
             dead: vec![],
             context: vec![],
-            handlers: vec![vec![]],
+            contexts: vec![Context::default()],
             locals: params.to_vec(),
             params: params.len(),
         }

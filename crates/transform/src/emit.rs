@@ -25,7 +25,7 @@ use crate::layout::{
     CLASSES, Hierarchy, Kind, Site, Sites, Source, block_params, block_results, erased, nullable,
 };
 use crate::module::{Module, concrete};
-use crate::{Error, Poll, Result};
+use crate::{Error, Poll, Result, work};
 use std::collections::HashMap;
 use wasm_encoder::{BlockType, Encode, HeapType, Instruction as I, MemArg};
 use wasmparser::{AbstractHeapType, Catch, Operator, RefType, ValType};
@@ -235,14 +235,8 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     /// Instructions from `from` to the end of the function.
     fn rest(&mut self, from: usize) -> Result<()> {
-        let by_op: HashMap<usize, usize> = self
-            .sites
-            .list
-            .iter()
-            .enumerate()
-            .filter_map(|(n, s)| s.as_ref().filter(|s| s.kind != Kind::Entry).map(|s| (s.op, n)))
-            .collect();
         let body = self.body;
+        work::add(body.ops.len() - from);
         let mut i = from;
         while i < body.ops.len() {
             let op = &body.ops[i];
@@ -251,9 +245,8 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 i = self.skip_dead(i);
                 continue;
             }
-            let site = by_op.get(&i).and_then(|&n| self.sites.list[n].as_ref());
             self.mark(body.offsets[i]);
-            self.op(i, op, site)?;
+            self.op(i, op, self.sites.at(i))?;
             i += 1;
             // The else-branch of an `if` whose rest was written as a block is not part of the rest.
             if let Operator::Else = op
@@ -371,7 +364,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                     None => self.i(&I::Call(f)),
                     Some(site) => {
                         let params = self.m.func_type(*function_index).params();
-                        self.spill_from(site.base, &site.operands, params, None);
+                        self.spill_from(site.base, site.own_operands(), params, None);
                         self.i(&I::Call(f));
                         self.mark_after(i);
                         self.check(site);
@@ -382,7 +375,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 if let Some(site) = site {
                     let params = self.m.types[*type_index as usize].params();
                     let index = self.m.table_index(*table_index);
-                    self.spill_from(site.base, &site.operands, params, Some(index));
+                    self.spill_from(site.base, site.own_operands(), params, Some(index));
                     self.plain(raw, op)?;
                     self.mark_after(i);
                     self.check(site);
@@ -508,17 +501,12 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         above: &[ValType],
         top: Option<ValType>,
     ) {
-        if operands.len() <= base as usize {
+        if operands.is_empty() {
             return;
         }
-        let all: Vec<(u32, ValType)> = operands
-            .iter()
-            .chain(above)
-            .chain(&top)
-            .enumerate()
-            .skip(base as usize)
-            .map(|(i, &t)| (i as u32, t))
-            .collect();
+        let all: Vec<(u32, ValType)> =
+            (base..).zip(operands.iter().chain(above).chain(&top).copied()).collect();
+        work::add(all.len());
         for &(p, t) in all.iter().rev() {
             let l = self.spill(p, t);
             self.i(&I::LocalSet(l));
@@ -531,7 +519,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     fn emit_poll(&mut self, site: &Site) {
         // A loop's parameters change with every iteration.
-        self.spill_from(site.base, &site.operands, &[], None);
+        self.spill_from(site.base, site.own_operands(), &[], None);
         let control = self.space.own(Part::Control);
         let request =
             MemArg { offset: crate::names::control::REQUEST, align: 2, memory_index: control };
@@ -679,6 +667,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         let mut reader = self.m.body(self.body.func).get_binary_reader();
         v.read_locals(&mut reader).map_err(Error::invalid)?;
         let mut open = vec![];
+        work::add(site.op);
         for (i, op) in self.body.ops[..site.op].iter().enumerate() {
             match op {
                 Operator::Block { .. }
@@ -759,12 +748,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             self.i(&I::LocalSet(l));
         }
         let sites = self.sites;
-        let site = sites
-            .list
-            .iter()
-            .flatten()
-            .find(|s| s.kind == Kind::Loop && s.op == op)
-            .ok_or(Error::Frames("a loop without a safepoint"))?;
+        let site = sites.at(op).ok_or(Error::Frames("a loop without a safepoint"))?;
         self.save_frame(site);
         let continuations = self.space.own(Part::Continuations);
         self.i(&I::I32Const(site.slot as i32));

@@ -12,7 +12,7 @@ use crate::body::Body;
 use crate::liveness::live_at;
 use crate::module::Module;
 use crate::reach::Reach;
-use crate::{Error, Result};
+use crate::{Error, Result, work};
 use std::collections::HashMap;
 use wasmparser::{AbstractHeapType, BlockType, HeapType, Operator, RefType, ValType};
 
@@ -117,6 +117,13 @@ pub struct Site {
     pub layout: Layout,
 }
 
+impl Site {
+    /// The operands of the innermost construct round it.
+    pub(crate) fn own_operands(&self) -> &[ValType] {
+        self.operands.get(self.base as usize..).unwrap_or_default()
+    }
+}
+
 /// The safepoints of a function, and what must be in locals before a construct is entered: code
 /// inside cannot reach the operands beneath it.
 #[derive(Default)]
@@ -124,8 +131,17 @@ pub(crate) struct Sites {
     /// By ordinal; `None` for those in dead code, which are never reached.
     pub list: Vec<Option<Site>>,
     /// For constructs that hold safepoints: height of the enclosing construct's operands, and the
-    /// types of all operands.
+    /// types of those above.
     pub entered: HashMap<usize, (u32, Vec<ValType>)>,
+    /// The ordinal of the safepoint at an instruction.
+    pub by_op: HashMap<usize, usize>,
+}
+
+impl Sites {
+    /// The loop or call at an instruction.
+    pub fn at(&self, op: usize) -> Option<&Site> {
+        self.list.get(*self.by_op.get(&op)?)?.as_ref()
+    }
 }
 
 /// Order and size of the groups.
@@ -216,31 +232,38 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
         let (mut operands, mut base) = (Vec::new(), 0);
         if (here.is_some() || holds_sites) && !body.dead[i] {
             let height = v.operand_stack_height() as usize;
-            operands.reserve(height);
-            for depth in (beneath..height).rev() {
+            base = v.get_control_frame(0).map_or(0, |f| f.height as u32);
+            // A frame holds them all; a construct needs those that the ones round it have not put
+            // into locals yet.
+            let from = if here.is_some() { 0 } else { base as usize };
+            let saved = height.saturating_sub(beneath);
+            operands.reserve(saved.saturating_sub(from));
+            for depth in (beneath..height - from.min(height)).rev() {
                 let t = v.get_operand_type(depth).flatten();
                 operands.push(m.declared(t.ok_or(Error::Frames("untyped operand"))?));
             }
-            base = v.get_control_frame(0).map_or(0, |f| f.height as u32);
             let beneath_params = if let Operator::Loop { blockty } = op {
                 // At the header they have the types the loop declares, whatever came first.
                 let params = block_params(m, *blockty);
                 operands.truncate(operands.len() - params.len());
                 operands.extend(params);
-                Some((operands.len() - params.len()) as u32)
+                Some((saved - params.len()) as u32)
             } else {
                 None
             };
-            if holds_sites && operands.len() > base as usize {
-                if operands.iter().any(|&t| !storable(t)) {
+            work::add(operands.len());
+            if holds_sites && saved > base as usize {
+                let above = &operands[base as usize - from..];
+                if above.iter().any(|&t| !storable(t)) {
                     return Err(refuse(body.offsets[i]));
                 }
-                sites.entered.insert(i, (base, operands.clone()));
+                sites.entered.insert(i, (base, above.to_vec()));
             }
             base = beneath_params.unwrap_or(base);
         }
         v.op(body.offsets[i] as usize, op).map_err(Error::invalid)?;
         if let Some(&(_, kind)) = here {
+            sites.by_op.insert(i, sites.list.len());
             sites.list.push(match live.get(&i) {
                 None => None,
                 Some(live) => {
@@ -248,6 +271,7 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
                     let layout =
                         Layout::new(&operands, locals).ok_or_else(|| refuse(body.offsets[i]))?;
                     let offset = body.offsets[i];
+                    work::add(layout.values.len());
                     Some(Site { slot, kind, offset, op: i, operands, base, layout })
                 }
             });

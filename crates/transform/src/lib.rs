@@ -41,6 +41,7 @@ pub mod names;
 mod offsets;
 mod origin;
 mod reach;
+mod work;
 
 pub use continuation::MAIN;
 pub use error::{Error, Result};
@@ -50,6 +51,8 @@ pub use module::Import;
 pub use offsets::OffsetMap;
 pub use origin::{DebugInfo, Origins};
 pub use wasmparser::ValType;
+#[doc(hidden)]
+pub use work::work;
 
 use body::Body;
 use module::Module;
