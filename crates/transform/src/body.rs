@@ -33,14 +33,14 @@ pub(crate) struct Body<'a> {
     /// Parameters, then declared locals.
     pub locals: Vec<ValType>,
     pub params: usize,
+    /// Constructs round the deepest instruction.
+    pub depth: usize,
 }
 
 /// What can catch what is thrown in a `try_table`: its own handlers, then those of the next outer one.
 #[derive(Default)]
 pub(crate) struct Context {
     pub outer: u32,
-    /// The instruction.
-    pub op: usize,
     /// Branch targets of its own handlers.
     pub handlers: Vec<usize>,
 }
@@ -96,7 +96,7 @@ impl<'a> Body<'a> {
                             open[at].caught.push(new);
                         }
                     }
-                    b.contexts.push(Context { outer: context, op: i, handlers });
+                    b.contexts.push(Context { outer: context, handlers });
                     open.push(Open::new(i, false, dead, context));
                     context = new as u32;
                 }
@@ -156,6 +156,7 @@ impl<'a> Body<'a> {
                 | Operator::ReturnCallRef { .. } => dead = true,
                 _ => {}
             }
+            b.depth = b.depth.max(open.len());
             b.ops.push(op);
             b.dead.push(is_dead);
             b.context.push(ctx);
@@ -186,6 +187,7 @@ impl<'a> Body<'a> {
             contexts: vec![Context::default()],
             locals: params.to_vec(),
             params: params.len(),
+            depth: 0,
         }
     }
 

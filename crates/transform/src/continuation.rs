@@ -21,7 +21,8 @@ use crate::body::Body;
 use crate::emit::{Emitter, Part, Space, ref_type, val_type};
 use crate::helpers::Helper;
 use crate::instrument::{original_types, part_kind, part_name};
-use crate::layout::erased;
+use crate::layout::{Sites, erased};
+use crate::limits;
 use crate::names;
 use crate::{Error, Origins, Program, Result};
 use std::collections::HashMap;
@@ -62,19 +63,20 @@ enum Item {
 
 /// Numbers things in the order they are first asked for.
 struct Seen<K> {
+    first: u32,
     index: HashMap<K, u32>,
     order: Vec<K>,
 }
 
 impl<K: Hash + Eq + Clone> Seen<K> {
-    fn new() -> Self {
-        Seen { index: HashMap::new(), order: vec![] }
+    fn new(first: u32) -> Self {
+        Seen { first, index: HashMap::new(), order: vec![] }
     }
     fn get(&mut self, k: K) -> u32 {
-        let order = &mut self.order;
+        let (first, order) = (self.first, &mut self.order);
         *self.index.entry(k.clone()).or_insert_with(|| {
             order.push(k);
-            order.len() as u32 - 1
+            first + order.len() as u32 - 1
         })
     }
 }
@@ -130,7 +132,20 @@ impl Reencode for Needs<'_> {
     }
 }
 
-impl Needs<'_> {
+impl<'p> Needs<'p> {
+    /// Numbers begin at `many`, or at `few` where there cannot be more than a hundred.
+    fn new(p: &'p Program, many: u32, few: u32) -> Needs<'p> {
+        Needs {
+            p,
+            types: Seen::new(many),
+            functions: Seen::new(many),
+            globals: Seen::new(many),
+            memories: Seen::new(few),
+            tables: Seen::new(few),
+            tags: Seen::new(many),
+        }
+    }
+
     /// How many types of the original come first: all of them if any may refer to others, since
     /// equal is only what stands in equal groups; else types are written as they are needed.
     fn original_types(&self) -> u32 {
@@ -151,6 +166,17 @@ pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
     Ok(write(p, slots, false)?.0)
 }
 
+/// Whether engines will accept every continuation of a function: what is captured must be able to go
+/// on, so this is asked before anything runs. Only what is large already is looked at.
+pub(crate) fn check_size(p: &Program, body: &Body<'_>, sites: &Sites, main: usize) -> Result<()> {
+    if main < limits::BODY / 32 && body.locals.len() < limits::LOCALS / 4 {
+        return Ok(());
+    }
+    // No index in a continuation takes more bytes than these: there are a million of each at most.
+    let mut n = Needs::new(p, 1 << 20, 100);
+    Emitter::new(&mut n, &p.module, body, sites, p.poll).check_continuations()
+}
+
 /// The module and, if wanted, where the instructions of each slot's continuation come from.
 pub(crate) fn write(
     p: &Program,
@@ -159,15 +185,7 @@ pub(crate) fn write(
 ) -> Result<(Vec<u8>, HashMap<u32, Origins>)> {
     let m = &p.module;
     let mut origins = HashMap::new();
-    let mut n = Needs {
-        p,
-        types: Seen::new(),
-        functions: Seen::new(),
-        globals: Seen::new(),
-        memories: Seen::new(),
-        tables: Seen::new(),
-        tags: Seen::new(),
-    };
+    let mut n = Needs::new(p, 0, 0);
     let mut codes = vec![];
     let mut functions = FunctionSection::new();
     let mut slots = slots.to_vec();
@@ -180,12 +198,7 @@ pub(crate) fn write(
         let body = if m.imported(func) { p.stub_body(func) } else { Body::decode(m, func)? };
         let sites = p.sites_of(&body)?;
         while at < slots.len() && p.function_of(slots[at])? == func {
-            let ordinal = (slots[at] - p.first_slot[func as usize]) as usize;
-            let site = sites
-                .list
-                .get(ordinal)
-                .and_then(|s| s.as_ref())
-                .ok_or(Error::Frames("a safepoint in dead code"))?;
+            let site = sites.numbered(slots[at])?;
             let emitter = Emitter::new(&mut n, m, &body, &sites, p.poll).marking(marked);
             let mut code = emitter.continuation(site)?;
             if marked {

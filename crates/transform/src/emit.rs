@@ -24,6 +24,7 @@ use crate::helpers::{Helper, MOST};
 use crate::layout::{
     CLASSES, Hierarchy, Kind, Site, Sites, Source, block_params, block_results, erased, nullable,
 };
+use crate::limits::{self, Excess};
 use crate::module::{Module, concrete};
 use crate::{Error, Poll, Result, work};
 use std::collections::HashMap;
@@ -158,19 +159,17 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     /// The whole function, instrumented.
     pub fn whole(mut self) -> Result<Code> {
-        if let Some(Some(site)) = self.sites.list.first()
-            && site.kind == Kind::Entry
-        {
+        if let Some(site) = self.sites.entry() {
             self.emit_poll(site);
         }
         self.rest(0)?;
         let params = self.body.params;
-        Ok(self.finish(params))
+        self.finish(params)
     }
 
     /// Instead of an imported function that can block: calls it, and if it was interrupted saves
     /// the arguments, so that it can be called again.
-    pub fn stub(mut self, site: &Site) -> Code {
+    pub fn stub(mut self, site: &Site) -> Result<Code> {
         for l in 0..self.body.params {
             self.i(&I::LocalGet(l as u32));
         }
@@ -192,7 +191,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             let f = self.space.function(self.body.func);
             self.i(&I::ReturnCall(f));
             self.i(&I::End);
-            return Ok(self.finish(0));
+            return self.finish(0);
         }
         self.mark(site.offset);
         self.load_frame(site);
@@ -230,7 +229,34 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 self.rest(site.op + 1)?;
             }
         }
-        Ok(self.finish(0))
+        self.finish(0)
+    }
+
+    /// Whether no continuation is larger than engines accept. Each is a frame loaded and a part of
+    /// the function, with what follows the header's poll in the loops round it (64 bytes at most)
+    /// and the results of a call made their types again (32 bytes each).
+    pub fn check_continuations(mut self) -> Result<()> {
+        self.resumed = true;
+        // As many bytes as the index of any spilled operand.
+        self.first_new_local = limits::LOCALS as u32;
+        let sites = self.sites;
+        if let Some(site) = sites.list.iter().max_by_key(|s| s.layout.values.len()) {
+            self.load_frame(site);
+        }
+        if let Some(site) = sites.list.iter().max_by_key(|s| s.operands.len()) {
+            self.push_operands(site, &mut 0, site.operands.len() as u32);
+        }
+        self.rest(0)?;
+        let results = if self.m.typed { limits::RESULTS } else { 0 };
+        let locals = self.body.locals.len() + self.new_locals.len() + results;
+        let declared = 4 * locals;
+        if self.out.len() + declared + 64 * (self.body.depth + 1) + 32 * results > limits::BODY {
+            return Err(Excess::Code.of(self.m, self.body.func));
+        }
+        if locals > limits::LOCALS {
+            return Err(Excess::Locals.of(self.m, self.body.func));
+        }
+        Ok(())
     }
 
     /// Instructions from `from` to the end of the function.
@@ -246,7 +272,11 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 continue;
             }
             self.mark(body.offsets[i]);
-            self.op(i, op, self.sites.at(i))?;
+            self.op(i, op)?;
+            // What is added can be many times what is there, and memory with it.
+            if self.out.len() > limits::BODY {
+                return Err(Excess::Code.of(self.m, self.body.func));
+            }
             i += 1;
             // The else-branch of an `if` whose rest was written as a block is not part of the rest.
             if let Operator::Else = op
@@ -277,7 +307,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         i
     }
 
-    fn op(&mut self, i: usize, op: &Operator<'a>, site: Option<&Site>) -> Result<()> {
+    fn op(&mut self, i: usize, op: &Operator<'a>) -> Result<()> {
         let raw = self.body.raw(self.m, i);
         let sites = self.sites;
         if let Some((base, operands)) = sites.entered.get(&i) {
@@ -292,7 +322,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             Operator::Loop { .. } => {
                 self.plain(raw, op)?;
                 self.open(Form::Whole);
-                if let Some(site) = site {
+                if let Some(site) = sites.at(i) {
                     self.mark_after(i);
                     self.emit_poll(site);
                 }
@@ -360,7 +390,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             }
             Operator::Call { function_index } => {
                 let f = self.space.function(*function_index);
-                match site {
+                match sites.at(i) {
                     None => self.i(&I::Call(f)),
                     Some(site) => {
                         let params = self.m.func_type(*function_index).params();
@@ -372,7 +402,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 }
             }
             Operator::CallIndirect { type_index, table_index } => {
-                if let Some(site) = site {
+                if let Some(site) = sites.at(i) {
                     let params = self.m.types[*type_index as usize].params();
                     let index = self.m.table_index(*table_index);
                     self.spill_from(site.base, site.own_operands(), params, Some(index));
@@ -384,7 +414,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 }
             }
             Operator::CallRef { type_index } => {
-                if let Some(site) = site {
+                if let Some(site) = sites.at(i) {
                     let params = self.m.types[*type_index as usize].params();
                     let callee = concrete(true, *type_index);
                     self.spill_from(site.base, &site.operands, params, Some(callee));
@@ -801,7 +831,10 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     }
 
     /// Puts the local declarations before the code; the first `params` locals are parameters.
-    fn finish(self, params: usize) -> Code {
+    fn finish(self, params: usize) -> Result<Code> {
+        if self.body.locals.len() + self.new_locals.len() > limits::LOCALS {
+            return Err(Excess::Locals.of(self.m, self.body.func));
+        }
         let originals = self.body.locals[params..].iter().map(|&t| match self.resumed {
             true => nullable(t),
             false => t,
@@ -821,12 +854,15 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         }
         let shift = bytes.len() as u32;
         bytes.extend(&self.out);
+        if bytes.len() > limits::BODY {
+            return Err(Excess::Code.of(self.m, self.body.func));
+        }
         let marks = self.marks.unwrap_or_default();
-        Code {
+        Ok(Code {
             bytes,
             unlikely: self.unlikely.iter().map(|o| o + shift).collect(),
             marks: marks.into_iter().map(|(at, from)| (at + shift, from)).collect(),
-        }
+        })
     }
 }
 

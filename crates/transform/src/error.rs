@@ -34,6 +34,27 @@ pub enum Error {
         /// Byte offset in the module.
         offset: usize,
     },
+    /// A function that is larger with safepoints than engines accept.
+    #[error(
+        "function {func}{} becomes too large: with safepoints it has {what}; split it up, or compile it for size and with less inlining",
+        named(.name)
+    )]
+    FunctionTooLarge {
+        /// Function index.
+        func: u32,
+        /// What the module calls it.
+        name: Option<String>,
+        /// What it has too much of, and the limit.
+        what: String,
+    },
+    /// A module that is larger with what safepoints need than engines accept.
+    #[error(
+        "the module becomes too large: with what safepoints need, {what}; split it up, or leave out what it does not use"
+    )]
+    ModuleTooLarge {
+        /// What it has too much of, and the limit.
+        what: String,
+    },
     /// An import that is not a function.
     #[error(
         "the module imports the {kind} `{module}` `{name}`; Dormouse provides only WASI functions"
@@ -69,6 +90,10 @@ pub enum Error {
     /// Saved frame bytes that no safepoint of this module wrote.
     #[error("the frames memory is inconsistent: {0}")]
     Frames(&'static str),
+}
+
+fn named(name: &Option<String>) -> String {
+    name.as_ref().map_or_else(String::new, |n| format!(" (`{n:.80}`)"))
 }
 
 impl Error {

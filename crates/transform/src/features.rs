@@ -1,14 +1,20 @@
 //! Which WebAssembly is accepted, and how the rest is refused: by its name.
 //!
 //! The module is validated with what the transform handles. If that fails, it is validated again
-//! with everything the parser knows; if that passes, features are taken away one at a time and
-//! those that cannot be missed are what the module uses and we do not handle.
+//! with everything the parser knows, noting the functions that need it; if that passes, features are
+//! taken away one at a time, and those that these functions or the rest of the module cannot miss
+//! are what the module uses and we do not handle.
 
 use crate::{Error, Result};
-use wasmparser::{Validator, WasmFeatures};
+use std::collections::HashSet;
+use wasmparser::{
+    FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, ValidPayload, Validator,
+    ValidatorResources, WasmFeatures,
+};
 
 /// What the transform handles: Wasm 2.0, tail calls, extended-const, multi-memory, 64-bit memories
-/// and tables, relaxed SIMD, and exceptions.
+/// and tables, relaxed SIMD, exceptions, and the instructions of threads: no memory is shared (see
+/// `module`).
 pub(crate) fn supported() -> WasmFeatures {
     WasmFeatures::WASM2
         | WasmFeatures::TAIL_CALL
@@ -17,12 +23,7 @@ pub(crate) fn supported() -> WasmFeatures {
         | WasmFeatures::MEMORY64
         | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::EXCEPTIONS
-}
-
-/// Whether the first form of exception handling is all that keeps this module from being handled.
-pub(crate) fn is_legacy(module: &[u8]) -> bool {
-    let features = supported() | WasmFeatures::LEGACY_EXCEPTIONS;
-    Validator::new_with_features(features).validate_all(module).is_ok()
+        | WasmFeatures::THREADS
 }
 
 /// The same with typed function references. Groups of recursive types and subtypes of function types
@@ -31,30 +32,71 @@ pub(crate) fn typed() -> WasmFeatures {
     supported() | WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::GC
 }
 
+/// Whether the first form of exception handling is all that keeps this module from being handled.
+pub(crate) fn is_legacy(module: &[u8]) -> bool {
+    validate(module, typed() | WasmFeatures::LEGACY_EXCEPTIONS, |_, _| true).is_ok()
+}
+
+/// Whether a module that is handled executes instructions of threads.
+pub fn uses_atomics(module: &[u8]) -> bool {
+    let without = typed() - WasmFeatures::THREADS;
+    validate(module, without | WasmFeatures::LEGACY_EXCEPTIONS, |_, _| true).is_err()
+}
+
 /// Explains why validation failed with `first`: an unsupported feature by name, or a broken module.
 pub(crate) fn explain(module: &[u8], first: wasmparser::Error) -> Error {
     let all = WasmFeatures::all();
-    if Validator::new_with_features(all).validate_all(module).is_err() {
+    let mut telling = HashSet::new();
+    let handled = typed() | WasmFeatures::LEGACY_EXCEPTIONS;
+    let valid = validate(module, all, |f, body| {
+        let FuncToValidate { resources, index, ty, .. } = f;
+        let (resources, index, ty) = (resources.clone(), *index, *ty);
+        let strict = FuncToValidate { resources, index, ty, features: handled };
+        // Many functions tell the same.
+        if telling.len() < 100
+            && strict.into_validator(FuncValidatorAllocations::default()).validate(body).is_err()
+        {
+            telling.insert(index);
+        }
+        true
+    });
+    if valid.is_err() {
         return Error::invalid(first);
     }
     let mut needed = all;
     let mut names = Vec::new();
-    for (name, flag) in (all - typed() - WasmFeatures::LEGACY_EXCEPTIONS).iter_names() {
+    for (name, flag) in (all - handled).iter_names() {
         let without = needed - flag;
-        if Validator::new_with_features(without).validate_all(module).is_ok() {
+        if validate(module, without, |f, _| telling.contains(&f.index)).is_ok() {
             needed = without;
         } else {
             names.push(name.to_ascii_lowercase().replace('_', "-"));
         }
     }
-    if names.is_empty() {
-        // Each is handled, but not with the other.
-        names.push("legacy-exceptions together with function-references".to_owned());
-    }
     Error::unsupported(format!("the WebAssembly feature {}", names.join(", ")), first.offset())
 }
 
-/// Validates the whole module.
+/// Validates a module; of its functions, those that are `wanted`.
+pub(crate) fn validate(
+    module: &[u8],
+    features: WasmFeatures,
+    mut wanted: impl FnMut(&FuncToValidate<ValidatorResources>, &FunctionBody<'_>) -> bool,
+) -> wasmparser::Result<()> {
+    let mut validator = Validator::new_with_features(features);
+    let mut allocations = FuncValidatorAllocations::default();
+    for payload in Parser::new(0).parse_all(module) {
+        if let ValidPayload::Func(f, body) = validator.payload(&payload?)?
+            && wanted(&f, &body)
+        {
+            let mut f = f.into_validator(allocations);
+            f.validate(&body)?;
+            allocations = f.into_allocations();
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what has not the header of a module.
 pub(crate) fn check(module: &[u8]) -> Result<()> {
     match module.get(..8) {
         Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {}

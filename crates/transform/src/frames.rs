@@ -93,11 +93,7 @@ impl Program {
         mut value: impl FnMut(Source, ValType) -> Option<u128>,
     ) -> Result<u32> {
         let sites = self.sites(func)?;
-        let site = sites
-            .iter()
-            .flatten()
-            .find(|s| s.offset == offset)
-            .ok_or(Error::NoSuchSite { func, offset })?;
+        let site = sites.at_offset(offset).ok_or(Error::NoSuchSite { func, offset })?;
         for &(source, ty) in &site.layout.values {
             let why = "a value is missing or has another type";
             let bits = value(source, ty).ok_or(Error::Frame { func, offset, why })?;
@@ -116,11 +112,7 @@ impl Program {
     ) -> Result<((u32, u32), T)> {
         let func = self.function_of(slot)?;
         let sites = self.sites(func)?;
-        let ordinal = (slot - self.first_slot[func as usize]) as usize;
-        let site = sites
-            .get(ordinal)
-            .and_then(|s| s.as_ref())
-            .ok_or(Error::Frames("a safepoint in dead code"))?;
+        let site = sites.numbered(slot)?;
         Ok(((func, site.offset), f(func, &site.layout)?))
     }
 }

@@ -17,9 +17,10 @@ use crate::body::Body;
 use crate::emit::{Code, Emitter, Part, Space, ref_type, val_type};
 use crate::helpers::{self, Helper};
 use crate::layout::Hierarchy;
+use crate::limits;
 use crate::names;
-use crate::{Error, Origins, Program, Result};
-use std::collections::HashMap;
+use crate::{Error, Origins, Program, Result, continuation};
+use std::collections::{HashMap, HashSet};
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder, utils};
 use wasm_encoder::{
     BranchHint, BranchHints, CodeSection, ConstExpr, DataCountSection, ElementSection, Elements,
@@ -121,22 +122,6 @@ fn broken<E: std::fmt::Display>(e: wasm_encoder::reencode::Error<E>) -> Error {
     Error::NotWasm(e.to_string())
 }
 
-/// Everything in which `instrument` can fail for what the module holds, without writing code.
-pub(crate) fn check(p: &Program) -> Result<()> {
-    let m = &p.module;
-    for func in m.imports.len() as u32..m.funcs.len() as u32 {
-        p.sites_of(&Body::decode(m, func)?)?;
-    }
-    for import in 0..m.imports.len() as u32 {
-        p.sites_of(&p.stub_body(import))?;
-    }
-    let offsets = m.elems.iter().filter_map(|e| e.active.as_ref());
-    for (_, offset) in offsets.chain(m.datas.iter().filter_map(|d| d.active.as_ref())) {
-        constant(m, offset)?;
-    }
-    Ok(())
-}
-
 pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
     Ok(write(p, &|_| false)?.0)
 }
@@ -174,9 +159,10 @@ pub(crate) fn write(
     for func in m.imports.len() as u32..original_funcs {
         let body = Body::decode(m, func)?;
         let sites = p.sites_of(&body)?;
-        largest = sites.list.iter().flatten().map(|x| x.layout.size).fold(largest, u32::max);
+        largest = sites.list.iter().map(|x| x.layout.size).fold(largest, u32::max);
         let emitter = Emitter::new(&mut s, m, &body, &sites, p.poll).marking(marked(func));
         let mut code = emitter.whole()?;
+        continuation::check_size(p, &body, &sites, code.bytes.len())?;
         if marked(func) {
             let body = m.body(func).range().start as u32;
             origins.insert(func, Origins { body, marks: std::mem::take(&mut code.marks) });
@@ -188,9 +174,9 @@ pub(crate) fn write(
         if p.restartable[import as usize] {
             let body = p.stub_body(import);
             let sites = p.sites_of(&body)?;
-            let site = sites.list[0].as_ref().ok_or(Error::Frames("stub"))?;
+            let site = sites.entry().ok_or(Error::Frames("stub"))?;
             largest = largest.max(site.layout.size);
-            codes.push(Emitter::new(&mut s, m, &body, &sites, p.poll).stub(site));
+            codes.push(Emitter::new(&mut s, m, &body, &sites, p.poll).stub(site)?);
             types_of_ours.push(m.funcs[import as usize]);
         }
     }
@@ -276,7 +262,9 @@ pub(crate) fn write(
     if let Some(name) = parts.names {
         out.section(&wasm_encoder::CustomSection { name: "name".into(), data: name.into() });
     }
-    Ok((out.finish(), origins))
+    let wasm = out.finish();
+    limits::check(&wasm)?;
+    Ok((wasm, origins))
 }
 
 /// The types of the original, at their indices and in their groups.
@@ -578,13 +566,15 @@ fn drop_segments(s: &mut Main<'_>) -> Vec<u8> {
     };
     // Only segments that an instruction can still name matter.
     let uses = &s.p.reach.uses;
+    let used = |by: &HashSet<(u32, u32)>| by.iter().map(|u| u.0).collect::<HashSet<u32>>();
+    let (datas, elems) = (used(&uses.memory_init), used(&uses.table_init));
     for d in 0..m.datas.len() {
-        if uses.memory_init.iter().any(|u| u.0 == d as u32) {
+        if datas.contains(&(d as u32)) {
             guarded(d, m.datas[d].active.is_some(), I::DataDrop(d as u32));
         }
     }
     for e in 0..m.elems.len() {
-        if uses.table_init.iter().any(|u| u.0 == e as u32) {
+        if elems.contains(&(e as u32)) {
             let always = m.elems[e].active.is_some() || m.elems[e].declared;
             guarded(m.datas.len() + e, always, I::ElemDrop(e as u32));
         }

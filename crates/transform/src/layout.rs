@@ -9,6 +9,7 @@
 //! [`Hierarchy`]. `slot` numbers the safepoint; functions own consecutive slots: entry poll first, then loops and calls in code order.
 
 use crate::body::Body;
+use crate::limits::{self, Excess};
 use crate::liveness::live_at;
 use crate::module::Module;
 use crate::reach::Reach;
@@ -128,19 +129,35 @@ impl Site {
 /// inside cannot reach the operands beneath it.
 #[derive(Default)]
 pub(crate) struct Sites {
-    /// By ordinal; `None` for those in dead code, which are never reached.
-    pub list: Vec<Option<Site>>,
+    /// In the order of slots and of code, without those in dead code, which are never reached.
+    pub list: Vec<Site>,
     /// For constructs that hold safepoints: height of the enclosing construct's operands, and the
     /// types of those above.
     pub entered: HashMap<usize, (u32, Vec<ValType>)>,
-    /// The ordinal of the safepoint at an instruction.
-    pub by_op: HashMap<usize, usize>,
 }
 
 impl Sites {
+    /// The poll at the function's entry.
+    pub fn entry(&self) -> Option<&Site> {
+        self.list.first().filter(|s| s.kind == Kind::Entry)
+    }
+
     /// The loop or call at an instruction.
     pub fn at(&self, op: usize) -> Option<&Site> {
-        self.list.get(*self.by_op.get(&op)?)?.as_ref()
+        let inside = &self.list[usize::from(self.entry().is_some())..];
+        inside.binary_search_by_key(&op, |s| s.op).ok().map(|n| &inside[n])
+    }
+
+    /// The safepoint with this number.
+    pub fn numbered(&self, slot: u32) -> Result<&Site> {
+        let found = self.list.binary_search_by_key(&slot, |s| s.slot);
+        Ok(&self.list[found.map_err(|_| Error::Frames("a safepoint in dead code"))?])
+    }
+
+    /// The safepoint at an offset in the original module. That of the entry is the body's, which
+    /// comes before all instructions.
+    pub fn at_offset(&self, offset: u32) -> Option<&Site> {
+        self.list.binary_search_by_key(&offset, |s| s.offset).ok().map(|n| &self.list[n])
     }
 }
 
@@ -201,13 +218,15 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
         let layout = Layout::of_params(m.func_type(func).params()).ok_or_else(|| refuse(offset))?;
         let kind = Kind::Entry;
         let site = Site { slot, kind, offset, op: 0, operands: vec![], base: 0, layout };
-        sites.list.push(Some(site));
+        sites.list.push(site);
         slot += 1;
     }
     if points.is_empty() {
         return Ok(sites);
     }
     let live = live_at(body, &points.iter().map(|p| p.0).collect::<Vec<_>>());
+    let live = live.map_err(|excess| excess.of(m, func))?;
+    let mut saved_values = 0;
     let mut v = m.validator(func).ok_or(Error::Frames("no code section"))?;
     let mut reader = m.body(func).get_binary_reader();
     v.read_locals(&mut reader).map_err(Error::invalid)?;
@@ -263,18 +282,17 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
         }
         v.op(body.offsets[i] as usize, op).map_err(Error::invalid)?;
         if let Some(&(_, kind)) = here {
-            sites.by_op.insert(i, sites.list.len());
-            sites.list.push(match live.get(&i) {
-                None => None,
-                Some(live) => {
-                    let locals = live.iter().map(|&l| (l, body.locals[l as usize]));
-                    let layout =
-                        Layout::new(&operands, locals).ok_or_else(|| refuse(body.offsets[i]))?;
-                    let offset = body.offsets[i];
-                    work::add(layout.values.len());
-                    Some(Site { slot, kind, offset, op: i, operands, base, layout })
+            if let Some(live) = live.get(&i) {
+                saved_values += operands.len() + live.len();
+                if saved_values > limits::SAVED {
+                    return Err(Excess::Code.of(m, func));
                 }
-            });
+                work::add(operands.len() + live.len());
+                let locals = live.iter().map(|&l| (l, body.locals[l as usize]));
+                let offset = body.offsets[i];
+                let layout = Layout::new(&operands, locals).ok_or_else(|| refuse(offset))?;
+                sites.list.push(Site { slot, kind, offset, op: i, operands, base, layout });
+            }
             slot += 1;
         }
     }

@@ -40,6 +40,7 @@
 //! hashed, stored and named by a state, and the same module always gives the same one.
 //! A custom section ([`crate::offsets`]) maps its offsets to the original's.
 
+use crate::limits::{self, Excess};
 use crate::offsets::{self, OffsetMap};
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -65,7 +66,7 @@ fn is_legacy(op: &Operator<'_>) -> bool {
 pub(crate) fn translate(module: &[u8]) -> Result<Vec<u8>> {
     let mut types = Types::default();
     let (mut declared, mut functions) = (vec![], vec![]);
-    let mut original_code = 0;
+    let (mut original_code, mut imported) = (0, 0);
     for payload in Parser::new(0).parse_all(module) {
         match payload.map_err(Error::invalid)? {
             Payload::TypeSection(s) => types.read(s)?,
@@ -76,8 +77,10 @@ pub(crate) fn translate(module: &[u8]) -> Result<Vec<u8>> {
             }
             Payload::ImportSection(s) => {
                 for i in s.into_imports() {
-                    if let TypeRef::Tag(t) = i.map_err(Error::invalid)?.ty {
-                        types.tags.push(t.func_type_idx);
+                    match i.map_err(Error::invalid)?.ty {
+                        TypeRef::Tag(t) => types.tags.push(t.func_type_idx),
+                        TypeRef::Func(_) => imported += 1,
+                        _ => {}
                     }
                 }
             }
@@ -90,7 +93,13 @@ pub(crate) fn translate(module: &[u8]) -> Result<Vec<u8>> {
             Payload::CodeSectionEntry(body) => {
                 let t = declared.get(functions.len()).ok_or(Error::Frames("a body too many"))?;
                 let params = types.function(*t)?.params().len() as u32;
-                functions.push(function(module, &body, params, &mut types)?);
+                let translated = function(module, &body, params, &mut types)?;
+                if translated.bytes.len() > limits::BODY {
+                    let (func, what) =
+                        (imported + functions.len() as u32, Excess::Code.to_string());
+                    return Err(Error::FunctionTooLarge { func, name: None, what });
+                }
+                functions.push(translated);
             }
             _ => {}
         }

@@ -35,6 +35,7 @@ mod helpers;
 mod instrument;
 mod layout;
 mod legacy;
+mod limits;
 mod liveness;
 mod module;
 pub mod names;
@@ -45,6 +46,7 @@ mod work;
 
 pub use continuation::MAIN;
 pub use error::{Error, Result};
+pub use features::uses_atomics;
 pub use frames::{Cell, FramesMemory, SavedFrame};
 pub use layout::{Hierarchy, Kind, Layout, Site, Source};
 pub use module::Import;
@@ -55,6 +57,7 @@ pub use wasmparser::ValType;
 pub use work::work;
 
 use body::Body;
+use layout::Sites;
 use module::Module;
 use reach::Reach;
 use std::collections::HashMap;
@@ -100,7 +103,7 @@ pub struct Program {
     /// First slot of each function, and the number of all slots.
     first_slot: Vec<u32>,
     /// Sites of functions that have been asked for.
-    known: Mutex<HashMap<u32, Arc<Vec<Option<Site>>>>>,
+    known: Mutex<HashMap<u32, Arc<Sites>>>,
 }
 
 /// What the engine must save of a module besides its frames.
@@ -152,13 +155,13 @@ impl Program {
         instrument::instrument(self)
     }
 
-    /// Whether [`Program::instrument`] will accept every function: looks at all safepoints, which
+    /// Whether [`Program::instrument`] accepts every function: looks at all safepoints, which
     /// [`Program::new`] leaves until they are needed.
     ///
     /// # Errors
-    /// A value that cannot be saved, and is alive at a safepoint.
+    /// A value that cannot be saved and is alive at a safepoint, or what is too large with safepoints.
     pub fn check(&self) -> Result<()> {
-        instrument::check(self)
+        self.instrument().map(drop)
     }
 
     /// A module with the continuations of these slots, exported as [`names::continuation`].
@@ -260,14 +263,11 @@ impl Program {
     /// The safepoint of a slot, and its function.
     pub fn site(&self, slot: u32) -> Result<(u32, Site)> {
         let func = self.function_of(slot)?;
-        let sites = self.sites(func)?;
-        let ordinal = (slot - self.first_slot[func as usize]) as usize;
-        let site = sites.get(ordinal).and_then(|s| s.clone());
-        Ok((func, site.ok_or(Error::Frames("a safepoint in dead code"))?))
+        Ok((func, self.sites(func)?.numbered(slot)?.clone()))
     }
 
     /// All safepoints of a function.
-    pub(crate) fn sites(&self, func: u32) -> Result<Arc<Vec<Option<Site>>>> {
+    pub(crate) fn sites(&self, func: u32) -> Result<Arc<Sites>> {
         if func as usize >= self.module.funcs.len() {
             return Err(Error::NoSuchSite { func, offset: 0 });
         }
@@ -280,17 +280,17 @@ impl Program {
         } else {
             Body::decode(&self.module, func)?
         };
-        let sites = Arc::new(self.sites_of(&body)?.list);
+        let sites = Arc::new(self.sites_of(&body)?);
         known.insert(func, sites.clone());
         Ok(sites)
     }
 
-    pub(crate) fn sites_of(&self, body: &Body<'_>) -> Result<layout::Sites> {
+    pub(crate) fn sites_of(&self, body: &Body<'_>) -> Result<Sites> {
         let f = body.func as usize;
         let first = self.first_slot[f];
         if self.module.imported(body.func) {
             if !self.restartable[f] {
-                return Ok(layout::Sites::default());
+                return Ok(Sites::default());
             }
             let layout =
                 Layout::of_params(self.module.func_type(body.func).params()).ok_or_else(|| {
@@ -298,10 +298,10 @@ impl Program {
                 })?;
             let (kind, operands) = (Kind::Entry, vec![]);
             let site = Site { slot: first, kind, offset: 0, op: 0, operands, base: 0, layout };
-            return Ok(layout::Sites { list: vec![Some(site)], ..Default::default() });
+            return Ok(Sites { list: vec![site], ..Default::default() });
         }
         if !self.reach.may_unwind[f] {
-            return Ok(layout::Sites::default());
+            return Ok(Sites::default());
         }
         layout::sites(&self.module, &self.reach, first, body)
     }

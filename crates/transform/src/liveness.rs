@@ -1,68 +1,65 @@
 //! Which locals are still read after a point: only those belong in a frame.
 //!
-//! Backward data flow with bit sets over basic blocks, run to a fixed point. Inside a `try_table`
-//! every local that is live in a handler is live everywhere, because any call may throw. So each
-//! `try_table` is a node as well, which joins its handlers and the `try_table` round it.
+//! Each local is followed backwards on its own: from the blocks that read it before they write it to
+//! all blocks from which its value gets there.
 //!
 //! ```text
-//!   nodes    0   1   2   3   4   5        in code order; a try_table's stands where it ends
-//!            blocks  |   |   try_table
-//!   sweep    <------------------------    only nodes whose successors changed
+//!   block 0    i = 10              writes it: live after the block, not before it
+//!   block 1      loop  <-----.
+//!   block 2        call f    |     reads nothing, writes nothing: live all through, so saved
+//!   block 3        i = i-1   |     reads it first: live before the block; written, so not by that
+//!                  br_if ----'     but by the next iteration live after it
 //! ```
 //!
-//! The sets hold only locals that some block reads before it writes them: most locals of large
-//! functions are written and read within one block, and sets of all would be too large for functions
-//! of megabytes.
+//! So the effort is the sum of what the locals' lives cover, which for most locals of large functions
+//! is little. Inside a `try_table` every local that is live in a handler is live everywhere, because
+//! any call may throw: each `try_table` stands in the graph between the blocks in it and its handlers.
 
 use crate::body::Body;
+use crate::limits::{self, Excess};
 use crate::work;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use wasmparser::Operator;
 
-/// The live locals, ascending, at each instruction of `at` that is not dead: after a call, at a
-/// loop's header.
-pub(crate) fn live_at(body: &Body<'_>, at: &[usize]) -> HashMap<usize, Vec<u32>> {
-    if body.locals.is_empty() {
-        return at.iter().filter(|&&i| !body.dead[i]).map(|&i| (i, vec![])).collect();
-    }
+/// The live locals, ascending, at each instruction of `at` (ascending as well) that is not dead:
+/// after a call, at a loop's header. Fails rather than take memory for what cannot become a function.
+pub(crate) fn live_at(body: &Body<'_>, at: &[usize]) -> Result<HashMap<usize, Vec<u32>>, Excess> {
     let blocks = Blocks::of(body);
-    let flow = Flow::of(body, &blocks);
-    let mut wanted: HashMap<usize, Vec<usize>> = HashMap::new();
-    for &i in at {
-        if !body.dead[i] {
-            wanted.entry(blocks.of[i] as usize).or_default().push(i);
-        }
-    }
-    // Live now, and live in every handler.
-    let (mut live, mut always) = (Set::new(body.locals.len()), Set::new(body.locals.len()));
+    let at: Vec<usize> = at.iter().copied().filter(|&i| !body.dead[i]).collect();
+    let lives = Lives::of(body, &blocks, &at)?;
     let mut result = HashMap::with_capacity(at.len());
-    for (b, mut points) in wanted {
-        points.sort_unstable();
-        live.clear();
-        always.clear();
-        let context = flow.context_nodes[body.context[blocks.starts[b]] as usize];
-        for &s in flow.successors(flow.nodes[b]) {
-            flow.live(s).for_each(|l| live.insert(l));
-        }
-        if let Some(context) = context {
-            flow.live(context).for_each(|l| always.insert(l));
-        }
-        work::add(blocks.end(b) - points[0]);
-        for i in (points[0]..blocks.end(b)).rev() {
-            if points.last() == Some(&i) {
-                points.pop();
-                result.insert(i, live.union(&always));
+    let mut saved = 0;
+    for points in at.chunk_by(|&a, &b| blocks.of[a] == blocks.of[b]) {
+        let b = blocks.of[points[0]] as usize;
+        let mut live: BTreeSet<u32> = lives.after[b].iter().copied().collect();
+        let always: BTreeSet<u32> = lives.always[b].iter().copied().collect();
+        let mut points = points.iter().rev().copied().peekable();
+        let mut i = blocks.end(b);
+        work::add(live.len() + always.len());
+        while let Some(&point) = points.peek() {
+            i -= 1;
+            work::add(1);
+            if i == point {
+                points.next();
+                let live: Vec<u32> = live.union(&always).copied().collect();
+                saved += live.len();
+                if saved > limits::SAVED {
+                    return Err(Excess::Code);
+                }
+                result.insert(i, live);
             }
             match body.ops[i] {
-                Operator::LocalGet { local_index: l } => live.insert(l),
+                Operator::LocalGet { local_index: l } => {
+                    live.insert(l);
+                }
                 Operator::LocalSet { local_index: l } | Operator::LocalTee { local_index: l } => {
-                    live.remove(l);
+                    live.remove(&l);
                 }
                 _ => {}
             }
         }
     }
-    result
+    Ok(result)
 }
 
 /// A function cut where control enters or leaves.
@@ -98,207 +95,136 @@ impl Blocks {
     }
 }
 
-/// What is live where each node begins.
-struct Flow {
-    /// The node of each block, and of each context but the first.
-    nodes: Vec<u32>,
-    context_nodes: Vec<Option<u32>>,
-    /// Node to the nodes that come after it: `edges[first[n]..first[n + 1]]`.
+/// Where locals are live: of the blocks that hold a point that was asked for.
+struct Lives {
+    /// Ascending, the locals that are live where the block ends.
+    after: Vec<Vec<u32>>,
+    /// And those that are live in the handlers round it, whatever the block writes.
+    always: Vec<Vec<u32>>,
+}
+
+impl Lives {
+    fn of(body: &Body<'_>, blocks: &Blocks, at: &[usize]) -> Result<Lives, Excess> {
+        const NONE: u32 = u32::MAX;
+        let count = blocks.starts.len();
+        let graph = Graph::of(body, blocks);
+        let uses = Uses::of(body, blocks);
+        let mut lives = Lives { after: vec![vec![]; count], always: vec![vec![]; count] };
+        let mut wanted = vec![false; count];
+        at.iter().for_each(|&i| wanted[blocks.of[i] as usize] = true);
+        // The last local that was found to be live before a node, after it, and written in it.
+        let (mut before, mut after) = (vec![NONE; graph.nodes()], vec![NONE; count]);
+        let mut written = after.clone();
+        let (mut steps, mut ways) = (0, vec![]);
+        for (l, (reads, writes)) in (0..).zip(uses.reads.iter().zip(&uses.writes)) {
+            writes.iter().for_each(|&b| written[b as usize] = l);
+            reads.iter().for_each(|&b| before[b as usize] = l);
+            ways.extend(reads);
+            while let Some(node) = ways.pop() {
+                let from = graph.before(node);
+                steps += 1 + from.len();
+                if steps > limits::LIVES {
+                    return Err(Excess::Lives);
+                }
+                for &f in from {
+                    let n = f as usize;
+                    if n < count && (node as usize) < count {
+                        if after[n] != l {
+                            after[n] = l;
+                            if wanted[n] {
+                                lives.after[n].push(l);
+                            }
+                        }
+                        if written[n] == l {
+                            continue;
+                        }
+                    } else if n < count && wanted[n] {
+                        lives.always[n].push(l);
+                    }
+                    if before[n] != l {
+                        before[n] = l;
+                        ways.push(f);
+                    }
+                }
+            }
+        }
+        work::add(steps);
+        Ok(lives)
+    }
+}
+
+/// The blocks, then the `try_table`s (contexts): from each, to those that come right before it.
+struct Graph {
+    /// Those of node `n` are `edges[first[n]..first[n + 1]]`.
     first: Vec<u32>,
     edges: Vec<u32>,
-    /// Bit `i` of a set stands for local `locals[i]`.
-    locals: Vec<u32>,
-    words: usize,
-    live: Vec<u64>,
 }
 
-impl Flow {
-    fn of(body: &Body<'_>, blocks: &Blocks) -> Flow {
+impl Graph {
+    fn of(body: &Body<'_>, blocks: &Blocks) -> Graph {
         let count = blocks.starts.len();
-        // A context comes after the blocks in it and before the block its `try_table` ends in.
-        let mut ending: Vec<(u32, usize)> = (1..body.contexts.len())
-            .filter_map(|c| Some((blocks.of[*body.ends.get(&body.contexts[c].op)?], c)))
-            .collect();
-        ending.sort_unstable();
-        let mut ending = ending.into_iter().peekable();
-        let mut context_nodes = vec![None; body.contexts.len()];
-        let mut nodes = Vec::with_capacity(count);
-        let mut next = 0;
-        for b in 0..count as u32 {
-            while let Some((_, c)) = ending.next_if(|e| e.0 == b) {
-                context_nodes[c] = Some(next);
-                next += 1;
-            }
-            nodes.push(next);
-            next += 1;
-        }
-        let mut after: Vec<Vec<u32>> = vec![vec![]; next as usize];
-        for (c, context) in body.contexts.iter().enumerate() {
-            if let Some(n) = context_nodes[c] {
-                let to = &mut after[n as usize];
-                to.extend(context.handlers.iter().map(|&t| nodes[blocks.of[t] as usize]));
-                to.extend(context_nodes[context.outer as usize]);
+        let context = |c: u32| (c != 0).then(|| count as u32 + c);
+        let mut pairs: Vec<(u32, u32)> = vec![];
+        for (b, &start) in blocks.starts.iter().enumerate() {
+            if !body.dead[start] {
+                let next = successors(body, blocks, b).chain(context(body.context[start]));
+                pairs.extend(next.map(|next| (next, b as u32)));
             }
         }
-        for b in 0..count {
-            if !body.dead[blocks.starts[b]] {
-                let to = &mut after[nodes[b] as usize];
-                to.extend(successors(body, blocks, b).map(|s| nodes[s as usize]));
-            }
+        for (c, x) in (0..).zip(&body.contexts) {
+            let next = x.handlers.iter().map(|&t| blocks.of[t]).chain(context(x.outer));
+            pairs.extend(next.map(|next| (next, count as u32 + c)));
         }
-        let mut first = vec![0];
-        let mut edges = vec![];
-        for to in &after {
-            edges.extend(to);
-            first.push(edges.len() as u32);
+        let mut first = vec![0; count + body.contexts.len() + 1];
+        pairs.iter().for_each(|&(to, _)| first[to as usize + 1] += 1);
+        for n in 1..first.len() {
+            first[n] += first[n - 1];
         }
-        let read = Reads::of(body, blocks);
-        let words = read.locals.len().div_ceil(64);
-        let mut flow = Flow {
-            nodes,
-            context_nodes,
-            first,
-            edges,
-            locals: read.locals,
-            words,
-            live: vec![0; next as usize * words],
-        };
-        flow.solve(body, blocks, &read.exposed, &read.number);
-        flow
+        let (mut edges, mut next) = (vec![0; pairs.len()], first.clone());
+        for (to, from) in pairs {
+            edges[next[to as usize] as usize] = from;
+            next[to as usize] += 1;
+        }
+        Graph { first, edges }
     }
 
-    fn successors(&self, node: u32) -> &[u32] {
+    fn nodes(&self) -> usize {
+        self.first.len() - 1
+    }
+
+    fn before(&self, node: u32) -> &[u32] {
         &self.edges[self.first[node as usize] as usize..self.first[node as usize + 1] as usize]
     }
-
-    /// The live locals of a node, ascending.
-    fn live(&self, node: u32) -> impl Iterator<Item = u32> {
-        let words = &self.live[node as usize * self.words..][..self.words];
-        work::add(self.words);
-        bits(words).map(|i| self.locals[i as usize])
-    }
-
-    /// `exposed` are the locals each block reads before it writes them, as bits; `number` the bit of
-    /// each local.
-    fn solve(
-        &mut self,
-        body: &Body<'_>,
-        blocks: &Blocks,
-        exposed: &[Vec<u32>],
-        number: &[Option<u32>],
-    ) {
-        let (words, total) = (self.words, self.first.len() - 1);
-        if words == 0 {
-            return;
-        }
-        let mut kill = vec![0u64; self.live.len()];
-        // The block's context, for which nothing is killed.
-        let mut context = vec![None; total];
-        for (b, &node) in self.nodes.iter().enumerate() {
-            let (from, at) = (blocks.starts[b], node as usize * words);
-            context[node as usize] = self.context_nodes[body.context[from] as usize];
-            if body.dead[from] {
-                continue;
-            }
-            for &bit in &exposed[b] {
-                self.live[at + bit as usize / 64] |= 1 << (bit % 64);
-            }
-            for op in &body.ops[from..blocks.end(b)] {
-                if let Operator::LocalSet { local_index: l } | Operator::LocalTee { local_index: l } =
-                    *op
-                    && let Some(bit) = number[l as usize]
-                {
-                    kill[at + bit as usize / 64] |= 1 << (bit % 64);
-                }
-            }
-        }
-        // Who has to be looked at again when a node changes.
-        let mut before: Vec<Vec<u32>> = vec![vec![]; total];
-        for n in 0..total as u32 {
-            for &s in self.successors(n) {
-                before[s as usize].push(n);
-            }
-            if let Some(c) = context[n as usize] {
-                before[c as usize].push(n);
-            }
-        }
-        let mut stale = vec![u64::MAX; total.div_ceil(64)];
-        if !total.is_multiple_of(64) {
-            stale[total / 64] = (1 << (total % 64)) - 1;
-        }
-        let mut out = vec![0u64; words];
-        while stale.iter().any(|&w| w != 0) {
-            work::add(stale.len());
-            for w in (0..stale.len()).rev() {
-                while stale[w] != 0 {
-                    let bit = 63 - stale[w].leading_zeros() as usize;
-                    stale[w] &= !(1 << bit);
-                    let n = w * 64 + bit;
-                    let to = self.first[n] as usize..self.first[n + 1] as usize;
-                    work::add(words * (to.len() + 2));
-                    out.fill(0);
-                    for &s in &self.edges[to] {
-                        join(&mut out, &self.live[s as usize * words..][..words]);
-                    }
-                    out.iter_mut().zip(&kill[n * words..]).for_each(|(o, k)| *o &= !k);
-                    if let Some(c) = context[n] {
-                        join(&mut out, &self.live[c as usize * words..][..words]);
-                    }
-                    if join(&mut self.live[n * words..][..words], &out) {
-                        for &b in &before[n] {
-                            stale[b as usize / 64] |= 1 << (b % 64);
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
-/// The locals that some block reads before it writes them.
-struct Reads {
-    locals: Vec<u32>,
-    /// Their place among these.
-    number: Vec<Option<u32>>,
-    /// Per block, which of them.
-    exposed: Vec<Vec<u32>>,
+/// Per local, the blocks that read it before they write it, and those that write it.
+struct Uses {
+    reads: Vec<Vec<u32>>,
+    writes: Vec<Vec<u32>>,
 }
 
-impl Reads {
-    fn of(body: &Body<'_>, blocks: &Blocks) -> Reads {
-        let mut seen_in = vec![u32::MAX; body.locals.len()];
-        let mut exposed: Vec<Vec<u32>> = vec![vec![]; blocks.starts.len()];
-        for (b, block) in exposed.iter_mut().enumerate() {
-            if body.dead[blocks.starts[b]] {
-                continue;
-            }
-            for op in &body.ops[blocks.starts[b]..blocks.end(b)] {
-                let (l, read) = match *op {
-                    Operator::LocalGet { local_index } => (local_index, true),
-                    Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
-                        (local_index, false)
-                    }
-                    _ => continue,
-                };
-                if seen_in[l as usize] != b as u32 {
-                    seen_in[l as usize] = b as u32;
-                    if read {
-                        block.push(l);
-                    }
+impl Uses {
+    fn of(body: &Body<'_>, blocks: &Blocks) -> Uses {
+        let none = vec![vec![]; body.locals.len()];
+        let mut uses = Uses { reads: none.clone(), writes: none };
+        for (i, op) in body.ops.iter().enumerate().filter(|(i, _)| !body.dead[*i]) {
+            let b = blocks.of[i];
+            let (read, l) = match *op {
+                Operator::LocalGet { local_index: l } => (true, l as usize),
+                Operator::LocalSet { local_index: l } | Operator::LocalTee { local_index: l } => {
+                    (false, l as usize)
                 }
+                _ => continue,
+            };
+            let is_written = uses.writes[l].last() == Some(&b);
+            if read && !is_written && uses.reads[l].last() != Some(&b) {
+                uses.reads[l].push(b);
+            } else if !read && !is_written {
+                uses.writes[l].push(b);
             }
         }
-        let mut locals: Vec<u32> = exposed.iter().flatten().copied().collect();
-        locals.sort_unstable();
-        locals.dedup();
-        let mut number = vec![None; body.locals.len()];
-        for (n, &l) in locals.iter().enumerate() {
-            number[l as usize] = Some(n as u32);
-        }
-        for l in exposed.iter_mut().flatten() {
-            *l = number[*l as usize].unwrap_or_default();
-        }
-        Reads { locals, number, exposed }
+        work::add(body.ops.len());
+        uses
     }
 }
 
@@ -325,51 +251,6 @@ fn successors<'b>(
     targets.chain(other).chain(next).map(|i| blocks.of[i])
 }
 
-/// Adds `from`; whether anything is new.
-fn join(to: &mut [u64], from: &[u64]) -> bool {
-    let mut new = 0;
-    for (t, f) in to.iter_mut().zip(from) {
-        new |= f & !*t;
-        *t |= f;
-    }
-    new != 0
-}
-
-fn bits(words: &[u64]) -> impl Iterator<Item = u32> {
-    words.iter().zip(0..).flat_map(|(&word, n)| {
-        let mut word = word;
-        std::iter::from_fn(move || {
-            let bit = (word != 0).then(|| word.trailing_zeros())?;
-            word &= word - 1;
-            Some(n * 64 + bit)
-        })
-    })
-}
-
-/// A set of locals.
-struct Set(Vec<u64>);
-
-impl Set {
-    fn new(locals: usize) -> Set {
-        Set(vec![0; locals.div_ceil(64)])
-    }
-    fn clear(&mut self) {
-        work::add(self.0.len());
-        self.0.fill(0);
-    }
-    fn insert(&mut self, l: u32) {
-        self.0[l as usize / 64] |= 1 << (l % 64);
-    }
-    fn remove(&mut self, l: u32) {
-        self.0[l as usize / 64] &= !(1 << (l % 64));
-    }
-    fn union(&self, other: &Set) -> Vec<u32> {
-        work::add(self.0.len());
-        let words: Vec<u64> = self.0.iter().zip(&other.0).map(|(a, b)| a | b).collect();
-        bits(&words).collect()
-    }
-}
-
 fn ends_block(op: &Operator<'_>) -> bool {
     matches!(
         op,
@@ -383,6 +264,7 @@ fn ends_block(op: &Operator<'_>) -> bool {
             | Operator::BrOnCastFail { .. }
     ) || !falls_through(op)
 }
+
 fn falls_through(op: &Operator<'_>) -> bool {
     !matches!(
         op,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use wasmparser::{
     BinaryReader, CompositeInnerType, ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind,
     FuncType, FuncValidator, FuncValidatorAllocations, FunctionBody, GlobalType, HeapType,
-    MemoryType, Operator, Parser, Payload, RefType, TableInit, TableType, TypeRef, UnpackedIndex,
-    ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    KnownCustom, MemoryType, Name, Operator, Parser, Payload, RefType, TableInit, TableType,
+    TypeRef, UnpackedIndex, ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
     types::{CoreTypeId, TypesRef},
 };
 
@@ -70,19 +70,29 @@ pub(crate) struct Module {
 impl Module {
     pub fn parse(bytes: Arc<[u8]>) -> Result<Module> {
         features::check(&bytes)?;
-        match Module::parse_with(bytes.clone(), features::supported()) {
+        match Module::parse_handled(bytes.clone()) {
             Err(Failure::Wasm(_)) if features::is_legacy(&bytes) => {
-                let translated: Arc<[u8]> = legacy::translate(&bytes)?.into();
-                let parsed = Module::parse_with(translated.clone(), features::supported());
-                parsed.map_err(|e| e.explain(&translated))
+                let translated = legacy::translate(&bytes)?.into();
+                Module::parse_handled(translated).map_err(|e| match e {
+                    // The original is valid; its translation is longer.
+                    Failure::Wasm(e) => Error::ModuleTooLarge { what: e.message().to_owned() },
+                    Failure::Own(e) => e,
+                })
             }
+            Err(Failure::Wasm(e)) => Err(features::explain(&bytes, e)),
+            Err(Failure::Own(e)) => Err(e),
+            Ok(m) => Ok(m),
+        }
+    }
+
+    fn parse_handled(bytes: Arc<[u8]>) -> std::result::Result<Module, Failure> {
+        match Module::parse_with(bytes.clone(), features::supported()) {
             Err(Failure::Wasm(_)) => {
-                let parsed = Module::parse_with(bytes.clone(), features::typed());
-                let m = parsed.map_err(|e| e.explain(&bytes))?;
+                let m = Module::parse_with(bytes, features::typed())?;
                 gc::refuse(&m)?;
                 Ok(m)
             }
-            parsed => parsed.map_err(|e| e.explain(&bytes)),
+            parsed => parsed,
         }
     }
 
@@ -188,8 +198,13 @@ impl Module {
                 }
             }
             Payload::MemorySection(s) => {
-                for t in s {
-                    self.memories.push(t?);
+                for t in s.into_iter_with_offsets() {
+                    let (offset, t) = t?;
+                    if t.shared {
+                        let what = "the WebAssembly feature threads (a shared memory)";
+                        return Err(Error::unsupported(what, offset).into());
+                    }
+                    self.memories.push(t);
                 }
             }
             Payload::GlobalSection(s) => {
@@ -324,6 +339,28 @@ impl Module {
         &self.types[self.funcs[func as usize] as usize]
     }
 
+    /// What a function is called: in the name section, else as it is exported.
+    pub fn function_names(&self, funcs: &[u32]) -> Vec<Option<String>> {
+        let mut names: HashMap<u32, String> = HashMap::new();
+        for payload in Parser::new(0).parse_all(&self.bytes).flatten() {
+            let Payload::CustomSection(custom) = payload else { continue };
+            let KnownCustom::Name(subsections) = custom.as_known() else { continue };
+            for subsection in subsections.into_iter().flatten() {
+                let Name::Function(functions) = subsection else { continue };
+                for naming in functions.into_iter().flatten() {
+                    if funcs.contains(&naming.index) {
+                        names.insert(naming.index, naming.name.to_owned());
+                    }
+                }
+            }
+        }
+        let exported = |f: u32| {
+            let is = |e: &&(String, ExternalKind, u32)| e.1 == ExternalKind::Func && e.2 == f;
+            self.exports.iter().find(is).map(|e| e.0.clone())
+        };
+        funcs.iter().map(|&f| names.get(&f).cloned().or_else(|| exported(f))).collect()
+    }
+
     /// The type of this table's indices.
     pub fn table_index(&self, table: u32) -> wasmparser::ValType {
         self.tables[table as usize].index_type()
@@ -375,15 +412,6 @@ fn expr_range(e: &ConstExpr<'_>) -> std::ops::Range<usize> {
 enum Failure {
     Wasm(wasmparser::Error),
     Own(Error),
-}
-
-impl Failure {
-    fn explain(self, module: &[u8]) -> Error {
-        match self {
-            Failure::Wasm(e) => features::explain(module, e),
-            Failure::Own(e) => e,
-        }
-    }
 }
 
 impl From<wasmparser::Error> for Failure {

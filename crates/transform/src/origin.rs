@@ -12,7 +12,7 @@
 
 use crate::{Error, OffsetMap, Program, Result, continuation, instrument};
 use std::collections::HashMap;
-use wasmparser::{ExternalKind, KnownCustom, Name, Parser, Payload};
+use wasmparser::{Parser, Payload};
 
 /// The places of one instrumented function's instructions.
 #[derive(Clone, Debug, Default)]
@@ -114,23 +114,6 @@ impl Program {
 
     /// What a function is called: in the name section, else as it is exported.
     pub fn function_names(&self, funcs: &[u32]) -> Vec<Option<String>> {
-        let mut names: HashMap<u32, String> = HashMap::new();
-        for payload in Parser::new(0).parse_all(&self.module.bytes).flatten() {
-            let Payload::CustomSection(custom) = payload else { continue };
-            let KnownCustom::Name(subsections) = custom.as_known() else { continue };
-            for subsection in subsections.into_iter().flatten() {
-                let Name::Function(functions) = subsection else { continue };
-                for naming in functions.into_iter().flatten() {
-                    if funcs.contains(&naming.index) {
-                        names.insert(naming.index, naming.name.to_owned());
-                    }
-                }
-            }
-        }
-        let exported = |f: u32| {
-            let is = |e: &&(String, ExternalKind, u32)| e.1 == ExternalKind::Func && e.2 == f;
-            self.module.exports.iter().find(is).map(|e| e.0.clone())
-        };
-        funcs.iter().map(|&f| names.get(&f).cloned().or_else(|| exported(f))).collect()
+        self.module.function_names(funcs)
     }
 }

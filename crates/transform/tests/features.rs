@@ -1,6 +1,6 @@
 //! What is refused, by its name and with its offset.
 
-use dormouse_transform::{Error, Options, Program};
+use dormouse_transform::{Error, Options, Program, uses_atomics};
 
 fn refused(wasm: &[u8]) -> Error {
     let e = Program::new(wasm.into(), &Options::default())
@@ -30,12 +30,7 @@ fn offset_of(text: &str, bytes: &[u8]) -> usize {
 fn features_are_named_with_their_offset() {
     // The module, what it is called, and the bytes at (or right before) which it is found.
     for (text, name, bytes) in [
-        ("(module (memory 1 1 shared))", "threads", &[5, 4, 1, 3, 1, 1][..]),
-        (
-            "(module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))",
-            "threads",
-            &[0xfe, 0x10],
-        ),
+        ("(module (memory 1 1 shared))", "threads (a shared memory)", &[5, 4, 1, 3, 1, 1][..]),
         ("(module (type (struct (field i32))))", "gc", &[1, 5, 1, 0x5f]),
         ("(module (type (array i8)))", "gc", &[1, 4, 1, 0x5e]),
         ("(module (func (param i31ref)))", "gc", &[0x60, 1, 0x6c]),
@@ -147,6 +142,26 @@ fn reserved_export_names() {
     let (feature, offset) = unsupported(text);
     assert!(feature.contains("`dormouse.x`"), "{feature}");
     assert_eq!(offset, offset_of(text, b"\x0adormouse.x"));
+}
+
+/// Of the proposal for threads, the instructions are handled: no memory is shared.
+#[test]
+fn atomic_instructions() {
+    let text = "(module (memory 1)
+      (func (local i32) (loop
+        (local.set 0 (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))
+        (atomic.fence)
+        (drop (memory.atomic.notify (i32.const 0) (local.get 0)))
+        (br_if 0 (i32.atomic.rmw8.cmpxchg_u (i32.const 8) (i32.const 0) (i32.const 1)))
+        (drop (memory.atomic.wait64 (i32.const 0) (i64.const 1) (i64.const 1))))))";
+    let wasm = wat::parse_str(text).unwrap();
+    assert!(uses_atomics(&wasm));
+    let p = Program::new(wasm.into(), &Options::default()).unwrap();
+    valid(&p.instrument().unwrap());
+    valid(&p.continuations(&[0]).unwrap());
+    let wasm =
+        wat::parse_str("(module (memory 1) (func (drop (i32.load (i32.const 0)))))").unwrap();
+    assert!(!uses_atomics(&wasm));
 }
 
 /// Of the proposal for garbage collection, what concerns functions is handled.
