@@ -3,6 +3,7 @@
 use crate::desk::Answer;
 use crate::{annotations, one_line};
 use dormouse_engine::Run;
+use dormouse_memory::{Layout, LinearMemory, PAGE_SIZE, nonzero_pages};
 use dormouse_state::State;
 use dormouse_store::{MemoryPages, NewCheckpoint, Store};
 use dormouse_wasi::Mark;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 /// A stopped program, copied out.
 pub(crate) struct Image {
     state: State,
-    memories: Vec<(u32, Vec<u8>)>,
+    memories: Vec<(u32, LinearMemory)>,
     /// What its files can go back to.
     mark: Option<Mark>,
 }
@@ -39,11 +40,15 @@ impl Image {
         let mark = run.mark_files().map_err(|e| e.to_string())?;
         let mut memories = vec![];
         for (index, bytes) in run.memories().map_err(|e| e.to_string())? {
-            let mut copy = Vec::new();
-            copy.try_reserve_exact(bytes.len()).map_err(|_| {
+            // The pages that are not copied take no memory.
+            let layout = Layout { minimum: bytes.len(), ..Layout::default() };
+            let mut copy = LinearMemory::new(layout).map_err(|_| {
                 format!("no room for a copy of memory {index}, {} bytes", bytes.len())
             })?;
-            copy.extend_from_slice(bytes);
+            for (page, run) in nonzero_pages(bytes) {
+                let start = page as usize * PAGE_SIZE;
+                copy.bytes_mut()[start..start + run.len()].copy_from_slice(run);
+            }
             memories.push((index, copy));
         }
         Ok(Image { state, memories, mark })
@@ -56,7 +61,7 @@ impl Writer {
         let memories: Vec<MemoryPages<'_>> = image
             .memories
             .iter()
-            .map(|(index, bytes)| MemoryPages { index: *index, bytes })
+            .map(|(index, copy)| MemoryPages { index: *index, bytes: copy.bytes() })
             .collect();
         let mut annotations = self.annotations.clone();
         if let Some(mark) = image.mark {

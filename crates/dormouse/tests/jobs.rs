@@ -24,6 +24,24 @@ fn checkpoint_goes_on_and_resume_repeats() {
     }
 }
 
+/// What a program never wrote takes no memory when it is copied.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_large_memory_of_zeros_takes_no_room() {
+    let p = Place::new();
+    let before =
+        "(drop (memory.grow (i32.const 32000))) (i32.store8 (i32.const 2000000000) (i32.const 1))";
+    let sparse = p.guest("sparse", &spin_with("(i64.const 600000000)", before));
+    let mut job = p.start("sim", &[&sparse]);
+    p.ok(&["checkpoint", "sim"]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", job.id())).unwrap();
+    let most = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    let kilobytes: u64 = most.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes < 1_000_000, "{kilobytes} kB");
+    job.kill().unwrap();
+    job.wait().unwrap();
+}
+
 #[test]
 fn stop_then_resume_at_once() {
     let p = Place::new();

@@ -61,6 +61,11 @@ pub enum Error {
         "this host has no room for the program: {0}; raise the limit (ulimit -v), or use a host with more memory or a 64-bit one"
     )]
     NoRoom(String),
+    /// Atomic instructions where programs are interpreted.
+    #[error(
+        "the module uses atomic instructions, which the interpreter of this host does not know; recompile it without threads, or use an x86-64, aarch64, s390x or riscv64 host"
+    )]
+    Atomics,
     /// The engine refused; a bug of ours or a lack of resources.
     #[error("the WebAssembly engine failed: {0}")]
     Engine(String),

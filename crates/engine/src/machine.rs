@@ -15,7 +15,9 @@ use crate::host::HostFunctions;
 use crate::link::Host;
 use crate::values::{self, Passed};
 use crate::{Error, Result};
-use dormouse_transform::{Inventory, Options as TransformOptions, Poll, Program, names};
+use dormouse_transform::{
+    Inventory, Options as TransformOptions, Poll, Program, names, uses_atomics,
+};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -102,7 +104,7 @@ impl Machine {
         // The second is for casts of function references; modules that use more of it are refused.
         c.wasm_function_references(true).wasm_gc(true);
         c.wasm_exceptions(true).wasm_branch_hinting(true);
-        // Instrumented modules use one atomic instruction on memory that is not shared.
+        // Polls are atomic loads of a memory that is not shared; Pulley has none.
         c.wasm_threads(!options.pulley);
         c.wasm_memory64(true).wasm_relaxed_simd(true);
         c.relaxed_simd_deterministic(options.deterministic);
@@ -165,7 +167,11 @@ impl Machine {
                 let started = std::time::Instant::now();
                 let wasm = p.instrument()?;
                 let instrumented = started.elapsed();
-                let m = Module::new(&self.engine, &wasm)?;
+                let m = Module::new(&self.engine, &wasm);
+                let m = m.map_err(|e| match self.options.pulley && uses_atomics(p.bytes()) {
+                    true => Error::Atomics,
+                    false => e.into(),
+                })?;
                 tracing::debug!(?instrumented, compiled = ?started.elapsed(), "main module");
                 self.cache.put(&m, &[key(&digest)]);
                 m

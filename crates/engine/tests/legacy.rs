@@ -113,6 +113,67 @@ fn cpp() {
     compiled("cpp", include_bytes!("legacy/cpp.legacy.wasm"), include_bytes!("legacy/cpp.wasm"));
 }
 
+/// Typed function references in the same module: in locals and operands across calls, in handlers, as
+/// parameters of tags.
+#[test]
+fn with_typed_references() {
+    let prelude = include_str!("wat/prelude.txt");
+    let wasm = wat::parse_str(format!(
+        r#"(module {prelude}
+        (type $unary (func (param i32) (result i32)))
+        (tag $e (param (ref $unary) i32))
+        (elem declare func $double $spin)
+        (func $double (type $unary) (i32.mul (call $spin (local.get 0)) (i32.const 2)))
+        (func $spin (type $unary) (local $i i32)
+          (loop $l (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 3))))
+          (local.get 0))
+        (func $throw (param $f (ref $unary)) (param $n i32) (result i32)
+          (throw $e (local.get $f) (call_ref $unary (local.get $n) (local.get $f))))
+        (func $try (param $n i32) (result i32) (local $f (ref $unary)) (local $m i32)
+          (local.set $f (ref.func $double))
+          i32.const 100
+          try (result i32)
+            local.get $f
+            local.get $n
+            call $throw
+          catch $e
+            local.set $m
+            local.set $f
+            local.get $m
+            local.get $f
+            call_ref $unary
+            try
+              (drop (call $throw (local.get $f) (i32.const 1)))
+            catch_all
+              (call $print32 (call_ref $unary (local.get $m) (local.get $f)))
+              rethrow 0
+            end
+          end
+          i32.add)
+        (func (export "_start") (local $n i32) (local $f (ref null $unary))
+          (loop $again
+            try
+              (call $print32 (call $try (local.get $n)))
+            catch $e
+              (call $print32)
+              local.set $f
+              (call $print32 (call_ref $unary (i32.const 21) (local.get $f)))
+            end
+            (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 4))))))"#
+    ))
+    .unwrap();
+    let machine = machine();
+    let (end, output) = plain(&machine, &translated(&wasm));
+    let lines: Vec<i64> =
+        output.lines().map(|l| i64::from_str_radix(l.trim(), 16).unwrap()).collect();
+    assert_eq!(lines, [0, 2, 42, 4, 2, 42, 8, 2, 42, 12, 2, 42]);
+    for gap in GAPS {
+        let (e, o, captures) = under_chaos(&machine, &wasm, gap);
+        assert_eq!((e, o), (end.clone(), output.clone()), "{gap:?}");
+        assert!(captures > 5, "{gap:?}: {captures}");
+    }
+}
+
 /// Every instruction that was taken over is found at its offset in the original.
 #[test]
 fn offsets_lead_back() {

@@ -417,8 +417,9 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 if let Some(site) = sites.at(i) {
                     let params = self.m.types[*type_index as usize].params();
                     let callee = concrete(true, *type_index);
-                    self.spill_from(site.base, &site.operands, params, Some(callee));
+                    self.spill_from(site.base, site.own_operands(), params, Some(callee));
                     self.plain(raw, op)?;
+                    self.mark_after(i);
                     self.check(site);
                 } else {
                     self.plain(raw, op)?;
@@ -854,6 +855,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         }
         let shift = bytes.len() as u32;
         bytes.extend(&self.out);
+        work::add(bytes.len());
         if bytes.len() > limits::BODY {
             return Err(Excess::Code.of(self.m, self.body.func));
         }

@@ -60,8 +60,8 @@ pub(crate) fn explain(module: &[u8], first: wasmparser::Error) -> Error {
         }
         true
     });
-    if valid.is_err() {
-        return Error::invalid(first);
+    if let Err(e) = valid {
+        return Error::invalid(e);
     }
     let mut needed = all;
     let mut names = Vec::new();

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 thread_local!(static DONE: Cell<u64> = const { Cell::new(0) });
 
-/// Steps done on this thread: operators looked at, words of sets joined, values saved.
+/// Steps done on this thread: instructions looked at, locals followed, values saved, bytes written.
 #[doc(hidden)]
 pub fn work() -> u64 {
     DONE.get()

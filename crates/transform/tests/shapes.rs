@@ -144,7 +144,7 @@ fn segments(n: usize) -> String {
             write!(code, "(memory.init {d} (i32.const 1) (i32.const 0) (i32.const 0)) ").unwrap();
         }
         write!(code, "(table.init {i} (i32.const 0) (i32.const 0) (i32.const 0)) ").unwrap();
-        write!(code, "(data.drop {}) (elem.drop {i})\n", 2 * i).unwrap();
+        writeln!(code, "(data.drop {}) (elem.drop {i})", 2 * i).unwrap();
     }
     format!(
         "(module (memory 9) (table 1 funcref) (func (loop (br_if 0 (i32.const 0))) {code}) {fields})"
@@ -280,7 +280,7 @@ fn modules_that_become_too_large() {
     assert!(message.contains("types") && message.contains("1000000"), "{message}");
     // Functions that continuations may call are exported, and exports have a size.
     let values = "i64 ".repeat(999);
-    let functions = format!("(func (type $t) unreachable)").repeat(1001);
+    let functions = "(func (type $t) unreachable)".repeat(1001);
     let calls: String = (1..1002).map(|f| format!("unreachable call {f} ")).collect();
     let message = module_too_large(&format!(
         "(module (type $t (func (param {values}))) {loops} {functions}

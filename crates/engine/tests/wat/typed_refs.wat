@@ -143,6 +143,8 @@
   (call $print32 (call_indirect $typed (type $un) (i32.const 12) (i32.const 3)))
   (call $print32 (ref.is_null (table.get $nulls (i32.const 0))))
   (drop (call_ref $self (i32.const 2) (table.get $nulls (i32.const 1)) (table.get $nulls (i32.const 1))))
+  ;; an operand beneath the construct that a call stands in
+  (i32.const 4) (block (result i32) (call_ref $un (i32.const 7) (ref.func $double))) (i32.add) (call $print32)
   ;; operands of bottom types
   (ref.null nofunc) (ref.null noextern)
   (call $spin (i32.const 1))

@@ -38,7 +38,7 @@ fn number(i: usize) -> (&'static str, &'static str, &'static str) {
 pub fn br_table(n: usize, every: usize) -> String {
     let targets = repeat(n, |o, i| write!(o, " {i}").unwrap());
     let ends = repeat(n, |o, i| {
-        write!(o, "end i64.const {i} i64.add\n").unwrap();
+        writeln!(o, "end i64.const {i} i64.add").unwrap();
         if i % every == every / 2 {
             o.push_str("i64.const 3 call $spin i64.xor\n");
         }
@@ -61,9 +61,9 @@ pub fn br_table(n: usize, every: usize) -> String {
 /// arithmetic, and locals of its own; a few locals live all the time.
 pub fn large_function(n: usize, padding: usize) -> String {
     let arithmetic = repeat(padding, |o, i| {
-        write!(
+        writeln!(
             o,
-            "local.get $t i64.const {} i64.mul local.get {} i64.xor local.set $t\n",
+            "local.get $t i64.const {} i64.mul local.get {} i64.xor local.set $t",
             i + 3,
             i % 8
         )
@@ -71,7 +71,7 @@ pub fn large_function(n: usize, padding: usize) -> String {
     });
     let parts = repeat(n, |o, i| {
         let (kept, own) = (i % 8, 8 + i % 400);
-        write!(
+        writeln!(
             o,
             "local.get {kept} local.set {own} i64.const {i} local.set $t i32.const 2 local.set $n
 loop $l
@@ -83,11 +83,11 @@ loop $l
   {arithmetic}
   local.get $n i32.const 1 i32.sub local.tee $n br_if $l
 end
-local.get {own} local.get $t i64.add local.set {kept}\n"
+local.get {own} local.get $t i64.add local.set {kept}"
         )
         .unwrap();
     });
-    let sum = repeat(8, |o, i| write!(o, "local.get {i} i64.add\n").unwrap());
+    let sum = repeat(8, |o, i| writeln!(o, "local.get {i} i64.add").unwrap());
     module(&format!(
         "(func $main (result i64) (local {}) (local $t i64) (local $n i32)
 {parts} i64.const 0 {sum})",
@@ -98,10 +98,10 @@ local.get {own} local.get $t i64.add local.set {kept}\n"
 /// `n` functions with names, called one after the other through a table.
 pub fn functions(n: usize) -> String {
     let functions = repeat(n, |o, i| {
-        write!(
+        writeln!(
             o,
             "(func $function_number_{i} (param i64) (result i64)
-  (i64.xor (call $spin (i64.add (local.get 0) (i64.const {i}))) (i64.const {})))\n",
+  (i64.xor (call $spin (i64.add (local.get 0) (i64.const {i}))) (i64.const {})))",
             i * 31
         )
         .unwrap();
@@ -124,8 +124,8 @@ pub const NESTED: [&str; 6] = ["block", "loop", "loops", "if", "else", "try_tabl
 /// `n` constructs in each other, an operand beneath some, and a call in the innermost.
 pub fn nested(kind: &str, n: usize) -> String {
     let open = repeat(n, |o, i| {
-        if i % 16 == 0 && i < 96 {
-            write!(o, "i64.const {i}\n").unwrap();
+        if i.is_multiple_of(16) && i < 96 {
+            writeln!(o, "i64.const {i}").unwrap();
         }
         o.push_str(match kind {
             "block" => "block (result i64)\n",
@@ -150,7 +150,7 @@ local.get $v ",
             _ => {}
         }
         o.push_str("end ");
-        if (n - 1 - i) % 16 == 0 && n - 1 - i < 96 {
+        if (n - 1 - i).is_multiple_of(16) && n - 1 - i < 96 {
             o.push_str("i64.add ");
         }
         o.push_str("i64.const 1 i64.add\n");
@@ -215,22 +215,22 @@ pub fn unreachable_code() -> String {
     for (end, traps) in ENDS {
         for dead in DEAD {
             for (open, close) in ROUND {
-                write!(
+                writeln!(
                     functions,
                     "(func $f{n} (param $x exnref) (result i64) (local $v i64) (local $n i32)
   block $function (result i64)
     i32.const 1 local.set $n i64.const {n} call $spin local.set $v
     block $out {open} {end} {dead} {close} end
     local.get $v i64.const 3 call $spin i64.add
-  end)\n"
+  end)"
                 )
                 .unwrap();
                 if !traps {
-                    write!(
+                    writeln!(
                         calls,
                         "local.get $sum
 block $caught (result i64) try_table (result i64) (catch $e $caught) local.get $x call $f{n} end end
-i64.add i64.const 5 i64.rotl local.set $sum\n"
+i64.add i64.const 5 i64.rotl local.set $sum"
                     )
                     .unwrap();
                 }
@@ -250,9 +250,9 @@ i64.add i64.const 5 i64.rotl local.set $sum\n"
 /// `n` locals that are all alive across a call and a loop.
 pub fn locals(n: usize) -> String {
     let declared = repeat(n, |o, i| write!(o, " {}", number(i).0).unwrap());
-    let set = repeat(n, |o, i| write!(o, "i64.const {i} {} local.set {i}\n", number(i).1).unwrap());
+    let set = repeat(n, |o, i| writeln!(o, "i64.const {i} {} local.set {i}", number(i).1).unwrap());
     let sum = repeat(n, |o, i| {
-        write!(o, "local.get {i} {} i64.add i64.const 1 i64.rotl\n", number(i).2).unwrap()
+        writeln!(o, "local.get {i} {} i64.add i64.const 1 i64.rotl", number(i).2).unwrap()
     });
     module(&format!(
         "(func $main (result i64) (local{declared})
@@ -264,12 +264,12 @@ pub fn locals(n: usize) -> String {
 /// A function, a block and a loop of `n` parameters and results each, with operands beneath.
 pub fn multi_value(n: usize) -> String {
     let types = repeat(n, |o, i| write!(o, " {}", number(i).0).unwrap());
-    let push = repeat(n, |o, i| write!(o, "i64.const {i} {}\n", number(i).1).unwrap());
-    let gets = repeat(n, |o, i| write!(o, "local.get {i}\n").unwrap());
+    let push = repeat(n, |o, i| writeln!(o, "i64.const {i} {}", number(i).1).unwrap());
+    let gets = repeat(n, |o, i| writeln!(o, "local.get {i}").unwrap());
     let sum = repeat(n, |o, i| {
-        write!(
+        writeln!(
             o,
-            "{} local.get $sum i64.add i64.const 1 i64.rotl local.set $sum\n",
+            "{} local.get $sum i64.add i64.const 1 i64.rotl local.set $sum",
             number(n - 1 - i).2
         )
         .unwrap();
