@@ -5,7 +5,7 @@
 //! taken away one at a time, and those that these functions or the rest of the module cannot miss
 //! are what the module uses and we do not handle.
 
-use crate::{Error, Result};
+use crate::{Error, Result, work};
 use std::collections::HashSet;
 use wasmparser::{
     FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, ValidPayload, Validator,
@@ -88,6 +88,7 @@ pub(crate) fn validate(
         if let ValidPayload::Func(f, body) = validator.payload(&payload?)?
             && wanted(&f, &body)
         {
+            work::add(body.range().len());
             let mut f = f.into_validator(allocations);
             f.validate(&body)?;
             allocations = f.into_allocations();

@@ -240,6 +240,24 @@ fn functions_that_become_too_large() {
     assert!(message.contains("branches"), "{message}");
 }
 
+/// All functions of a refused module are looked at a few times, not once for every feature there is.
+#[test]
+fn refusals_are_quick() {
+    let loops = "(func (loop (br_if 0 (i32.const 0))))".repeat(5000);
+    let text = format!(
+        "(module {loops} (func (param i64 i64) (result i64 i64)
+           (i64.mul_wide_u (local.get 0) (local.get 1))))"
+    );
+    let wasm = wat::parse_str(&text).unwrap();
+    let before = work();
+    match Program::new(wasm.clone().into(), &Options::default()) {
+        Err(Error::Unsupported { feature, .. }) => assert!(feature.contains("wide-arithmetic")),
+        other => panic!("{:?}", other.err()),
+    }
+    let effort = (work() - before) as usize;
+    assert!(effort > wasm.len() / 2 && effort < 4 * wasm.len(), "{effort} for {}", wasm.len());
+}
+
 /// What can be captured must be able to go on: a continuation loads its frame besides.
 #[test]
 fn functions_whose_continuations_would_be_too_large() {
