@@ -12,9 +12,11 @@
 //! Each program is stopped on every host at random safepoints (`run --stop-at N`), and each of these checkpoints goes
 //! on, on every host, to its end: output, exit status and files must be what the stock engine gave. Before it goes on it
 //! is saved again (`resume --stop-at 0`), and that state and its memories must be the same bytes. Then each program goes
-//! round: from host to host, a part of its way on each.
+//! round: from host to host, a part of its way on each. At last every host wakes the images that are kept in the
+//! repository, which hosts of every kind wrote once.
 
 mod hosts;
+mod images;
 mod trip;
 
 use crate::guests;
@@ -61,6 +63,9 @@ pub struct Args {
     /// Build nothing: with what was built the last time
     #[arg(long)]
     no_build: bool,
+    /// Only write the images that are kept in the repository, anew
+    #[arg(long)]
+    images: bool,
     /// What continuous integration runs: the hosts that take the least time, quick programs, one checkpoint
     #[arg(long)]
     ci: bool,
@@ -82,6 +87,9 @@ pub fn run(args: &Args) -> Result<()> {
         guests::build_all()?;
     }
     let hosts = hosts::ready(&args.hosts, !args.no_build)?;
+    if args.images {
+        return hosts.iter().try_for_each(images::write);
+    }
     let names = match args.programs.is_empty() {
         true => PROGRAMS.map(String::from).to_vec(),
         false => args.programs.clone(),
@@ -109,6 +117,17 @@ pub fn run(args: &Args) -> Result<()> {
             tried - before.1,
             one.elapsed().as_secs_f64()
         );
+    }
+    for host in &hosts {
+        for image in images::all()? {
+            results.images.1 += 1;
+            match images::wake(host, &image) {
+                Ok(()) => results.images.0 += 1,
+                Err(e) => {
+                    results.failures.push(format!("{} on {}: {e:#}", image.display(), host.name))
+                }
+            }
+        }
     }
     results.print(&hosts);
     println!(
@@ -225,6 +244,8 @@ struct Results {
     /// From host, to host: passed, tried.
     matrix: BTreeMap<(usize, usize), (u64, u64)>,
     rounds: (u64, u64),
+    /// Images of the repository that were woken, on all hosts together.
+    images: (u64, u64),
     failures: Vec<String>,
     /// To come back to life and be saved again, by host.
     resumes: BTreeMap<&'static str, Vec<Duration>>,
@@ -278,6 +299,7 @@ impl Results {
         }
         println!("once round, through all hosts: {}/{}", self.rounds.0, self.rounds.1);
         let (passed, tried) = self.counts();
+        println!("images of the repository woken: {}/{}", self.images.0, self.images.1);
         println!("all: {passed} of {tried} trips");
         self.sizes.sort();
         if let [least, .., most] = self.sizes[..] {
@@ -299,7 +321,15 @@ impl Results {
 
 /// What continuous integration runs; a machine that cannot is told, loudly, and is no failure.
 pub fn quick() -> Result<()> {
-    run(&Args { hosts: vec![], programs: vec![], points: 1, seed: 1, no_build: false, ci: true })
+    run(&Args {
+        hosts: vec![],
+        programs: vec![],
+        points: 1,
+        seed: 1,
+        no_build: false,
+        images: false,
+        ci: true,
+    })
 }
 
 /// Where all of it is kept.

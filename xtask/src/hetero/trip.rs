@@ -220,7 +220,7 @@ fn connect<'c>(command: &'c mut Command, at: &Path) -> &'c mut Command {
     command.stdin(Stdio::null()).arg("--store").arg(at.join("store")).args(["--dir", &dir])
 }
 
-fn stopped(output: &Output) -> Result<()> {
+pub(super) fn stopped(output: &Output) -> Result<()> {
     if output.status.code() == Some(CHECKPOINTED) {
         return Ok(());
     }
