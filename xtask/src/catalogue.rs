@@ -93,6 +93,14 @@ pub fn quick() -> Result<()> {
     run(&Args { ci: true, ..Args::default() })
 }
 
+/// A program's module, and a file that was made with it.
+pub fn with_beside(name: &str, file: &str) -> Result<(PathBuf, PathBuf)> {
+    let place = Place::new()?;
+    let program = place.programs.iter().find(|p| p.name == name);
+    let program = program.with_context(|| format!("the catalogue has no {name}"))?;
+    Ok((fetch::program(&place, program)?, fetch::built_beside(&place, program).join(file)))
+}
+
 /// Where everything of the catalogue lies, the list, and the command under test.
 struct Place {
     folder: PathBuf,

@@ -17,6 +17,7 @@
 
 mod hosts;
 mod images;
+mod ocaml;
 mod trip;
 
 use crate::guests;
@@ -63,6 +64,9 @@ pub struct Args {
     /// Build nothing: with what was built the last time
     #[arg(long)]
     no_build: bool,
+    /// Only the table of OCaml's heaps
+    #[arg(long)]
+    ocaml: bool,
     /// Only write the images that are kept in the repository, anew
     #[arg(long)]
     images: bool,
@@ -89,6 +93,9 @@ pub fn run(args: &Args) -> Result<()> {
     let hosts = hosts::ready(&args.hosts, !args.no_build)?;
     if args.images {
         return hosts.iter().try_for_each(images::write);
+    }
+    if args.ocaml {
+        return ocaml::table(&hosts);
     }
     let names = match args.programs.is_empty() {
         true => PROGRAMS.map(String::from).to_vec(),
@@ -327,6 +334,7 @@ pub fn quick() -> Result<()> {
         points: 1,
         seed: 1,
         no_build: false,
+        ocaml: false,
         images: false,
         ci: true,
     })

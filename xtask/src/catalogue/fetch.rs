@@ -110,6 +110,11 @@ fn crate_source(name: &str, version: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// What a build script made for its program to read.
+pub fn built_beside(place: &Place, program: &Program) -> PathBuf {
+    place.path(&format!("programs/{}.beside", program.name))
+}
+
 /// Runs the script unless the program is there, made of the same package by the same script and the files it names.
 fn build(place: &Place, program: &Program, script: &str) -> Result<PathBuf> {
     let to = place.path(&format!("programs/{}.wasm", program.name));
@@ -127,6 +132,8 @@ fn build(place: &Place, program: &Program, script: &str) -> Result<PathBuf> {
     println!("building {}", program.name);
     let scratch = tempfile::tempdir_in(place.path("part"))?;
     let part = scratch.path().join(format!("{}.wasm", program.name));
+    let beside = scratch.path().join("beside");
+    fs::create_dir(&beside)?;
     let (_, version) = program.package.rsplit_once('@').context("the package has no version")?;
     // downloads and tools of scripts: one folder for all of them, they name what is in it
     let kept = cache()?.join("catalogue");
@@ -137,6 +144,7 @@ fn build(place: &Place, program: &Program, script: &str) -> Result<PathBuf> {
         .arg(&script)
         .current_dir(scratch.path())
         .env("OUT", &part)
+        .env("BESIDE", &beside)
         .env("CACHE", kept)
         .env("PACKAGE", package(&program.package)?)
         .env("VERSION", version)
@@ -144,6 +152,9 @@ fn build(place: &Place, program: &Program, script: &str) -> Result<PathBuf> {
         .env("CC", compiler(&files)?);
     run_command(&mut command)?;
     ensure!(part.exists(), "the script has not written $OUT");
+    let to_beside = built_beside(place, program);
+    let _ = fs::remove_dir_all(&to_beside);
+    fs::rename(&beside, &to_beside)?;
     fs::rename(&part, &to)?;
     fs::write(&stamp, key)?;
     Ok(to)

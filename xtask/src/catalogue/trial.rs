@@ -114,7 +114,7 @@ pub fn stock(
 ) -> Result<Left> {
     let mut key = format!("v1 {} {:?}", wasm_sha256, program);
     for input in program.inputs.iter().chain(&program.stdin) {
-        key += &sha256_file(&input_file(place, input)?)?;
+        key += &sha256_file(&input_file(place, program, input)?)?;
     }
     let key = &sha256(key.as_bytes())[..16];
     let kept = place.path(&format!("oracle/{}-{key}.json", program.name));
@@ -264,8 +264,11 @@ pub fn refused(
 }
 
 /// A file of guests/, or with `NAME:FILE` what the stock wasmtime's run of another program left.
-fn input_file(place: &Place, input: &str) -> Result<PathBuf> {
+fn input_file(place: &Place, program: &Program, input: &str) -> Result<PathBuf> {
     let Some((name, file)) = input.split_once(':') else { return Ok(guests(input)) };
+    if name == "built" {
+        return Ok(fetch::built_beside(place, program).join(file));
+    }
     let other = place.programs.iter().find(|p| p.name == name);
     let other = other.with_context(|| format!("{input}: the catalogue has no {name}"))?;
     let wasm = fetch::program(place, other)?;
@@ -313,7 +316,7 @@ impl Desk<'_> {
         fs::create_dir(desk.work())?;
         fs::create_dir(desk.path("scratch"))?;
         for input in &program.inputs {
-            let from = input_file(place, input)?;
+            let from = input_file(place, program, input)?;
             fs::copy(&from, desk.work().join(from.file_name().context("an input has no name")?))
                 .with_context(|| from.display().to_string())?;
         }
@@ -384,7 +387,9 @@ impl Desk<'_> {
         let append =
             |name| File::options().create(true).append(true).open(self.path(name)).context("part");
         let stdin = match &self.program.stdin {
-            Some(file) => Stdio::from(File::open(input_file(self.place, file)?).context("stdin")?),
+            Some(file) => Stdio::from(
+                File::open(input_file(self.place, self.program, file)?).context("stdin")?,
+            ),
             None => Stdio::null(),
         };
         command.stdin(stdin).stdout(append("out")?).stderr(append("err")?);

@@ -8,6 +8,7 @@
 
 use super::hosts::Host;
 use crate::guests::{self, Run};
+use crate::oracle::Expected;
 use crate::setup::{root, sha256, sha256_file};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -24,7 +25,7 @@ const CHECKPOINTED: i32 = 85;
 pub struct Program {
     pub name: String,
     wasm: PathBuf,
-    inputs: Vec<String>,
+    inputs: Vec<PathBuf>,
     files: Vec<String>,
     run: Run,
     safepoints: OnceLock<u64>,
@@ -45,6 +46,46 @@ pub enum Tripped<'p> {
     Ended,
 }
 
+impl Program {
+    /// Any program, of which nobody knows yet how it ends.
+    pub fn of(
+        name: &str,
+        wasm: &Path,
+        inputs: &[PathBuf],
+        files: &[&str],
+        args: Vec<String>,
+    ) -> Program {
+        Program {
+            name: name.to_owned(),
+            wasm: wasm.to_owned(),
+            inputs: inputs.to_vec(),
+            files: files.iter().map(|f| f.to_string()).collect(),
+            run: Run { args, expected: None },
+            safepoints: OnceLock::new(),
+        }
+    }
+
+    /// It is to end as it does here, uninterrupted.
+    pub fn expect_as_on(&mut self, host: &Host) -> Result<()> {
+        let at = self.place()?;
+        let mut command = host.command("run");
+        connect(&mut command, at.path()).arg(&self.wasm).arg("--").args(&self.run.args);
+        let began = std::time::Instant::now();
+        let output = command.output()?;
+        let exit = output.status.code().context("it was killed")?;
+        let digest =
+            |name: &String| Ok((name.clone(), sha256_file(&at.path().join("work").join(name))?));
+        self.run.expected = Some(Expected {
+            exit,
+            stdout_sha256: sha256(&output.stdout),
+            stdout: None,
+            files: self.files.iter().map(digest).collect::<Result<_>>()?,
+            seconds: began.elapsed().as_secs_f64(),
+        });
+        Ok(())
+    }
+}
+
 /// The guests of these names.
 pub fn programs(names: &[String]) -> Result<Vec<Program>> {
     let listed = guests::listed()?;
@@ -55,7 +96,7 @@ pub fn programs(names: &[String]) -> Result<Vec<Program>> {
         Ok(Program {
             name: name.clone(),
             wasm: root().join(&entry.wasm),
-            inputs: entry.inputs.clone(),
+            inputs: entry.inputs.iter().map(|i| root().join(i)).collect(),
             files: entry.files.clone(),
             run: entry.small.clone(),
             safepoints: OnceLock::new(),
@@ -93,10 +134,9 @@ impl Program {
         let at = tempfile::tempdir()?;
         let work = at.path().join("work");
         fs::create_dir(&work)?;
-        for input in &self.inputs {
-            let from = root().join(input);
+        for from in &self.inputs {
             let name = from.file_name().context("an input has no name")?;
-            fs::copy(&from, work.join(name)).with_context(|| from.display().to_string())?;
+            fs::copy(from, work.join(name)).with_context(|| from.display().to_string())?;
         }
         Ok(at)
     }
@@ -150,6 +190,15 @@ impl<'p> Stopped<'p> {
         ensure!(output.stdout.is_empty(), "it ran before it was saved again");
         let after = self.digests()?;
         ensure!(before == after, "saved again it is another: {before:?}, now {after:?}");
+        Ok(())
+    }
+
+    /// Everything up to its first step.
+    pub fn rehearse(&self, host: &Host) -> Result<()> {
+        let mut command = host.command("resume");
+        let output = connect(&mut command, self.at.path()).args([JOB, "--dry-run"]).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}: {}", output.status, said.trim_end());
         Ok(())
     }
 
