@@ -13,7 +13,8 @@
 //! on, on every host, to its end: output, exit status and files must be what the stock engine gave. Before it goes on it
 //! is saved again (`resume --stop-at 0`), and that state and its memories must be the same bytes. Then each program goes
 //! round: from host to host, a part of its way on each. At last every host wakes the images that are kept in the
-//! repository, which hosts of every kind wrote once.
+//! repository, which hosts of every kind wrote once; what processors do not agree on must be the same with
+//! `--deterministic`; and hosts of 32 bits must refuse, in words, a memory that is too large for them.
 
 mod hosts;
 mod images;
@@ -126,6 +127,13 @@ pub fn run(args: &Args) -> Result<()> {
         );
     }
     for host in &hosts {
+        let mut must = |what: &str, end: Result<()>| {
+            results.failures.extend(end.err().map(|e| format!("{what} on {}: {e:#}", host.name)));
+        };
+        must("--deterministic", images::agrees(host));
+        if host.narrow && !hosts[0].narrow {
+            must("3 GiB", images::refuses_what_is_too_large(&hosts[0], host));
+        }
         for image in images::all()? {
             results.images.1 += 1;
             match images::wake(host, &image) {

@@ -38,6 +38,8 @@ pub struct Host {
     /// An emulator, if it takes one, then the binary.
     words: Vec<String>,
     interpret: bool,
+    /// Addresses have 32 bits.
+    pub narrow: bool,
     /// Compiled code: no two hosts can use the same.
     cache: PathBuf,
 }
@@ -94,7 +96,8 @@ pub fn ready(names: &[String], builds: bool) -> Result<Vec<Host>> {
         };
         words.push(binary.display().to_string());
         let cache = folder()?.join("cache").join(kind.name);
-        hosts.push(Host { name: kind.name, words, interpret: kind.interpret, cache });
+        let narrow = matches!(kind.name, "i686" | "armv7");
+        hosts.push(Host { name: kind.name, words, interpret: kind.interpret, narrow, cache });
     }
     Ok(hosts)
 }

@@ -57,6 +57,41 @@ pub fn wake(host: &Host, image: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What processors do not agree on, they do with `--deterministic`.
+pub fn agrees(host: &Host) -> Result<()> {
+    let at = tempfile::tempdir()?;
+    let mut command = host.command("run");
+    command.arg("--store").arg(at.path()).arg("--deterministic");
+    let output = command.arg(folder().join("deterministic.wat")).output()?;
+    let expected = fs::read_to_string(folder().join("deterministic.txt"))?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        printed == expected,
+        "deterministic.wat printed {}, not {}",
+        printed.trim(),
+        expected.trim()
+    );
+    Ok(())
+}
+
+/// A memory that 32 bits cannot address is refused there, in words, and is as it was.
+pub fn refuses_what_is_too_large(from: &Host, narrow: &Host) -> Result<()> {
+    let at = tempfile::tempdir()?;
+    let resume = |host: &Host| {
+        let mut command = host.command("resume");
+        command.arg("--store").arg(at.path()).args([JOB, "--dry-run"]).output()
+    };
+    let mut command = from.command("run");
+    command.arg("--store").arg(at.path()).args(["--name", JOB, "--stop-at", STOP_AT]);
+    stopped(&command.arg(folder().join("large.wat")).output()?)?;
+    let refused = resume(narrow)?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(refused.status.code() == Some(125), "{}: {}", refused.status, said.trim_end());
+    ensure!(said.contains("no room") && said.contains("3072 MiB"), "it says: {}", said.trim_end());
+    ensure!(resume(from)?.status.success(), "it is not as it was");
+    Ok(())
+}
+
 /// What belongs to an image, and not to the jobs of a store.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     for part in ["oci-layout", "index.json", "blobs"] {
