@@ -25,8 +25,13 @@ pub fn table(hosts: &[Host]) -> Result<()> {
     );
     for (mib, rounds) in HEAPS {
         let args = vec!["/work/work.byte".to_owned(), mib.to_owned(), rounds.to_owned()];
-        let mut program =
-            Program::of(&format!("ocaml-{mib}"), &wasm, &[bytecode.clone()], &["out.txt"], args);
+        let mut program = Program::of(
+            &format!("ocaml-{mib}"),
+            &wasm,
+            std::slice::from_ref(&bytecode),
+            &["out.txt"],
+            args,
+        );
         program.expect_as_on(&hosts[0])?;
         let middle = program.safepoints(&hosts[0])? / 2;
         let foreign = program.begin(&hosts[0], middle)?;
