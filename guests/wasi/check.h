@@ -222,6 +222,16 @@ static void say_path(u32 dir, u32 flags, const char *path) {
     else PUT(": "), say_stat(&s);
 }
 
+// Which bytes of a record are left as they were: a call writes its fields, not what lies between them.
+static void say_gaps(void (*call)(void), void *record, u32 size) {
+    u8 *bytes = record, first[64];
+    __builtin_memset(bytes, 0xaa, size), call(), __builtin_memcpy(first, bytes, size);
+    __builtin_memset(bytes, 0x55, size), call();
+    PUT("left alone:");
+    for (u32 i = 0; i < size; i++) if (first[i] == 0xaa && bytes[i] == 0x55) PUT(" "), put_number(i);
+    PUT("\n");
+}
+
 // ---- checks ----
 
 typedef struct { const char *name; void (*run)(void); } check;

@@ -13,6 +13,11 @@ static void say(u32 fd) {
 
 CHECK(streams) { say(STDIN), say(STDOUT), say(STDERR); }
 CHECK(preopens) { say(WORK), say(OTHER), say(HERE); }
+static u32 get_from;
+static void get(void) { MUST(fd_fdstat_get(get_from, P(&s))); }
+CHECK(gaps) {
+    say_gaps(get, &s, sizeof s), get_from = WORK, say_gaps(get, &s, sizeof s), get_from = must_open("file", 0, READ), say_gaps(get, &s, sizeof s);
+}
 CHECK(not_open) { say(77), say(0xffffffff); }
 
 CHECK(files) {

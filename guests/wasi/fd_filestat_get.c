@@ -9,6 +9,10 @@ CHECK(streams) {
     }
 }
 
+static u32 get_from;
+static void get(void) { MUST(fd_filestat_get(get_from, P(&s))); }
+CHECK(gaps) { say_gaps(get, &s, sizeof s), get_from = must_open("file", 0, READ), say_gaps(get, &s, sizeof s); }
+
 CHECK(file) {
     u32 fd = must_open("file", 0, READ);
     SAY("filestat", fd_filestat_get(fd, P(&s)));

@@ -18,6 +18,9 @@ CHECK(opened_is_none) {
     SAY("file", fd_prestat_get(must_open("file", 0, READ), P(&s)));
 }
 
+static void get(void) { MUST(fd_prestat_get(WORK, P(&s))); }
+CHECK(gaps) { say_gaps(get, &s, sizeof s); }
+
 BAD(outside, fd_prestat_get(WORK, memory_end() - 7))
 BAD(far_outside, fd_prestat_get(WORK, 0xffffffff))
 BAD(misaligned, fd_prestat_get(WORK, P(&s) + 2))

@@ -57,6 +57,10 @@ CHECK(empty) {
     SAYS("second", buf + 25 + 24, 2);
 }
 
+static u32 get_from;
+static void get(void) { MUST(fd_readdir(get_from, P(buf), 25, 0, P(&n))); }
+CHECK(gaps) { get_from = must_open("dir", DIRECTORY, READ), say_gaps(get, buf, 25); }
+
 CHECK(types_and_numbers) {
     MUST(path_create_directory(WORK, PATH("types")));
     make_file("types/f", ""), MUST(path_create_directory(WORK, PATH("types/d")));

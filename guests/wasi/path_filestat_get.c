@@ -4,6 +4,8 @@ static filestat s, t;
 static void both(const char *path) { say_path(WORK, NOFOLLOW, path), say_path(WORK, FOLLOW, path); }
 
 CHECK(kinds) { both("file"), both("empty"), both("dir"), both("link"), both("dirlink"), both("dangling"), both("loop"), both("loop-a"); }
+static void get(void) { MUST(stat_at(WORK, 0, "file", &s)); }
+CHECK(gaps) { say_gaps(get, &s, sizeof s); }
 CHECK(nothing) { both("nothing"), both("nothing/x"), both("file/x"), both(""), both("dir/nothing"); }
 CHECK(slashes) { both("dir/"), both("dir//"), both("file/"), both("link/"), both("dirlink/"), both("dangling/"), both("dir//nested"), both("dir/./nested/file"); }
 CHECK(dots) { both("."), both("./"), both(".."), both("dir/.."), both("dir/../.."), both("dir/../file"), both("file/.."), both("nothing/.."), both("./."); }

@@ -33,6 +33,9 @@ pub struct Args {
     /// Ask for the results of the large runs too (some minutes the first time)
     #[arg(long)]
     large: bool,
+    /// Build the conformance programs in Rust too
+    #[arg(skip)]
+    rust: bool,
 }
 
 /// Changed when a recipe below changes in a way that its sources do not show.
@@ -126,6 +129,11 @@ pub fn listed() -> Result<Vec<Entry>> {
     Ok(listed.guests)
 }
 
+/// The conformance programs, those in Rust among them.
+pub fn build_conformance() -> Result<()> {
+    build(&Args { names: vec!["wasi".to_owned()], rust: true, ..Args::default() })
+}
+
 fn build(args: &Args) -> Result<()> {
     let guests = list::read()?;
     for name in &args.names {
@@ -199,7 +207,7 @@ fn build(args: &Args) -> Result<()> {
         println!("{} guests, {}", listed.guests.len(), out.join("guests.json").display());
     }
     if args.names.is_empty() || args.names.iter().any(|name| name == "wasi") {
-        conformance::build(&builder, !args.no_oracle)?;
+        conformance::build(&builder, !args.no_oracle, args.rust)?;
     }
     if !missing.is_empty() {
         println!("MISSING (no toolchain for them here): {}", missing.join(", "));
@@ -248,7 +256,7 @@ impl Builder<'_> {
         serde_json::from_slice(&text).ok()
     }
 
-    fn up_to_date(&self, program: &str, key: &str) -> bool {
+    pub fn up_to_date(&self, program: &str, key: &str) -> bool {
         self.stamp(program).is_some_and(|stamp| stamp.key == key)
             && self.out.join(format!("{program}.wasm")).exists()
     }

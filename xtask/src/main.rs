@@ -27,6 +27,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Build and fetch the guest programs into target/guests, write target/guests/guests.json, and try the catalogue
     Guests(guests::Args),
+    /// Compare WASI preview 1 with the stock wasmtime: all checks, those in Rust too, and thousands of random calls
+    Conformance(conformance::Args),
     /// Try real programs from the registries: plain, under chaos, killed and resumed
     Catalogue(catalogue::Args),
     /// Take checkpoints on every kind of host, and resume each on every other
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Guests(args) => guests::run(&args),
+        Task::Conformance(args) => conformance::run(&args),
         Task::Catalogue(args) => catalogue::run(&args),
         Task::Hetero(args) => hetero::run(&args),
         Task::Setup(args) => setup::run(&args),

@@ -3,7 +3,7 @@
 use crate::errors::Fail;
 use crate::fds::{Descriptor, Host, Inodes, OpenDir, identity};
 use crate::memory as mem;
-use crate::types::{Errno, Filetype, size};
+use crate::types::{Errno, Filetype, fields, size};
 use cap_std::fs::Dir;
 
 /// Names and bytes of names one listing may hold; a directory with more is `overflow`. The listing is part of the state.
@@ -106,7 +106,7 @@ impl Host {
         let len = u32::try_from(name.len()).map_err(|_| Errno::Overflow)?;
         let mut raw = [0; size::PRESTAT as usize];
         raw[4..8].copy_from_slice(&len.to_le_bytes());
-        mem::put_record(memory, prestat, &raw, 4)
+        mem::put_record(memory, prestat, &raw, 4, &fields::PRESTAT)
     }
 
     pub fn fd_prestat_dir_name(

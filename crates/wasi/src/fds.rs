@@ -7,7 +7,7 @@ use crate::memory as mem;
 use crate::os::{Identity, Signal, StreamKind};
 use crate::poll::Pending;
 use crate::stdio::Stream;
-use crate::types::{Errno, Filetype, fdflags, known_rights, rights, size};
+use crate::types::{Errno, Filetype, fdflags, fields, known_rights, rights, size};
 use crate::undo::Undo;
 use cap_std::fs::{Dir, Metadata, MetadataExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -267,7 +267,7 @@ impl Host {
         stat[48..56].copy_from_slice(&time(meta.modified()).to_le_bytes());
         // Stock wasmtime reports the time of creation here, not that of the last status change.
         stat[56..64].copy_from_slice(&time(meta.created()).to_le_bytes());
-        mem::put_record(memory, at, &stat, 8)
+        mem::put_record(memory, at, &stat, 8, &fields::FILESTAT)
     }
 
     pub fn fd_filestat_get(&mut self, memory: &mut [u8], fd: u32, stat: u32) -> Result<(), Fail> {
@@ -275,7 +275,7 @@ impl Host {
             Descriptor::Stdio(which) => {
                 let mut raw = [0; size::FILESTAT as usize];
                 raw[16] = stdio_filetype(&self.stdio[*which]).raw();
-                return mem::put_record(memory, stat, &raw, 8);
+                return mem::put_record(memory, stat, &raw, 8, &fields::FILESTAT);
             }
             Descriptor::Dir(dir) => dir.dir.dir_metadata()?,
             Descriptor::File(file) => file.metadata()?,
@@ -318,7 +318,7 @@ impl Host {
         raw[2..4].copy_from_slice(&(flags as u16).to_le_bytes());
         raw[8..16].copy_from_slice(&base.to_le_bytes());
         raw[16..24].copy_from_slice(&inheriting.to_le_bytes());
-        mem::put_record(memory, stat, &raw, 8)
+        mem::put_record(memory, stat, &raw, 8, &fields::FDSTAT)
     }
 
     pub fn fd_fdstat_set_flags(

@@ -104,18 +104,30 @@ pub(crate) fn put(mem: &mut [u8], ptr: u32, value: &[u8]) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Writes a record whose first or largest field is aligned to `align`.
-pub(crate) fn put_record(mem: &mut [u8], ptr: u32, value: &[u8], align: u32) -> Result<(), Fail> {
-    put(mem, ptr, value)?;
+/// Writes a record whose largest field is aligned to `align`. What lies between its fields is left as it is.
+pub(crate) fn put_record(
+    mem: &mut [u8],
+    ptr: u32,
+    value: &[u8],
+    align: u32,
+    fields: &[Range<usize>],
+) -> Result<(), Fail> {
+    let len = u32::try_from(value.len()).map_err(|_| Errno::Overflow)?;
+    let to = bytes_mut(mem, ptr, len)?;
+    for field in fields {
+        to[field.clone()].copy_from_slice(&value[field.clone()]);
+    }
     aligned(ptr, align)
 }
 
 pub(crate) fn put_u32(mem: &mut [u8], ptr: u32, value: u32) -> Result<(), Fail> {
-    put_record(mem, ptr, &value.to_le_bytes(), 4)
+    put(mem, ptr, &value.to_le_bytes())?;
+    aligned(ptr, 4)
 }
 
 pub(crate) fn put_u64(mem: &mut [u8], ptr: u32, value: u64) -> Result<(), Fail> {
-    put_record(mem, ptr, &value.to_le_bytes(), 8)
+    put(mem, ptr, &value.to_le_bytes())?;
+    aligned(ptr, 8)
 }
 
 /// A path. Paths are UTF-8 in preview 1; others are `ilseq`.

@@ -220,20 +220,25 @@ impl Signal {
     }
 }
 
-/// Reads a standard stream. `None`: another process took what was there, wait again.
+/// Reads a standard stream. `None`: another process took what was there, wait again. As under stock wasmtime, there is
+/// nothing in what cannot be read.
 pub(crate) fn read_stream(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<Option<usize>, Errno> {
     match rustix::io::read(fd, buf) {
         Ok(n) => Ok(Some(n)),
         Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(Errno::BADF | Errno::ISDIR) => Ok(Some(0)),
         Err(e) => Err(e),
     }
 }
 
-/// Writes a standard stream. `None`: it is full after all, wait again.
+/// Writes a standard stream. `None`: it is full after all, wait again. As under stock wasmtime, what cannot be written to
+/// takes everything, and a pipe that nobody reads any more is `io`.
 pub(crate) fn write_stream(fd: BorrowedFd<'_>, buf: &[u8]) -> Result<Option<usize>, Errno> {
     match rustix::io::write(fd, buf) {
         Ok(n) => Ok(Some(n)),
         Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(Errno::BADF) => Ok(Some(buf.len())),
+        Err(Errno::PIPE) => Err(Errno::IO),
         Err(e) => Err(e),
     }
 }

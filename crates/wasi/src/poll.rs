@@ -9,7 +9,7 @@ use crate::errors::Fail;
 use crate::fds::{Descriptor, Host};
 use crate::memory as mem;
 use crate::os::{self, Signal};
-use crate::types::{Clockid, Errno, Eventtype, Stop, eventrwflags, size, subclockflags};
+use crate::types::{Clockid, Errno, Eventtype, Stop, eventrwflags, fields, size, subclockflags};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -193,7 +193,8 @@ impl Host {
             event[10] = kind.raw();
             event[16..24].copy_from_slice(&nbytes.to_le_bytes());
             event[24..26].copy_from_slice(&flags.to_le_bytes());
-            mem::put_record(memory, mem::element(events, count, size::EVENT)?, &event, 8)?;
+            let at = mem::element(events, count, size::EVENT)?;
+            mem::put_record(memory, at, &event, 8, &fields::EVENT)?;
             count += 1;
         }
         mem::put_u32(memory, nevents, count)

@@ -239,6 +239,16 @@ pub(crate) mod size {
     pub const SUBSCRIPTION: u32 = 48;
 }
 
+/// Where the fields of the records lie that are written with gaps between them.
+pub(crate) mod fields {
+    use std::ops::Range;
+
+    pub const EVENT: [Range<usize>; 2] = [0..11, 16..26];
+    pub const FDSTAT: [Range<usize>; 3] = [0..1, 2..4, 8..24];
+    pub const FILESTAT: [Range<usize>; 2] = [0..17, 24..64];
+    pub const PRESTAT: [Range<usize>; 2] = [0..1, 4..8];
+}
+
 /// Why a call did not return to the guest with an error code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {

@@ -220,6 +220,7 @@ fn an_interrupted_write_loses_and_repeats_nothing() {
     assert!(reader.join().unwrap() == data, "the reader saw something else than was written");
 }
 
+/// As stock wasmtime has it.
 #[test]
 fn a_broken_pipe_is_an_error() {
     let dir = tempdir().unwrap();
@@ -227,7 +228,29 @@ fn a_broken_pipe_is_an_error() {
     drop(read);
     let stdio = StdioConfig { stdout: Stdio::Fd(write.into()), ..StdioConfig::null() };
     let mut g = Guest::with(dir.path(), stdio);
-    assert_eq!(g.write(1, b"x"), Err(Errno::Pipe));
+    assert_eq!(g.write(1, b"x"), Err(Errno::Io));
+}
+
+/// The same: what cannot be read is empty, what cannot be written to takes everything.
+#[test]
+fn streams_the_wrong_way_round() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("file");
+    let write = std::fs::File::create(&path).unwrap();
+    let read = std::fs::File::open(&path).unwrap();
+    let directory = std::fs::File::open(dir.path()).unwrap();
+    let stdio = StdioConfig {
+        stdin: Stdio::Fd(write.into()),
+        stdout: Stdio::Fd(read.into()),
+        stderr: Stdio::Fd(directory.into()),
+    };
+    let mut g = Guest::with(dir.path(), stdio);
+    assert_eq!(g.read(0, 10), Ok(vec![]));
+    assert_eq!(g.write(1, b"text"), Ok(4));
+    assert_eq!(g.write(2, b"text"), Ok(4));
+    let directory = std::fs::File::open(dir.path()).unwrap();
+    let stdio = StdioConfig { stdin: Stdio::Fd(directory.into()), ..StdioConfig::null() };
+    assert_eq!(Guest::with(dir.path(), stdio).read(0, 10), Ok(vec![]));
 }
 
 #[test]
