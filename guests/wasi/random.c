@@ -421,43 +421,51 @@ static void (*const calls[])(void) = {
     ask_for_prestat, poll_something, use_socket,
 };
 
-static void run(u64 seed, u32 steps) {
+// Between any two calls it waits for so many microseconds, so that it can be killed anywhere.
+static void run(u64 seed, u32 steps, u32 pause) {
     state = seed;
     must_open("file", 0, READ | WRITE);
     must_open("dir", DIRECTORY, READ);
     last = must_open("a", CREAT, READ | WRITE);
-    for (u32 i = 0; i < steps; i++) calls[below(LEN(calls))](), end_line();
+    for (u32 i = 0; i < steps; i++) {
+        calls[below(LEN(calls))](), end_line();
+        static struct { u64 userdata; u64 tag; u64 id; u64 timeout, precision; u64 flags; } s = {.id = 1};
+        static u64 e[4];
+        u32 n;
+        s.timeout = 1000ull * pause;
+        if (pause) MUST(poll_oneoff(P(&s), P(&e), 1, P(&n)));
+    }
 }
 
-// The seed that the arguments name, and as many calls as they say.
+// What the arguments say: seed, number of calls, pause.
 static u64 argument(u32 i) {
     u64 n = 0;
     if (argc > i) for (const char *c = (const char *)argv[i]; *c; c++) n = n * 10 + *c - '0';
     return n;
 }
-CHECK(seed) { run(argument(2), argc > 3 ? argument(3) : 60); }
+CHECK(seed) { run(argument(2), argc > 3 ? argument(3) : 60, argument(4)); }
 
-CHECK(seed_1) { run(1, 60); }
-CHECK(seed_2) { run(2, 60); }
-CHECK(seed_3) { run(3, 60); }
-CHECK(seed_4) { run(4, 60); }
-CHECK(seed_5) { run(5, 60); }
-CHECK(seed_6) { run(6, 60); }
-CHECK(seed_7) { run(7, 60); }
-CHECK(seed_8) { run(8, 60); }
-CHECK(seed_9) { run(9, 60); }
-CHECK(seed_10) { run(10, 60); }
-CHECK(seed_11) { run(11, 60); }
-CHECK(seed_12) { run(12, 60); }
-CHECK(seed_13) { run(13, 60); }
-CHECK(seed_14) { run(14, 60); }
-CHECK(seed_15) { run(15, 60); }
-CHECK(seed_16) { run(16, 60); }
-CHECK(seed_17) { run(17, 60); }
-CHECK(seed_18) { run(18, 60); }
-CHECK(seed_19) { run(19, 60); }
-CHECK(seed_20) { run(20, 60); }
-CHECK(seed_21) { run(21, 60); }
-CHECK(seed_22) { run(22, 60); }
-CHECK(seed_23) { run(23, 60); }
-CHECK(seed_24) { run(24, 60); }
+CHECK(seed_1) { run(1, 60, 0); }
+CHECK(seed_2) { run(2, 60, 0); }
+CHECK(seed_3) { run(3, 60, 0); }
+CHECK(seed_4) { run(4, 60, 0); }
+CHECK(seed_5) { run(5, 60, 0); }
+CHECK(seed_6) { run(6, 60, 0); }
+CHECK(seed_7) { run(7, 60, 0); }
+CHECK(seed_8) { run(8, 60, 0); }
+CHECK(seed_9) { run(9, 60, 0); }
+CHECK(seed_10) { run(10, 60, 0); }
+CHECK(seed_11) { run(11, 60, 0); }
+CHECK(seed_12) { run(12, 60, 0); }
+CHECK(seed_13) { run(13, 60, 0); }
+CHECK(seed_14) { run(14, 60, 0); }
+CHECK(seed_15) { run(15, 60, 0); }
+CHECK(seed_16) { run(16, 60, 0); }
+CHECK(seed_17) { run(17, 60, 0); }
+CHECK(seed_18) { run(18, 60, 0); }
+CHECK(seed_19) { run(19, 60, 0); }
+CHECK(seed_20) { run(20, 60, 0); }
+CHECK(seed_21) { run(21, 60, 0); }
+CHECK(seed_22) { run(22, 60, 0); }
+CHECK(seed_23) { run(23, 60, 0); }
+CHECK(seed_24) { run(24, 60, 0); }
