@@ -369,6 +369,8 @@ impl Undo {
     /// `path` in `dir`, if it is there, will be deleted or replaced.
     pub fn gone(&mut self, preopens: &[Preopen], dir: &OpenDir, path: &str) -> Deed {
         let nothing = Deed { begin: self.end, ..Deed::default() };
+        // `link/` can be replaced, and is the link then; but it cannot be read, nor `file/` linked.
+        let path = path.trim_end_matches('/');
         let Ok(meta) = dir.dir.symlink_metadata(path) else { return nothing };
         if self.broken {
             return nothing;

@@ -108,6 +108,23 @@ fn a_database_is_as_it_was() {
 }
 
 #[test]
+fn names_with_a_slash_behind_them() {
+    let mut job = Job::new();
+    let (bytes, mark, then) = job.mark();
+    // Which of these work is the system's affair.
+    let (guest, mut done) = (&mut job.guest, 0);
+    for (from, to) in [("b", "l/"), ("d", "l/"), ("d/", "e/"), ("b", "a/"), ("b/", "c")] {
+        done += u32::from(guest.rename(from, to).is_ok());
+    }
+    for path in ["a/", "l/", "e//"] {
+        done += u32::from(guest.unlink(path).is_ok()) + u32::from(guest.rmdir(path).is_ok());
+    }
+    assert!(done > 1);
+    job.back(&bytes, mark);
+    assert_eq!(tree(&job.work), then);
+}
+
+#[test]
 fn marks_of_a_past_that_was_undone_lead_nowhere() {
     let mut job = Job::new();
     let first = job.mark();
