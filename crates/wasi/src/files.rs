@@ -261,6 +261,7 @@ impl Host {
         flags: u32,
     ) -> Result<(), Fail> {
         let [atim, mtim] = times(atim, mtim, flags)?;
+        self.before_change(fd, u64::MAX, u64::MAX);
         match self.fds.get(fd)? {
             Descriptor::Stdio(_) => Err(Errno::Badf.into()),
             Descriptor::Dir(dir) => Ok(cap_fs_ext::DirExt::set_times(&*dir.dir, ".", atim, mtim)?),

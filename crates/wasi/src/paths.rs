@@ -101,7 +101,11 @@ impl Host {
         let [atim, mtim] = times(atim, mtim, fst_flags)?;
         let dir = self.fds.dir(dirfd)?;
         let path = mem::path(memory, path, len)?;
-        if flags & lookupflags::SYMLINK_FOLLOW != 0 {
+        let follow = flags & lookupflags::SYMLINK_FOLLOW != 0;
+        if let Some(undo) = &mut self.undo {
+            undo.touches(&self.preopens, dir, path, follow);
+        }
+        if follow {
             Ok(DirExt::set_times(&*dir.dir, path, atim, mtim)?)
         } else {
             Ok(dir.dir.set_symlink_times(path, atim, mtim)?)

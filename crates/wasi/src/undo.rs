@@ -241,6 +241,7 @@ impl Undo {
 
     /// Something may be made at `path`; whether nothing is there yet.
     pub fn makes(&mut self, dir: &OpenDir, path: &str) -> bool {
+        let path = &plain(path);
         let new =
             dir.dir.symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
         if new {
@@ -259,6 +260,17 @@ impl Undo {
     /// A file has been made.
     pub fn born(&mut self, id: Identity) {
         self.files.insert(id, Tracked::Born);
+    }
+
+    /// The times of what is at `path` will be set. Only those of files go back.
+    pub fn touches(&mut self, preopens: &[Preopen], dir: &OpenDir, path: &str, follow: bool) {
+        let path = &plain(path);
+        let meta = if follow { dir.dir.metadata(path) } else { dir.dir.symlink_metadata(path) };
+        if let (false, Ok(meta)) = (self.broken, meta)
+            && meta.is_file()
+        {
+            self.first_change(preopens, identity(&meta), &meta, &dir.place(path, follow));
+        }
     }
 
     /// Bytes `from..to` of a file will be overwritten or cut off.
@@ -369,8 +381,7 @@ impl Undo {
     /// `path` in `dir`, if it is there, will be deleted or replaced.
     pub fn gone(&mut self, preopens: &[Preopen], dir: &OpenDir, path: &str) -> Deed {
         let nothing = Deed { begin: self.end, ..Deed::default() };
-        // `link/` can be replaced, and is the link then; but it cannot be read, nor `file/` linked.
-        let path = path.trim_end_matches('/');
+        let path = &plain(path);
         let Ok(meta) = dir.dir.symlink_metadata(path) else { return nothing };
         if self.broken {
             return nothing;
@@ -443,7 +454,8 @@ impl Undo {
         (new, new_path, to): (&OpenDir, &str, &Place),
         preopens: &[Preopen],
     ) -> Deed {
-        let id = |dir: &OpenDir, path| dir.dir.symlink_metadata(path).ok().map(|m| identity(&m));
+        let id =
+            |dir: &OpenDir, path| dir.dir.symlink_metadata(plain(path)).ok().map(|m| identity(&m));
         let nothing = Deed { begin: self.end, ..Deed::default() };
         let Some(moved) = id(old, old_path) else { return nothing };
         // Two names of one file: nothing happens then.
@@ -534,6 +546,12 @@ pub(crate) fn log_name(mark: Mark) -> String {
 
 pub(crate) fn kept_name(mark: Mark, number: u32) -> String {
     format!("{mark:016x}-{number}")
+}
+
+/// The same path without what it does not need. `link/` can be replaced, and is the link then, but it cannot be read, nor
+/// `file/` linked; and a program reaches beneath `././.` further than the system looks.
+fn plain(path: &str) -> String {
+    Path::new(path).components().collect::<PathBuf>().to_string_lossy().into_owned()
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

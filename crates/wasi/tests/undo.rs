@@ -116,10 +116,11 @@ fn names_with_a_slash_behind_them() {
     for (from, to) in [("b", "l/"), ("d", "l/"), ("d/", "e/"), ("b", "a/"), ("b/", "c")] {
         done += u32::from(guest.rename(from, to).is_ok());
     }
-    for path in ["a/", "l/", "e//"] {
+    for path in ["a/", "l/", "e//", &format!("{}d", "./".repeat(3000))] {
         done += u32::from(guest.unlink(path).is_ok()) + u32::from(guest.rmdir(path).is_ok());
     }
     assert!(done > 1);
+    guest.mkdir(&format!("{}new", "./".repeat(3000))).unwrap();
     job.back(&bytes, mark);
     assert_eq!(tree(&job.work), then);
 }
@@ -222,6 +223,7 @@ enum Deed {
     Rename(usize, usize),
     Link(usize, usize),
     Symlink(usize, usize),
+    Times(usize),
     Mark,
 }
 
@@ -247,6 +249,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => (name(), name()).prop_map(|(a, b)| Deed::Rename(a, b)),
         1 => (name(), name()).prop_map(|(a, b)| Deed::Link(a, b)),
         1 => (name(), name()).prop_map(|(a, b)| Deed::Symlink(a, b)),
+        1 => name().prop_map(Deed::Times),
         2 => Just(Deed::Mark),
     ]
 }
@@ -285,6 +288,7 @@ impl Job {
             Deed::Rename(a, b) => drop(g.rename(NAMES[*a], NAMES[*b])),
             Deed::Link(a, b) => drop(g.link(NAMES[*a], NAMES[*b])),
             Deed::Symlink(a, b) => drop(g.symlink(NAMES[*a], NAMES[*b])),
+            Deed::Times(n) => drop(g.set_times(NAMES[*n], 7)),
             Deed::Mark => {
                 // Refused while a deleted file is open.
                 if self.guest.wasi.save().is_ok() {

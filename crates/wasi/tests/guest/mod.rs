@@ -183,6 +183,11 @@ impl Guest {
         ok(self.wasi.path_unlink_file(&mut self.mem, DIR, p, l))
     }
 
+    pub fn set_times(&mut self, path: &str, mtim: u64) -> Result<(), Errno> {
+        let (p, l) = self.put(PATH, path.as_bytes());
+        ok(self.wasi.path_filestat_set_times(&mut self.mem, DIR, 1, p, l, 0, mtim, 4))
+    }
+
     pub fn mkdir(&mut self, path: &str) -> Result<(), Errno> {
         let (p, l) = self.put(PATH, path.as_bytes());
         ok(self.wasi.path_create_directory(&mut self.mem, DIR, p, l))
