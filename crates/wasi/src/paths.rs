@@ -29,6 +29,16 @@ fn join(base: &str, path: &Path) -> String {
 impl OpenDir {
     /// The place that `path` names. With symlinks that are followed, that is where they lead.
     pub fn place(&self, path: &str, follow: bool) -> Place {
+        // If the path is gone already, its names are the best that is known; save() checks what is there.
+        self.place_that_is(path, follow).unwrap_or_else(|| self.beneath(Path::new(path)))
+    }
+
+    fn beneath(&self, path: &Path) -> Place {
+        Place { preopen: self.place.preopen, path: join(&self.place.path, path) }
+    }
+
+    /// The same, if the directories of `path` are there.
+    pub fn place_that_is(&self, path: &str, follow: bool) -> Option<Place> {
         let asked = Path::new(path);
         let real = match (asked.file_name(), follow) {
             // One name and no link to follow: it is what it says.
@@ -39,10 +49,8 @@ impl OpenDir {
             }
             _ => self.dir.canonicalize(asked),
         };
-        // If the path is gone already, its names are the best that is known; save() checks what is there.
-        let real =
-            real.ok().filter(|p| p.to_str().is_some()).unwrap_or_else(|| asked.to_path_buf());
-        Place { preopen: self.place.preopen, path: join(&self.place.path, &real) }
+        let real = real.ok().filter(|p| p.to_str().is_some())?;
+        Some(self.beneath(&real))
     }
 }
 

@@ -244,10 +244,10 @@ impl Undo {
         let path = &plain(path);
         let new =
             dir.dir.symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
-        if new {
-            self.made(&dir.place(path, false));
-        }
-        new
+        // Where a directory is missing nothing will be made, and its names alone (`missing/../a`) are not what is meant.
+        let Some(place) = dir.place_that_is(path, false).filter(|_| new) else { return false };
+        self.made(&place);
+        true
     }
 
     /// Something was not there before.

@@ -108,6 +108,19 @@ fn a_database_is_as_it_was() {
 }
 
 #[test]
+fn what_could_not_be_made_is_not_removed() {
+    let mut job = Job::new();
+    let (bytes, mark, then) = job.mark();
+    for path in ["missing/../a", "d/missing/../../b", "missing/a", "b/../a"] {
+        assert!(job.guest.mkdir(path).is_err());
+        assert!(job.guest.symlink("x", path).is_err());
+        assert!(job.guest.open(path, CREAT | EXCL, WRITE, 0).is_err());
+    }
+    job.back(&bytes, mark);
+    assert_eq!(tree(&job.work), then);
+}
+
+#[test]
 fn names_with_a_slash_behind_them() {
     let mut job = Job::new();
     let (bytes, mark, then) = job.mark();
