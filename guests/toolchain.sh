@@ -25,8 +25,8 @@ done
 # 2. what clang and lld need at run time, less what only a native compiler needs (gcc, headers, objc): the closure of their
 #    libraries, and the rest by name
 rm -rf "$P/root" "$P/bin"; mkdir -p "$P/root" "$P/bin"
-closure "$SUITE" "$P/root" "libclang-cpp$V" "libllvm$V" libstdc++6 zlib1g libzstd1 libxml2-16 libedit2
-debs "$SUITE" "$P/root" "clang-$V" "lld-$V" "libclang-common-$V-dev" "libclang-rt-$V-dev-wasm32" wasi-libc
+closure "$SUITE" "$P/root" "libclang-cpp$V" "lld-$V"
+debs "$SUITE" "$P/root" "clang-$V" "libclang-common-$V-dev" "libclang-rt-$V-dev-wasm32" wasi-libc
 mv "$P/root/versions" "$P/versions"
 
 # 3. wrappers: run the suite's tools with the suite's own C library

@@ -11,12 +11,9 @@ SUITE=${SUITE:-forky}
 export ARCHES="$*"
 ID="v1 $SUITE $ARCHES"
 mkdir -p "$P"; P=$(cd "$P" && pwd)
-[ "$(cat "$P/ok" 2>/dev/null)" = "$ID" ] && { echo "already set up: $P"; exit 0; }
-rm -f "$P/ok"
 CACHE=$P
 . "$(dirname "${BASH_SOURCE[0]}")/../guests/toolchains/debian.sh"
 [ "$(dpkg --print-architecture)" = amd64 ] || die "only amd64 hosts are supported"
-[ "$(id -u)" = 0 ] || die "it must be root, to install cross compilers and qemu-user"
 
 declare -A GNU=([i386]=i686-linux-gnu [s390x]=s390x-linux-gnu [arm64]=aarch64-linux-gnu [armhf]=arm-linux-gnueabihf)
 declare -A TARGET=([i386]=i686-unknown-linux-gnu [s390x]=s390x-unknown-linux-gnu [arm64]=aarch64-unknown-linux-gnu
@@ -28,10 +25,14 @@ want=(); for arch in $ARCHES; do want+=("gcc-${GNU[$arch]:-}" "libc6-dev-$arch-c
 missing=$({ dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' "${want[@]}" 2>/dev/null || true; } | sed -n 's/^ii *//p' | sort -u |
   comm -13 - <(printf '%s\n' "${want[@]}" | sort -u))
 if [ -n "$missing" ]; then
+  [ "$(id -u)" = 0 ] || die "it must be root, to install cross compilers and qemu-user"
   export DEBIAN_FRONTEND=noninteractive
   retry apt-get update -qq >&2
   retry apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi
+
+[ "$(cat "$P/ok" 2>/dev/null)" = "$ID" ] && { echo "already set up: $P"; exit 0; }
+rm -f "$P/ok"
 
 # 2. the compiler with what it runs on, and the standard libraries, all of one version
 version=$(show "$SUITE" rustc:amd64 | sed -n 's/^Version: //p' | sort -V | tail -1)

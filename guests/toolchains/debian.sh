@@ -9,6 +9,7 @@
 #                                            upstream one, SHA256 that of SOURCE_VERSION.orig.tar.*: this is the pin
 # $CACHE is where all of it is kept. $ARCHES names other architectures, whose packages are NAME:ARCH.
 set -euo pipefail
+shopt -s inherit_errexit
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 retry() { local i; for i in 1 2 3 4; do "$@" && return 0; echo "retry $i: $*" >&2; sleep $((i*5)); done; return 1; }
@@ -76,13 +77,14 @@ closure() {
 
 unpack() {
   local part=$1 folder=$2 d
-  for d in "$part"/*.deb; do dpkg-deb -x "$d" "$folder"; dpkg-deb -W "$d"; done | sort >> "$folder/versions"
+  for d in "$part"/*.deb; do dpkg-deb -x "$d" "$folder"; dpkg-deb -W "$d"; done >> "$folder/versions"
+  sort -o "$folder/versions" "$folder/versions"
   rm -rf "$part" "$folder"/usr/share/{man,locale,lintian,info}
 }
 
-known() { APT_CONFIG=$(state "$1") apt-cache pkgnames; }
+known() { local conf; conf=$(state "$1"); APT_CONFIG=$conf apt-cache pkgnames; }
 
-show() { APT_CONFIG=$(state "$1") apt-cache show "$2"; }
+show() { local conf; conf=$(state "$1"); APT_CONFIG=$conf apt-cache show "$2"; }
 
 orig() {
   local suite=$1 name=$2 version=$3 sha=$4 folder=$CACHE/sources/$2-$3 conf part tar

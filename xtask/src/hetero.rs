@@ -23,7 +23,7 @@ mod trip;
 
 use crate::guests;
 use crate::setup::root;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use hosts::Host;
 use std::collections::BTreeMap;
 use std::fs;
@@ -72,12 +72,13 @@ pub struct Args {
     #[arg(long)]
     images: bool,
     /// What continuous integration runs: the hosts that take the least time, quick programs, one checkpoint
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["hosts", "programs", "points"])]
     ci: bool,
 }
 
 /// Builds what is needed, makes all trips, prints the matrix.
 pub fn run(args: &Args) -> Result<()> {
+    let named = !args.hosts.is_empty();
     let args = match args.ci {
         false => args,
         true => &Args {
@@ -91,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
     if !args.no_build {
         guests::build_all()?;
     }
-    let hosts = hosts::ready(&args.hosts, !args.no_build)?;
+    let hosts = hosts::ready(&args.hosts, !args.no_build, named)?;
     if args.images {
         return hosts.iter().try_for_each(images::write);
     }
@@ -232,7 +233,7 @@ fn round(program: &Program, hosts: &[Host], from: usize, points: &[u64]) -> Resu
             match points.get(leg) {
                 Some(&point) => match here.stop_again(&hosts[host], point)? {
                     Tripped::Stopped(there) => here = there,
-                    Tripped::Ended => return Ok(()),
+                    Tripped::Ended => bail!("it ended on {}, before its time", hosts[host].name),
                 },
                 None => here.finish(&hosts[host])?,
             }

@@ -38,7 +38,10 @@ pub(crate) fn drive(
     let outcome = std::thread::scope(|threads| {
         let program = machine.spawn_on_stack(threads, move || {
             let outcome = begin().and_then(|mut run| {
-                desk.attach(run.requester());
+                // Where safepoints are counted nobody looks for requests.
+                if manner.stop_at.is_none() {
+                    desk.attach(run.requester());
+                }
                 if let Some(n) = manner.stop_at {
                     run.stop_after(n);
                 }
@@ -74,7 +77,7 @@ pub(crate) fn drive(
 
 fn advance<'scope>(
     run: &mut Run,
-    manner: Manner,
+    mut manner: Manner,
     desk: &'scope Desk,
     writer: &'scope Writer,
     threads: &'scope Scope<'scope, '_>,
@@ -84,10 +87,14 @@ fn advance<'scope>(
         let event = run.advance()?;
         match (manner.stop_at, &event) {
             (None, _) => {}
-            (Some(_), Event::Stopped) => drop(desk.order(Why::Asked, true)),
+            (Some(_), Event::Stopped) => {
+                drop(desk.order(Why::Asked, true));
+                // If that fails, the program goes on to its end.
+                manner.stop_at = None;
+            }
             (Some(n), _) => desk.report(Notice::Warning(format!(
                 "the program ended after {} safepoints, before the one to stop at",
-                n - run.left()
+                n.saturating_sub(run.left())
             ))),
         }
         match event {

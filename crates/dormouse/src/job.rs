@@ -240,7 +240,7 @@ impl Job {
     }
 
     /// Stops with a checkpoint at the `n`th safepoint from where the program begins or goes on: for tests, which need the
-    /// same one again. 0 is where a resumed program stands, and 1 for one that begins. Code that counts its safepoints is slower, and other orders wait for that one.
+    /// same one again, and for nothing else: the interval is not kept. 0 is where a resumed program stands, and 1 for one that begins. Code that counts its safepoints is slower, and other orders wait for that one.
     pub fn stop_at(mut self, n: u32) -> Job {
         self.stop_at = Some(n);
         self
@@ -340,7 +340,7 @@ impl Job {
                 if wasi.is_stranded() {
                     told(Notice::Warning(format!(
                         "the files are not put back to what they were at {}: the job went on from an earlier \
-                         checkpoint since",
+                         checkpoint since, or elsewhere",
                         checkpoint.info.name()
                     )));
                 }
@@ -360,6 +360,7 @@ impl Job {
     pub fn rehearse(mut self, from: &Target) -> Result<Rehearsal> {
         let store = Store::open(&self.store)?;
         let name = self.name.clone().unwrap_or_else(|| from.job.clone());
+        store.list(&name)?;
         let checkpoint = self.checkpoint(&store, from)?;
         let machine = Machine::new(self.options())?;
         let code = self.load(&machine, checkpoint.module.as_slice().into())?;
@@ -469,8 +470,8 @@ impl Job {
             stack: self.stack.unwrap_or(default.stack),
             cache: self.cache.clone(),
             deterministic: self.deterministic,
-            // Cranelift has a backend for these.
             counted: self.stop_at.is_some(),
+            // Cranelift has a backend for these.
             pulley: self.interpret
                 || !cfg!(any(
                     target_arch = "x86_64",
@@ -528,7 +529,7 @@ fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Resu
         holder: lease.holder.clone(),
     };
     let mut door = Door::open(&lease, about, desk.clone(), signals)?;
-    if let Some(every) = every {
+    if let (Some(every), None) = (every, manner.stop_at) {
         let (desk, code) = (desk.clone(), code.clone());
         let ticks = move || {
             // Analysed now, a module that came from the cache need not be while the program stands.

@@ -63,7 +63,7 @@ pub enum Error {
     NoRoom(String),
     /// Atomic instructions where programs are interpreted.
     #[error(
-        "the module uses atomic instructions, which the interpreter of this host does not know; recompile it without threads, or use an x86-64, aarch64, s390x or riscv64 host"
+        "the module uses atomic instructions, which the interpreter does not know; leave out --interpret, recompile it without threads, or use an x86-64, aarch64, s390x or riscv64 host"
     )]
     Atomics,
     /// The engine refused; a bug of ours or a lack of resources.

@@ -208,7 +208,7 @@ impl Run {
     }
 
     /// Counted mode: how many safepoints are left of those.
-    pub fn left(&mut self) -> u32 {
+    pub fn left(&self) -> u32 {
         let at = control::COUNT as usize;
         let bytes = &self.own.control.data(&self.store)[at..at + 4];
         bytes.try_into().map_or(0, u32::from_le_bytes)

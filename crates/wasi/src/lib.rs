@@ -193,7 +193,8 @@ impl Wasi {
     ///
     /// On success, files open for writing are cut back to their length at the checkpoint (with
     /// [`RestoreOptions::check_files`]), and standard output and error, if they are the same regular files as then. On
-    /// failure nothing was changed, unless it is the cutting back itself that failed.
+    /// failure nothing was cut, unless it is the cutting back itself that failed; but files may have been put back from
+    /// the undo log.
     pub fn restore(bytes: &[u8], opts: RestoreOptions) -> Result<Wasi, WasiError> {
         Ok(Wasi { host: fds::Host::restore(state::Saved::decode(bytes)?, opts)? })
     }
@@ -211,8 +212,8 @@ impl Wasi {
         describe::describe(bytes)
     }
 
-    /// Whether the undo log does not know [`RestoreOptions::mark`], so that the files are not as they were then: somebody
-    /// went back further in between, and what was done after that is not undone.
+    /// Whether the undo log does not know [`RestoreOptions::mark`], so that the files are not put back: the job went on
+    /// from an earlier mark in between, or it was at another place.
     pub fn is_stranded(&self) -> bool {
         self.host.stranded
     }

@@ -32,7 +32,11 @@ pub(crate) fn rewind(path: &Path, mark: Mark, preopens: &[Preopen]) -> Result<bo
     let Some(at) = chain.iter().rposition(|m| *m == mark) else {
         return Ok(false);
     };
-    for &mark in chain[at..].iter().rev() {
+    let mut options = OpenOptions::new();
+    let file = dir.open_with(undo::CHAIN, options.write(true)).map_err(doing())?;
+    for (index, &mark) in chain.iter().enumerate().skip(at).rev() {
+        // Before its log: if this is the end, there is no way back any more to the marks behind.
+        file.set_len((index as u64 + 1) * undo::LINE).map_err(doing())?;
         let mut options = OpenOptions::new();
         let log = match dir.open_with(log_name(mark), options.read(true).write(true)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
@@ -42,14 +46,16 @@ pub(crate) fn rewind(path: &Path, mark: Mark, preopens: &[Preopen]) -> Result<bo
         while log.undo_last().map_err(|e| lost(path, e))? {}
         dir.remove_file(log_name(mark)).map_err(doing())?;
     }
-    let mut options = OpenOptions::new();
-    let file = dir.open_with(undo::CHAIN, options.write(true)).map_err(doing())?;
-    file.set_len((at as u64 + 1) * undo::LINE).map_err(doing())?;
     Ok(true)
 }
 
-/// Whether there is no way back to `mark`, and whether there is anything to undo on it.
-pub(crate) fn way_back(path: &Path, mark: Mark) -> Result<(bool, bool), WasiError> {
+/// Whether there is no way back to `mark`, and whether there is anything to undo on it in the directories the program has
+/// now. Fails as `rewind` would where a log is damaged, and changes nothing.
+pub(crate) fn way_back(
+    path: &Path,
+    mark: Mark,
+    preopens: &[Preopen],
+) -> Result<(bool, bool), WasiError> {
     let doing = || doing(format!("reading the undo log in {}", path.display()));
     let dir = match Dir::open_ambient_dir(path, ambient_authority()) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((false, false)),
@@ -59,7 +65,16 @@ pub(crate) fn way_back(path: &Path, mark: Mark) -> Result<(bool, bool), WasiErro
     let Some(at) = chain.iter().rposition(|m| *m == mark) else {
         return Ok((true, false));
     };
-    Ok((false, chain[at..].iter().any(|m| dir.exists(log_name(*m)))))
+    let mut any = false;
+    for &mark in &chain[at..] {
+        let log = match dir.open(log_name(mark)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            log => log.map_err(doing())?.into_std(),
+        };
+        let log = Log::open(&dir, mark, log, preopens).map_err(|e| lost(path, e))?;
+        any |= log.check().map_err(|e| lost(path, e))?;
+    }
+    Ok((false, any))
 }
 
 fn lost(path: &Path, source: io::Error) -> WasiError {
@@ -128,15 +143,28 @@ impl<'a> Log<'a> {
         Ok(Log { dir, mark, file, records, preopens })
     }
 
+    /// Whether there is anything in it that can be undone.
+    fn check(&self) -> io::Result<bool> {
+        for ends in self.records.windows(2) {
+            self.record(ends[0], ends[1])?;
+        }
+        Ok(self.records.len() > 1 && self.preopens.iter().any(Option::is_some))
+    }
+
+    /// A record's body.
+    fn record(&self, start: u64, end: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = read(&self.file, start, end - start)?;
+        let body = bytes.split_off(8);
+        if crc32c::crc32c(&body).to_le_bytes() != bytes[4..8] {
+            return Err(damaged("a record's checksum does not match"));
+        }
+        Ok(body)
+    }
+
     /// Undoes the last record and cuts it off; false when there are no more.
     fn undo_last(&mut self) -> io::Result<bool> {
         let [.., start, end] = self.records[..] else { return Ok(false) };
-        let bytes = read(&self.file, start, end - start)?;
-        let (head, body) = bytes.split_at(8);
-        if crc32c::crc32c(body).to_le_bytes() != head[4..8] {
-            return Err(damaged("a record's checksum does not match"));
-        }
-        self.undo(&mut Cursor(body))?;
+        self.undo(&mut Cursor(&self.record(start, end)?))?;
         self.file.set_len(start)?;
         self.records.pop();
         Ok(true)

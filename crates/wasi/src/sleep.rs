@@ -258,7 +258,7 @@ impl Host {
             }
         }
         restore_streams(&mut host.stdio, &streams, check_files);
-        host.keep_undo(undo, mark)?;
+        host.keep_undo(undo, mark.filter(|_| check_files))?;
         Ok(host)
     }
 
@@ -270,7 +270,7 @@ impl Host {
         let dirs = host.preopens.iter().map(|p| (p.guest.clone(), p.host.clone())).collect();
         let mut rehearsal = Rehearsal { dirs, ..Rehearsal::default() };
         if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
-            (rehearsal.stranded, rehearsal.put_back) = way_back(path, mark)?;
+            (rehearsal.stranded, rehearsal.put_back) = way_back(path, mark, &host.preopens)?;
         }
         // Files that will be put back cannot be compared before they are.
         if !rehearsal.put_back {

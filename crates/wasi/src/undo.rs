@@ -104,7 +104,11 @@ pub(crate) struct Undo {
     kept: u32,
     /// This log could not be written.
     broken: bool,
-    /// The directory has names that may not be on the disk yet.
+    /// What may not be on the disk yet: the chain, ...
+    chain: Option<cap_std::fs::File>,
+    /// ... copies of files that are gone, ...
+    copies: Vec<String>,
+    /// ... and names in the directory.
     names: bool,
 }
 
@@ -145,7 +149,9 @@ impl Undo {
             files: HashMap::new(),
             kept: 0,
             broken: false,
-            names: false,
+            chain: None,
+            copies: vec![],
+            names: true,
         };
         undo.begin(at).map_err(doing())?;
         Ok(undo)
@@ -153,20 +159,12 @@ impl Undo {
 
     /// Begins a new mark: the files as they are now can be gone back to.
     pub fn mark(&mut self) -> Result<Mark, WasiError> {
-        let lasting = |undo: &mut Undo| -> io::Result<()> {
-            undo.begin(None)?.sync_all()?;
-            os::sync_dir(&undo.path)?;
-            // Those above are new with a store's first job. They may not be ours.
-            let _ = undo.path.ancestors().skip(1).take(2).try_for_each(os::sync_dir);
-            Ok(())
-        };
         let doing = doing(format!("writing the undo log in {}", self.path.display()));
-        lasting(self).map_err(doing)?;
+        self.begin(None).and_then(|()| self.sync()).map_err(doing)?;
         Ok(self.mark)
     }
 
-    /// Gives the chain's file.
-    fn begin(&mut self, at: Option<Mark>) -> io::Result<cap_std::fs::File> {
+    fn begin(&mut self, at: Option<Mark>) -> io::Result<()> {
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
         let mark = Mark::from_le_bytes(bytes);
@@ -187,14 +185,29 @@ impl Undo {
         self.files.clear();
         self.kept = 0;
         self.broken = false;
-        Ok(file)
+        self.chain = Some(file);
+        Ok(())
     }
 
     /// Makes sure that what is kept survives the end of the machine.
     pub fn sync(&mut self) -> io::Result<()> {
+        if let Some(chain) = &self.chain {
+            chain.sync_all()?;
+            self.chain = None;
+        }
         self.log.as_ref().map_or(Ok(()), File::sync_data)?;
-        if std::mem::take(&mut self.names) {
+        while let Some(copy) = self.copies.last() {
+            match self.dir.open(copy) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                copy => copy?.sync_all()?,
+            }
+            self.copies.pop();
+        }
+        if self.names {
             os::sync_dir(&self.path)?;
+            // Those above are new with a store's first job. They may not be ours.
+            let _ = self.path.ancestors().skip(1).take(2).try_for_each(os::sync_dir);
+            self.names = false;
         }
         Ok(())
     }
@@ -412,13 +425,12 @@ impl Undo {
             let name = kept_name(self.mark, number);
             let linked = dir.dir.hard_link(path, &self.dir, &name).is_ok();
             // Other file systems, and those without hard links, get a copy.
-            let copied = |undo: &Undo| -> io::Result<()> {
-                dir.dir.copy(path, &undo.dir, &name)?;
-                undo.dir.open(&name)?.sync_all()
-            };
-            if !linked && copied(self).is_err() {
-                self.give_up();
-                return nothing;
+            if !linked {
+                if dir.dir.copy(path, &self.dir, &name).is_err() {
+                    self.give_up();
+                    return nothing;
+                }
+                self.copies.push(name);
             }
             self.kept += 1;
             self.names = true;

@@ -162,6 +162,35 @@ fn marks_of_a_past_that_was_undone_lead_nowhere() {
 }
 
 #[test]
+fn a_way_back_that_was_not_gone_to_its_end_is_told() {
+    let mut job = Job::new();
+    let first = job.mark();
+    job.guest.unlink("b").unwrap();
+    let second = job.mark();
+    job.guest.mkdir("made").unwrap();
+    let (bytes, mark, _) = job.mark();
+    job.guest.unlink("l").unwrap();
+    // The log in the middle is damaged: what was undone by then must not be taken for what was at the third mark.
+    let log = job.undo.join(format!("{:016x}.undo", second.1));
+    let good = fs::read(&log).unwrap();
+    fs::write(&log, "").unwrap();
+    let restore = |(bytes, mark): (&[u8], Mark), undo: &Path| {
+        let undo = Some(undo.to_owned());
+        Wasi::restore(bytes, RestoreOptions { undo, mark: Some(mark), ..options() })
+    };
+    let undo = job.undo.clone();
+    let rehearsed = RestoreOptions { undo: Some(undo.clone()), mark: Some(first.1), ..options() };
+    let refused = Wasi::rehearse(&first.0, rehearsed).unwrap_err().to_string();
+    assert_eq!(restore((&first.0, first.1), &undo).unwrap_err().to_string(), refused);
+    assert!(job.work.join("made").exists());
+    assert!(restore((&bytes, mark), &undo).unwrap().is_stranded());
+    // With the log it goes on where it stopped.
+    fs::write(&log, good).unwrap();
+    job.back(&first.0, first.1);
+    assert_eq!(tree(&job.work), first.2);
+}
+
+#[test]
 fn a_job_that_came_from_another_place_can_be_resumed_twice() {
     let mut job = Job::new();
     let (bytes, mark, then) = job.mark();

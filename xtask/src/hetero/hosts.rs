@@ -57,9 +57,9 @@ impl Host {
     }
 }
 
-/// Builds for these hosts (all, if none is named). A machine where foreign ones cannot be had gets the others, and a
-/// loud message.
-pub fn ready(names: &[String], builds: bool) -> Result<Vec<Host>> {
+/// Builds for these hosts (all, if there are none). A machine where foreign ones cannot be had gets the others, and a
+/// loud message, unless they were `named` by whoever asks.
+pub fn ready(names: &[String], builds: bool, named: bool) -> Result<Vec<Host>> {
     for name in names {
         ensure!(KINDS.iter().any(|k| k.name == name), "no host is called {name}");
     }
@@ -68,12 +68,18 @@ pub fn ready(names: &[String], builds: bool) -> Result<Vec<Host>> {
     let foreign: Vec<_> = wanted.iter().filter_map(|k| k.foreign).collect();
     let env = match foreign.is_empty() {
         true => BTreeMap::new(),
-        false => tools(&foreign).unwrap_or_else(|e| {
-            let line = "#".repeat(80);
-            eprintln!("{line}\nWARNING: {e:#}");
-            eprintln!("WARNING: hosts that are not this machine's own kind are LEFT OUT\n{line}");
-            BTreeMap::new()
-        }),
+        false => match tools(&foreign) {
+            Err(e) if named => return Err(e),
+            Err(e) => {
+                let line = "#".repeat(80);
+                eprintln!("{line}\nWARNING: {e:#}");
+                eprintln!(
+                    "WARNING: hosts that are not this machine's own kind are LEFT OUT\n{line}"
+                );
+                BTreeMap::new()
+            }
+            Ok(env) => env,
+        },
     };
     if builds {
         crate::test::build()?;

@@ -42,7 +42,7 @@ pub fn table(hosts: &[Host]) -> Result<()> {
             let again = time(|| own.same(host))?;
             let other = foreign.copy()?;
             let others = time(|| other.rehearse(host))?;
-            // It has the whole way to go, as somebody else's.
+            own.finish(host)?;
             other.finish(host)?;
             println!(
                 "{:<9}{:>4} MiB{:>12}{:>12.2}{:>10.2}{:>12.2}{:>8}",

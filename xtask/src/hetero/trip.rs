@@ -9,7 +9,7 @@
 use super::hosts::Host;
 use crate::guests::{self, Run};
 use crate::oracle::Expected;
-use crate::setup::{root, sha256, sha256_file};
+use crate::setup::{root, run_command, sha256, sha256_file};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::fs;
@@ -182,8 +182,18 @@ impl<'p> Stopped<'p> {
         Ok(Stopped { program: self.program, at, printed: self.printed.clone() })
     }
 
-    /// Saved again, in the same place, before anything is run: it must be the same, byte by byte.
+    /// Saved again, in the same place, before anything is run: it must be the same, byte by byte. What was saved is not
+    /// kept: what goes on is always the first host's own.
     pub fn same(&self, host: &Host) -> Result<()> {
+        let (store, kept) = (self.at.path().join("store"), self.at.path().join("kept"));
+        run_command(Command::new("cp").arg("-a").arg(&store).arg(&kept))?;
+        let same = self.same_in_place(host);
+        fs::remove_dir_all(&store)?;
+        fs::rename(&kept, &store)?;
+        same
+    }
+
+    fn same_in_place(&self, host: &Host) -> Result<()> {
         let before = self.digests()?;
         let output = self.resume(host, Some(0))?;
         stopped(&output).context("saving it again")?;

@@ -103,7 +103,7 @@ fn rehearse(job: Job, target: &dormouse::Target, json: bool) -> Done {
         text += "  files the program changed after the checkpoint will be put back\n";
     }
     if files.stranded {
-        text += "  files are not as they were: the job went on from an earlier checkpoint since\n";
+        text += "  files will not be put back: the job went on from an earlier checkpoint since, or elsewhere\n";
     }
     for cut in &files.cut {
         text += &format!(
