@@ -2,7 +2,7 @@
 //! loads the same code, compiled without safepoints: whole processes, in turn.
 //!
 //! Both binaries are copied first, as an installation does. As the linker leaves a file its pages lie scattered in the
-//! page cache, and a process takes some fifty page faults more to start.
+//! page cache, and a process takes more page faults to start.
 
 use crate::{guest, median};
 use anyhow::{Context, Result, ensure};

@@ -14,12 +14,10 @@
 
 use crate::guests::{self, Builder};
 use crate::oracle;
-use crate::place;
+use crate::place::{self, Check, Left};
 use crate::setup::{self, root, run_command, sha256, sha256_file};
 use crate::test;
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -61,27 +59,6 @@ const FLAGS: [&str; 13] = [
     "-Wl,-z,stack-size=65536",
     "-Wl,--gc-sections",
 ];
-
-/// One check of one program.
-#[derive(Deserialize, Serialize)]
-struct Check {
-    program: String,
-    check: String,
-    wasm: String,
-    args: Vec<String>,
-    env: Vec<String>,
-    stdin: String,
-    expected: Option<Expected>,
-}
-
-/// What the stock command did. Of standard error only what the program wrote, not what the host says about its end.
-#[derive(Clone, Deserialize, Serialize)]
-struct Expected {
-    exit: i32,
-    stdout: String,
-    stderr: String,
-    files: BTreeMap<String, String>,
-}
 
 /// The checks of a file, and what its comments ask for.
 #[derive(Default)]
@@ -199,7 +176,7 @@ fn expected(
     );
     let cached =
         out.join("oracle").join(format!("wasi-{program}-{}.json", &sha256(key.as_bytes())[..16]));
-    let known: Option<Vec<Expected>> =
+    let known: Option<Vec<Left>> =
         fs::read(&cached).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let results = match known {
         Some(results) => results.into_iter().map(Some).collect(),
@@ -215,7 +192,7 @@ fn expected(
         }
         None => vec![None; source.checks.len()],
     };
-    let check = |(check, expected): (&String, Option<Expected>)| Check {
+    let check = |(check, expected): (&String, Option<Left>)| Check {
         program: program.to_owned(),
         check: check.clone(),
         wasm: format!("target/guests/wasi-{program}.wasm"),
@@ -227,7 +204,7 @@ fn expected(
     Ok(source.checks.iter().zip(results).map(check).collect())
 }
 
-fn stock(wasm: &Path, check: &str, source: &Source) -> Result<Expected> {
+fn stock(wasm: &Path, check: &str, source: &Source) -> Result<Left> {
     let mut command = Command::new(setup::wasmtime()?);
     command.env_remove("RUST_BACKTRACE").arg("run");
     for proposal in oracle::PROPOSALS {
@@ -248,7 +225,7 @@ fn run_in_place(
     wasm: &Path,
     check: &str,
     source: &Source,
-) -> Result<(Expected, String)> {
+) -> Result<(Left, String)> {
     let dir = tempfile::tempdir()?;
     let at = dir.path().join("place");
     place::make(&at)?;
@@ -269,7 +246,7 @@ fn run_in_place(
     let Some(exit) = output.status.code() else { bail!("{}", output.status) };
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    Ok((Expected { exit, stdout, stderr: String::new(), files: place::left(&at)? }, errors))
+    Ok((Left { exit, stdout, stderr: String::new(), files: place::left(&at)? }, errors))
 }
 
 /// `cargo xtask conformance`.

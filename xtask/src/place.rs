@@ -1,4 +1,4 @@
-//! Where a conformance check runs: what it finds, and what it left. The oracle (`conformance.rs`) and the test
+//! A conformance check, where it runs, what it finds, and what it left. The oracle (`conformance.rs`) and the test
 //! (`crates/dormouse/tests/conformance.rs`, which includes this file) must make and read the same.
 //!
 //! ```text
@@ -14,6 +14,7 @@
 //! other/inside        inside            preopened as /other
 //! ```
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -21,6 +22,28 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+
+/// One check of one program, as target/guests/conformance.json has it.
+#[derive(Deserialize, Serialize)]
+pub struct Check {
+    pub program: String,
+    pub check: String,
+    pub wasm: String,
+    pub args: Vec<String>,
+    pub env: Vec<String>,
+    pub stdin: String,
+    /// What the stock command did.
+    pub expected: Option<Left>,
+}
+
+/// What a run left. Of standard error only what the program wrote, not what the host says about its end.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Left {
+    pub exit: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub files: BTreeMap<String, String>,
+}
 
 /// Host directory within the place, and what the program knows it by.
 pub const DIRS: [(&str, &str); 3] = [("work", "/work"), ("other", "/other"), ("work/dir", ".")];

@@ -9,7 +9,7 @@
 //! The program is stopped only when its state can be written at once: while a write is going on,
 //! orders wait and the program runs.
 
-use crate::job::Notice;
+use crate::outcome::Notice;
 use dormouse_engine::Requester;
 use dormouse_store::CheckpointInfo;
 use std::sync::mpsc::{Receiver, Sender, channel};

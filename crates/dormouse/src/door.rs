@@ -10,7 +10,7 @@
 
 use crate::control::{self, About};
 use crate::desk::{Desk, Why};
-use crate::job::Notice;
+use crate::outcome::Notice;
 use crate::running::Lease;
 use crate::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};

@@ -9,7 +9,7 @@
 
 use crate::desk::{Desk, Order, Task, Why};
 use crate::door::{Closer, Door};
-use crate::job::{Notice, Outcome};
+use crate::outcome::{Notice, Outcome};
 use crate::writer::{Image, Writer};
 use crate::{Result, one_line};
 use dormouse_engine::{Event, Machine, Run};

@@ -39,6 +39,7 @@ mod drive;
 mod errors;
 pub mod exit;
 mod job;
+mod outcome;
 pub mod places;
 pub mod running;
 mod target;
@@ -48,7 +49,8 @@ mod writer;
 pub use desk::Why;
 pub use dormouse_engine::{Line, Passed, Place};
 pub use errors::{Error, Result, one_line};
-pub use job::{Job, Notice, Outcome, Rehearsal};
+pub use job::Job;
+pub use outcome::{Notice, Outcome, Rehearsal};
 pub use target::Target;
 
 /// Annotations this crate gives its checkpoints.

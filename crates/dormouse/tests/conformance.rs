@@ -12,33 +12,12 @@ mod harness;
 mod place;
 
 use harness::Place;
-use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use place::{Check, Left};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// One check, as target/guests/conformance.json has it.
-#[derive(Deserialize)]
-struct Check {
-    program: String,
-    check: String,
-    wasm: String,
-    args: Vec<String>,
-    env: Vec<String>,
-    stdin: String,
-    expected: Option<Left>,
-}
-
-/// What a run left.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-struct Left {
-    exit: i32,
-    stdout: String,
-    stderr: String,
-    files: BTreeMap<String, String>,
-}
 
 /// A check that does not end as under stock wasmtime.
 struct Difference {

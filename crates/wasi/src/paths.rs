@@ -72,10 +72,9 @@ impl Host {
     ) -> Result<(), Fail> {
         let dir = self.fds.dir(dirfd)?;
         let path = mem::path(memory, path, len)?;
-        if let Some(undo) = &mut self.undo {
-            undo.makes(dir, path);
-        }
-        Ok(dir.dir.create_dir(path)?)
+        let deed = self.undo.as_mut().and_then(|undo| undo.makes(dir, path));
+        let done = dir.dir.create_dir(path);
+        Ok(self.settle(deed, done)?)
     }
 
     pub fn path_filestat_get(
@@ -139,10 +138,9 @@ impl Host {
         if flags & lookupflags::SYMLINK_FOLLOW != 0 {
             return Err(Errno::Inval.into());
         }
-        if let Some(undo) = &mut self.undo {
-            undo.makes(new, new_path);
-        }
-        Ok(old.dir.hard_link(old_path, &new.dir, new_path)?)
+        let deed = self.undo.as_mut().and_then(|undo| undo.makes(new, new_path));
+        let done = old.dir.hard_link(old_path, &new.dir, new_path);
+        Ok(self.settle(deed, done)?)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -197,12 +195,16 @@ impl Host {
         let cut_after = self.undo.is_some() && oflags & TRUNC != 0;
         options.truncate(oflags & TRUNC != 0 && !cut_after);
         let makes = self.undo.as_mut().filter(|_| oflags & CREAT != 0);
-        let makes = makes.map(|undo| undo.makes(dir, path)).unwrap_or(false);
+        let deed = makes.and_then(|undo| undo.makes(dir, path));
+        let makes = deed.is_some();
         // A link to nothing: what is made is only known afterwards.
         let makes_target =
             self.undo.is_some() && oflags & CREAT != 0 && !makes && dir.dir.metadata(path).is_err();
 
-        let file = dir.dir.open_with(path, &options)?.into_std();
+        let file = match dir.dir.open_with(path, &options) {
+            Ok(file) => file.into_std(),
+            Err(e) => return Ok(self.settle(deed, Err(e))?),
+        };
         let place = dir.place(path, follow);
         if let (true, Some(undo)) = (makes || makes_target, &mut self.undo) {
             if makes_target {
@@ -310,10 +312,9 @@ impl Host {
         let dir = self.fds.dir(dirfd)?;
         let target = mem::path(memory, old_path, old_path_len)?;
         let path = mem::path(memory, new_path, new_path_len)?;
-        if let Some(undo) = &mut self.undo {
-            undo.makes(dir, path);
-        }
-        Ok(DirExt::symlink(&*dir.dir, target, path)?)
+        let deed = self.undo.as_mut().and_then(|undo| undo.makes(dir, path));
+        let done = DirExt::symlink(&*dir.dir, target, path);
+        Ok(self.settle(deed, done)?)
     }
 
     pub fn path_unlink_file(

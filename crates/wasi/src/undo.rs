@@ -252,15 +252,16 @@ impl Undo {
         let _ = self.dir.open_with(log_name(self.mark), &options);
     }
 
-    /// Something may be made at `path`; whether nothing is there yet.
-    pub fn makes(&mut self, dir: &OpenDir, path: &str) -> bool {
+    /// Something will be made at `path`, if nothing is there yet.
+    pub fn makes(&mut self, dir: &OpenDir, path: &str) -> Option<Deed> {
         let path = &plain(path);
         let new =
             dir.dir.symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
         // Where a directory is missing nothing will be made, and its names alone (`missing/../a`) are not what is meant.
-        let Some(place) = dir.place_that_is(path, false).filter(|_| new) else { return false };
+        let place = dir.place_that_is(path, false).filter(|_| new)?;
+        let deed = Deed { begin: self.end, ..Deed::default() };
         self.made(&place);
-        true
+        Some(deed)
     }
 
     /// Something was not there before.

@@ -116,6 +116,14 @@ fn what_could_not_be_made_is_not_removed() {
         assert!(job.guest.symlink("x", path).is_err());
         assert!(job.guest.open(path, CREAT | EXCL, WRITE, 0).is_err());
     }
+    // Where it failed, somebody else succeeds.
+    assert!(job.guest.link("nothing", "theirs").is_err());
+    fs::write(job.work.join("theirs"), "").unwrap();
+    let then = {
+        let mut then = then;
+        then.extend(tree(&job.work));
+        then
+    };
     job.back(&bytes, mark);
     assert_eq!(tree(&job.work), then);
 }

@@ -1,0 +1,96 @@
+//! What is told of a job while it runs, and how it ends.
+
+use crate::desk::Why;
+use dormouse_engine::{Code, Passed, Place, Trap};
+use dormouse_store::CheckpointInfo;
+
+/// What a resume would find: see [`Job::rehearse`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Rehearsal {
+    /// Which checkpoint.
+    pub checkpoint: CheckpointInfo,
+    /// Bytes of all its memories.
+    pub memory: u64,
+    /// Directories and files.
+    pub files: dormouse_wasi::Rehearsal,
+}
+
+/// What happens to a running job.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A module is being made ready; the first time this compiles it.
+    Loading,
+    /// The program begins, or goes on.
+    Begins {
+        /// The job.
+        job: String,
+    },
+    /// A checkpoint is durable.
+    Saved {
+        /// Which.
+        checkpoint: CheckpointInfo,
+        /// Who wanted it; if several did, not the timer.
+        why: Why,
+        /// Whether it is the first since the program began or was resumed.
+        first: bool,
+    },
+    /// A checkpoint could not be taken. The program goes on, and all older ones are whole.
+    Failed {
+        /// In one line.
+        message: String,
+        /// Who wanted it.
+        why: Why,
+    },
+    /// Ctrl-C: a checkpoint is being taken, then the program ends.
+    Stopping,
+    /// The second Ctrl-C: the program is to end at once.
+    StopNow,
+    /// Something the user should know.
+    Warning(String),
+}
+
+/// How a program came to its end, or to rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ended with this exit status.
+    Exited(u32),
+    /// The function that was called returned these values.
+    Returned(Vec<Passed>),
+    /// It trapped.
+    Trapped {
+        /// The engine's words.
+        message: String,
+        /// The functions it happened in, innermost first.
+        places: Vec<Place>,
+    },
+    /// It made a call that could not be answered, such as one with an address outside of its memory.
+    Aborted {
+        /// The call, and what was wrong with it.
+        message: String,
+        /// The functions it happened in, innermost first.
+        places: Vec<Place>,
+    },
+    /// It sleeps: it was stopped once this checkpoint was durable.
+    Stopped {
+        /// Where it can be resumed from.
+        checkpoint: CheckpointInfo,
+        /// Who stopped it.
+        why: Why,
+    },
+    /// It was ended without a checkpoint.
+    Killed,
+}
+
+impl Outcome {
+    pub(crate) fn trapped(code: &Code, trap: &Trap) -> Outcome {
+        let places = code.backtrace(trap).unwrap_or_default();
+        Outcome::Trapped { message: trap.message().to_owned(), places }
+    }
+
+    pub(crate) fn aborted(code: &Code, trap: &Trap) -> Outcome {
+        let places = code.backtrace(trap).unwrap_or_default();
+        Outcome::Aborted { message: trap.message().to_owned(), places }
+    }
+}
