@@ -135,6 +135,12 @@ impl Manifest {
         Ok(Manifest { job, number, created, annotations, state, module, memories })
     }
 
+    /// Every blob it refers to: state, module, memory layers.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = BlobRef> {
+        let memories = self.memories.iter().map(|(_, blob)| *blob);
+        [self.state, self.module].into_iter().chain(memories)
+    }
+
     /// The annotations that manifest and entry share.
     fn shared_annotations(&self) -> HashMap<String, String> {
         let mut all: HashMap<String, String> = self.annotations.clone().into_iter().collect();

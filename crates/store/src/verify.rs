@@ -49,9 +49,7 @@ impl Store {
             reached.insert(blob.digest);
             match self.load_manifest(&info, &blob) {
                 Ok(manifest) => {
-                    let parts = [manifest.state.digest, manifest.module.digest];
-                    reached.extend(parts);
-                    reached.extend(manifest.memories.iter().map(|(_, blob)| blob.digest));
+                    reached.extend(manifest.blobs().map(|blob| blob.digest));
                     for bad in self.check_parts(&info, &manifest, &mut good) {
                         match bad {
                             Bad::Damage(damage) => report.damages.push(damage),
