@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How the names of temporary files begin.
 pub(crate) const TEMP_PREFIX: &str = ".tmp-";
+/// .. of those that outlive the call that made them: they are locked (`flock`) by the process that wants them.
+pub(crate) const KEPT_PREFIX: &str = ".squash-";
 const BUFFER_LEN: usize = 256 << 10;
 
 /// The SHA-256 of `bytes`: what [`State::module_digest`](dormouse_state::State::module_digest) is
@@ -55,6 +57,13 @@ pub(crate) fn relative_path(digest: &[u8; 32]) -> PathBuf {
     Path::new("blobs").join("sha256").join(hex(digest))
 }
 
+/// A blob, as it is referred to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlobRef {
+    pub(crate) digest: [u8; 32],
+    pub(crate) size: u64,
+}
+
 /// A file being written under a temporary name.
 pub(crate) struct Stager {
     temp: Temp,
@@ -65,12 +74,16 @@ pub(crate) struct Stager {
 }
 
 /// A file that is complete and on the disk, but still has its temporary name.
+#[derive(Debug)]
 pub(crate) struct Staged {
     temp: Temp,
+    /// With its lock, if it has one.
+    _file: File,
     pub(crate) digest: [u8; 32],
     pub(crate) size: u64,
 }
 
+#[derive(Debug)]
 struct Temp {
     path: PathBuf,
     renamed: bool,
@@ -88,10 +101,22 @@ impl Drop for Temp {
 impl Stager {
     /// Begins a file in `dir`.
     pub(crate) fn new(dir: &Path) -> Result<Stager, StoreError> {
+        Stager::named(dir, TEMP_PREFIX)
+    }
+
+    /// Begins a file that outlives the lock its maker holds now: nobody sweeps it while this process lives.
+    pub(crate) fn to_be_kept(dir: &Path) -> Result<Stager, StoreError> {
+        let stager = Stager::named(dir, KEPT_PREFIX)?;
+        // Where it cannot be locked, somebody may sweep it, and it is made again.
+        let _ = stager.file.try_lock();
+        Ok(stager)
+    }
+
+    fn named(dir: &Path, prefix: &str) -> Result<Stager, StoreError> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         loop {
             let n = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = dir.join(format!("{TEMP_PREFIX}{}-{n}", std::process::id()));
+            let path = dir.join(format!("{prefix}{}-{n}", std::process::id()));
             match fs::create_new(&path) {
                 Ok(file) => {
                     return Ok(Stager {
@@ -118,7 +143,8 @@ impl Stager {
         self.flush().map_err(StoreError::io("write", &self.temp.path))?;
         fs::sync_file(&self.file, &self.temp.path)
             .map_err(StoreError::io("sync", &self.temp.path))?;
-        Ok(Staged { temp: self.temp, digest: self.hash.finalize().into(), size: self.size })
+        let digest = self.hash.finalize().into();
+        Ok(Staged { temp: self.temp, _file: self.file, digest, size: self.size })
     }
 
     /// Stages `bytes` as a whole.
@@ -163,6 +189,15 @@ impl Write for Stager {
 }
 
 impl Staged {
+    pub(crate) fn blob(&self) -> BlobRef {
+        BlobRef { digest: self.digest, size: self.size }
+    }
+
+    /// Whether nobody has swept it.
+    pub(crate) fn exists(&self) -> bool {
+        self.temp.path.exists()
+    }
+
     /// Gives the file its name.
     pub(crate) fn publish(mut self, path: &Path) -> Result<(), StoreError> {
         fs::rename(&self.temp.path, path).map_err(StoreError::io("rename to", path))?;
@@ -216,7 +251,7 @@ pub(crate) fn read_verified(
     Ok(bytes)
 }
 
-fn open_sized(store: &Path, subject: &Subject, size: u64) -> Result<File, Bad> {
+pub(crate) fn open_sized(store: &Path, subject: &Subject, size: u64) -> Result<File, Bad> {
     let path = store.join(&subject.path);
     // Before opening: to open a FIFO would wait for ever.
     let metadata = std::fs::metadata(&path).map_err(|e| subject.io(e))?;

@@ -6,7 +6,7 @@
 //!   Damage                which file, of which checkpoint, and how it is bad
 //! ```
 
-use crate::memory_layer::LayerError;
+use crate::layer::LayerError;
 use dormouse_state::{DecodeError, InvalidState};
 use std::path::{Path, PathBuf};
 
@@ -81,6 +81,9 @@ pub enum StoreError {
         /// How many bytes are free, if the system tells.
         free: Option<u64>,
     },
+    /// Changes were given, but what they are changes to is not there (any more).
+    #[error("layers of the checkpoint before this one are gone; save all pages of the memories")]
+    NoParent,
     /// The state cannot be carried.
     #[error("cannot save this state: {0}")]
     InvalidState(#[from] InvalidState),

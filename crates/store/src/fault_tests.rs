@@ -48,7 +48,7 @@ fn sample(seed: u32) -> Sample {
 fn save(store: &Store, seed: u32) -> Result<u64, StoreError> {
     let Sample { state, memories } = sample(seed);
     let pages: Vec<_> =
-        (0..).zip(&memories).map(|(index, bytes)| MemoryPages { index, bytes }).collect();
+        (0..).zip(&memories).map(|(index, bytes)| MemoryPages::whole(index, bytes)).collect();
     Ok(store.save("sim", NewCheckpoint::new(MODULE, &state, &pages))?.number)
 }
 

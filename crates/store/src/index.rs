@@ -9,11 +9,11 @@
 //! The digest tells a damaged list from a good one. A damaged or missing list is put together
 //! again from the manifests in `blobs/`, which name their job and number themselves.
 
-use crate::blob::{self, Stager, sha256};
+use crate::blob::{self, BlobRef, Stager, sha256};
 use crate::error::{Bad, Damage, DamageKind, StoreError, Subject};
 use crate::fs;
 use crate::job::CheckpointInfo;
-use crate::manifest::{self, BlobRef, MAX_MANIFEST_LEN, Manifest};
+use crate::manifest::{self, MAX_MANIFEST_LEN, Manifest};
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
 use std::collections::{HashMap, HashSet};
 use std::io::Read;

@@ -40,7 +40,7 @@
 //! };
 //! let mut memory = vec![0; 65536];
 //! memory[70] = 1;
-//! let memories = [MemoryPages { index: 0, bytes: &memory }];
+//! let memories = [MemoryPages::whole(0, &memory)];
 //! let saved = store.save("sim", NewCheckpoint::new(module, &state, &memories))?;
 //! assert_eq!(saved.name(), "sim@1");
 //!
@@ -59,23 +59,26 @@ mod fault_tests;
 mod fs;
 mod index;
 mod job;
+mod layer;
 mod load;
 mod manifest;
-mod memory_layer;
 mod open;
+mod parent;
 mod save;
 mod verify;
 
 pub use blob::sha256;
 pub use error::{Damage, DamageKind, StoreError};
 pub use job::{CheckpointInfo, JobSummary};
+pub use layer::{
+    BadLayer, FRAME_PAGES, Kind, LayerError, MemoryLayer, Overlay, PAGE_SIZE, PageReader, ReadAt,
+    Runs, Stored, WASM_PAGE_SIZE, write_changes, write_memory_layer,
+};
 pub use load::Checkpoint;
 pub use manifest::{
-    ARTIFACT_TYPE, MAX_MODULE_LEN, MEMORY_MEDIA_TYPE, MODULE_MEDIA_TYPE, STATE_MEDIA_TYPE,
-};
-pub use memory_layer::{
-    FRAME_PAGES, LayerError, MemoryLayer, PAGE_SIZE, ReadAt, WASM_PAGE_SIZE, write_memory_layer,
+    ARTIFACT_TYPE, CHANGES_MEDIA_TYPE, MAX_MODULE_LEN, MEMORY_MEDIA_TYPE, MODULE_MEDIA_TYPE, STATE_MEDIA_TYPE,
 };
 pub use open::Store;
-pub use save::{MemoryPages, NewCheckpoint};
+pub use parent::{MAX_LAYERS, Parent, Squashed};
+pub use save::{Content, MemoryPages, NewCheckpoint};
 pub use verify::VerifyReport;

@@ -6,15 +6,17 @@
 //!        sim@2     good    -> this one
 //! ```
 
-use crate::blob;
+use crate::blob::{self, BlobRef};
 use crate::error::{Bad, Damage, StoreError, Subject};
 use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
-use crate::manifest::{BlobRef, MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest};
-use crate::memory_layer::{LayerError, MemoryLayer};
+use crate::manifest::{MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest};
+use crate::layer::{LayerError, MemoryLayer, Overlay};
 use crate::open::Store;
+use crate::parent::{Chain, Parent, layer_subject};
 use dormouse_state::{MAX_STATE_LEN, Memory, State};
 use std::fs::File;
+use std::ops::Range;
 
 /// A checkpoint whose digests all hold.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub struct Checkpoint {
     /// Damage found on the way: newer checkpoints that had to be passed over, and files that could
     /// be done without. Tell the user.
     pub warnings: Vec<Damage>,
-    memories: Vec<(Subject, MemoryLayer<File>)>,
+    memories: Vec<(Chain, Overlay<File>)>,
 }
 
 impl Checkpoint {
@@ -38,17 +40,31 @@ impl Checkpoint {
     /// [`StoreError::NoMemory`], [`StoreError::BufferLength`] (nothing is written then);
     /// [`StoreError::Damaged`] if the file has changed since it was loaded.
     pub fn read_memory(&self, index: u32, into: &mut [u8]) -> Result<(), StoreError> {
-        let (subject, layer) = self
-            .memories
-            .iter()
-            .find(|(_, layer)| layer.memory_index() == index)
-            .ok_or(StoreError::NoMemory { index })?;
-        layer.read_into(into).map_err(|error| match error {
+        let (chain, memory) = self.memory(index)?;
+        memory.read_into(into).map_err(|bad| match bad.error {
             LayerError::BufferLength { expected, found } => {
                 StoreError::BufferLength { index, expected, found }
             }
-            error => subject.layer(error).into(),
+            error => layer_subject(Some(self.info.name()), chain, bad.layer).layer(error).into(),
         })
+    }
+
+    /// The pages of 4 KiB of memory `index` that may be other than zero, in ascending order.
+    ///
+    /// # Errors
+    /// [`StoreError::NoMemory`].
+    pub fn stored_pages(&self, index: u32) -> Result<Vec<Range<u64>>, StoreError> {
+        Ok(self.memory(index)?.1.stored())
+    }
+
+    /// For the next checkpoint to hold only what changed since this one.
+    pub fn as_parent(&self) -> Parent {
+        Parent { memories: self.memories.iter().map(|(chain, _)| chain.clone()).collect() }
+    }
+
+    fn memory(&self, index: u32) -> Result<&(Chain, Overlay<File>), StoreError> {
+        let mut memories = self.memories.iter();
+        memories.find(|(chain, _)| chain.index == index).ok_or(StoreError::NoMemory { index })
     }
 }
 
@@ -150,29 +166,36 @@ impl Store {
         blob::read_verified(&self.dir, &subject, &digest, size, MAX_MODULE_LEN)
     }
 
-    pub(crate) fn load_memories(
+    fn load_memories(
         &self,
         info: &CheckpointInfo,
         manifest: &Manifest,
         state: &State,
-    ) -> Result<Vec<(Subject, MemoryLayer<File>)>, Bad> {
-        let layers = manifest.memories.iter().zip(&state.memories);
-        layers.map(|((_, blob), memory)| self.load_memory(info, blob, memory)).collect()
+    ) -> Result<Vec<(Chain, Overlay<File>)>, Bad> {
+        let memories = manifest.memories.iter().zip(&state.memories);
+        memories.map(|((_, layers), memory)| self.load_memory(info, layers, memory)).collect()
     }
 
     fn load_memory(
         &self,
         info: &CheckpointInfo,
-        blob: &BlobRef,
+        layers: &[BlobRef],
         memory: &Memory,
-    ) -> Result<(Subject, MemoryLayer<File>), Bad> {
-        let subject = subject(info, &format!("memory {}", memory.index), blob);
-        let file = blob::open_verified(&self.dir, &subject, &blob.digest, blob.size)?;
-        let layer = MemoryLayer::open(file).map_err(|error| subject.layer(error))?;
-        if (layer.memory_index(), layer.wasm_pages()) != (memory.index, memory.pages) {
-            return Err(subject.malformed("it is not the memory that the state has"));
+    ) -> Result<(Chain, Overlay<File>), Bad> {
+        let chain = Chain { index: memory.index, layers: layers.to_vec() };
+        let subject = |layer| layer_subject(Some(info.name()), &chain, layer);
+        let open = |(at, blob): (usize, &BlobRef)| {
+            let subject = subject(at);
+            let file = blob::open_verified(&self.dir, &subject, &blob.digest, blob.size)?;
+            MemoryLayer::open(file).map_err(|error| subject.layer(error))
+        };
+        let opened = layers.iter().enumerate().map(open).collect::<Result<_, _>>()?;
+        let newest = subject(layers.len().saturating_sub(1));
+        let overlay = Overlay::new(opened).map_err(|error| newest.layer(error))?;
+        if (overlay.memory_index(), overlay.wasm_pages()) != (memory.index, memory.pages) {
+            return Err(newest.malformed("it is not the memory that the state has"));
         }
-        Ok((subject, layer))
+        Ok((chain, overlay))
     }
 }
 

@@ -4,13 +4,14 @@
 //!   manifest  artifactType  application/vnd.dormouse.checkpoint.v1
 //!    ├─ config              application/vnd.dormouse.state.v1
 //!    ├─ layers[0]           application/wasm
-//!    ├─ layers[1..]         application/vnd.dormouse.memory.v1+zstd     one a memory, ascending
+//!    ├─ layers[1..]         application/vnd.dormouse.memory.v1+zstd     one a memory, ascending,
+//!    │                      application/vnd.dormouse.memory-changes.v1+zstd  .. and after it these
 //!    └─ annotations         io.dormouse.job, io.dormouse.number, ...created, the caller's
 //!   entry     descriptor of the manifest + the same annotations + sizes, so that a list needs
 //!             no more than index.json
 //! ```
 
-use crate::blob;
+use crate::blob::{self, BlobRef};
 use crate::error::{Bad, Subject};
 use crate::job::{CheckpointInfo, check_name};
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType, Sha256Digest};
@@ -25,6 +26,10 @@ pub const STATE_MEDIA_TYPE: &str = "application/vnd.dormouse.state.v1";
 pub const MODULE_MEDIA_TYPE: &str = "application/wasm";
 /// Media type of a memory layer.
 pub const MEMORY_MEDIA_TYPE: &str = "application/vnd.dormouse.memory.v1+zstd";
+/// Media type of a layer of changes to the layers before it.
+pub const CHANGES_MEDIA_TYPE: &str = "application/vnd.dormouse.memory-changes.v1+zstd";
+/// Layers a memory may have.
+pub(crate) const MAX_CHAIN: usize = 1024;
 /// Bytes a module may have.
 pub const MAX_MODULE_LEN: u64 = 1 << 30;
 /// Bytes a manifest may have: what registries allow.
@@ -55,13 +60,6 @@ pub(crate) const RESERVED: [&str; 10] = [
     crate::index::DIGEST,
 ];
 
-/// A blob a manifest refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BlobRef {
-    pub(crate) digest: [u8; 32],
-    pub(crate) size: u64,
-}
-
 /// What a manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
@@ -71,21 +69,23 @@ pub(crate) struct Manifest {
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) state: BlobRef,
     pub(crate) module: BlobRef,
-    /// Index of the memory, ascending, and its layer.
-    pub(crate) memories: Vec<(u32, BlobRef)>,
+    /// Index of the memory, ascending, and its layers, oldest first.
+    pub(crate) memories: Vec<(u32, Vec<BlobRef>)>,
 }
 
 impl Manifest {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, String> {
         let mut layers =
             vec![descriptor(MODULE_MEDIA_TYPE, self.module, [(TITLE, "module.wasm".to_owned())])?];
-        for (index, blob) in &self.memories {
-            let title = format!("memory-{index}.pages");
-            layers.push(descriptor(
-                MEMORY_MEDIA_TYPE,
-                *blob,
-                [(TITLE, title), (MEMORY, index.to_string())],
-            )?);
+        for (index, chain) in &self.memories {
+            for (at, blob) in chain.iter().enumerate() {
+                let (media_type, title) = match at {
+                    0 => (MEMORY_MEDIA_TYPE, format!("memory-{index}.pages")),
+                    _ => (CHANGES_MEDIA_TYPE, format!("memory-{index}.changes-{at}")),
+                };
+                let annotations = [(TITLE, title), (MEMORY, index.to_string())];
+                layers.push(descriptor(media_type, *blob, annotations)?);
+            }
         }
         let manifest = ImageManifestBuilder::default()
             .schema_version(2u32)
@@ -117,13 +117,21 @@ impl Manifest {
         let mut layers = manifest.layers().iter();
         let module = layers.next().ok_or_else(|| subject.malformed("it has no module"))?;
         let module = expect(module, MODULE_MEDIA_TYPE, subject)?;
-        let mut memories: Vec<(u32, BlobRef)> = Vec::new();
+        let mut memories: Vec<(u32, Vec<BlobRef>)> = Vec::new();
         for layer in layers {
-            let blob = expect(layer, MEMORY_MEDIA_TYPE, subject)?;
+            let changes = layer.media_type().to_string() == CHANGES_MEDIA_TYPE;
+            let wanted = if changes { CHANGES_MEDIA_TYPE } else { MEMORY_MEDIA_TYPE };
+            let blob = expect(layer, wanted, subject)?;
             let index = layer.annotations().as_ref().and_then(|a| a.get(MEMORY)?.parse().ok());
-            match index {
-                Some(index) if memories.last().is_none_or(|(last, _)| *last < index) => {
-                    memories.push((index, blob));
+            match (index, memories.last_mut()) {
+                (Some(index), Some((last, chain))) if changes && *last == index => {
+                    if chain.len() == MAX_CHAIN {
+                        return Err(subject.malformed("a memory has too many layers"));
+                    }
+                    chain.push(blob);
+                }
+                (Some(index), last) if !changes && last.as_ref().is_none_or(|(last, _)| *last < index) => {
+                    memories.push((index, vec![blob]));
                 }
                 _ => return Err(subject.malformed("its memory layers are not numbered in order")),
             }
@@ -137,7 +145,7 @@ impl Manifest {
 
     /// Every blob it refers to: state, module, memory layers.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = BlobRef> {
-        let memories = self.memories.iter().map(|(_, blob)| *blob);
+        let memories = self.memories.iter().flat_map(|(_, chain)| chain).copied();
         [self.state, self.module].into_iter().chain(memories)
     }
 
@@ -166,6 +174,7 @@ impl Manifest {
     }
 
     pub(crate) fn info(&self, manifest: BlobRef) -> CheckpointInfo {
+        let layers = self.memories.iter().flat_map(|(_, chain)| chain);
         CheckpointInfo {
             job: self.job.clone(),
             number: self.number,
@@ -174,7 +183,7 @@ impl Manifest {
             module_digest: blob::name(&self.module.digest),
             state_size: self.state.size,
             module_size: self.module.size,
-            memory_size: self.memories.iter().fold(0, |sum, (_, m)| sum.saturating_add(m.size)),
+            memory_size: layers.fold(0, |sum, layer| sum.saturating_add(layer.size)),
             annotations: self.annotations.clone(),
         }
     }

@@ -7,7 +7,7 @@
 //! A directory with `oci-layout` is a store. One with `.dormouse.lock` alone is a store whose
 //! creation was cut short, or that lost its `oci-layout`: creation goes on.
 
-use crate::blob::{Stager, TEMP_PREFIX};
+use crate::blob::{KEPT_PREFIX, Stager, TEMP_PREFIX};
 use crate::error::{Damage, DamageKind, StoreError, Subject};
 use crate::fs;
 use crate::index::{self, Index};
@@ -152,7 +152,11 @@ fn sweep(dir: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // One that is wanted still is locked.
+        let orphan = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if name.starts_with(TEMP_PREFIX) || (name.starts_with(KEPT_PREFIX) && orphan()) {
             let _ = fs::remove(&entry.path());
         }
     }

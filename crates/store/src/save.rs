@@ -1,7 +1,7 @@
 //! Making a checkpoint durable.
 //!
 //! ```text
-//!   lock writers   stage module (if missing), state, memories:  write .tmp-*, sync
+//!   lock writers   stage module (if missing), state, memories or their changes:  write .tmp-*, sync
 //!   lock index       number = last + 1
 //!                    stage manifest, rename all blobs, sync blobs/sha256
 //!                    stage index.json, sync, rename, sync store      <- now it is reported
@@ -10,21 +10,25 @@
 //! Until `index.json` is renamed nothing refers to the new blobs. A save that fails before removes
 //! them again; one that dies leaves them for a later save.
 
-use crate::blob::{self, Staged, Stager};
+use crate::blob::{self, BlobRef, Staged, Stager};
 use crate::error::{StoreError, Subject};
 use crate::fs;
 use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
-use crate::manifest::{BlobRef, MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest, RESERVED};
-use crate::memory_layer::{WASM_PAGE_SIZE, write_memory_layer};
+use crate::manifest::{MAX_CHAIN, MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest, RESERVED};
+use crate::layer::{
+    Overlay, Runs, Stored, WASM_PAGE_SIZE, write_changes, write_memory_layer,
+};
 use crate::open::Store;
+use crate::parent::{Chain, Parent, Squashed};
 use dormouse_state::{MAX_STATE_LEN, State};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// What is to be saved.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct NewCheckpoint<'a> {
     /// The original module, whose digest is `state.module_digest`. Neither read nor hashed if
     /// the store has it.
@@ -35,22 +39,72 @@ pub struct NewCheckpoint<'a> {
     pub memories: &'a [MemoryPages<'a>],
     /// Anything the caller wants to remember; see [`CheckpointInfo::annotations`].
     pub annotations: BTreeMap<String, String>,
+    /// What memories given as [`Content::Changed`] are changes to.
+    pub parent: Option<&'a Parent>,
+    /// The parent's layers that were squashed since.
+    pub squashed: Vec<Squashed>,
+    /// Whether pages of which little changed are stored as differences to the parent's.
+    pub deltas: bool,
 }
 
 impl<'a> NewCheckpoint<'a> {
-    /// Without annotations.
+    /// Without annotations and without a parent.
     pub fn new(module: &'a [u8], state: &'a State, memories: &'a [MemoryPages<'a>]) -> Self {
-        NewCheckpoint { module, state, memories, annotations: BTreeMap::new() }
+        NewCheckpoint {
+            module,
+            state,
+            memories,
+            annotations: BTreeMap::new(),
+            parent: None,
+            squashed: Vec::new(),
+            deltas: true,
+        }
     }
 }
 
-/// A linear memory's bytes.
+/// What a linear memory holds.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryPages<'a> {
     /// Index in the original module.
     pub index: u32,
-    /// All of it, zero pages too.
-    pub bytes: &'a [u8],
+    /// All of it, or what changed.
+    pub content: Content<'a>,
+}
+
+/// The bytes of a memory.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    /// All of them, zero pages too.
+    Whole(&'a [u8]),
+    /// The pages that changed since [`NewCheckpoint::parent`], or may have.
+    Changed {
+        /// The memory's size in pages of 64 KiB.
+        wasm_pages: u64,
+        /// The pages that changed.
+        runs: &'a Runs<'a>,
+    },
+}
+
+impl<'a> MemoryPages<'a> {
+    /// All bytes of a memory.
+    pub fn whole(index: u32, bytes: &'a [u8]) -> Self {
+        MemoryPages { index, content: Content::Whole(bytes) }
+    }
+
+    /// The pages of a memory that changed.
+    pub fn changed(index: u32, wasm_pages: u64, runs: &'a Runs<'a>) -> Self {
+        MemoryPages { index, content: Content::Changed { wasm_pages, runs } }
+    }
+
+    /// Its size in pages of 64 KiB, and bytes beyond those.
+    fn size(&self) -> (u64, usize) {
+        match self.content {
+            Content::Whole(bytes) => {
+                ((bytes.len() / WASM_PAGE_SIZE) as u64, bytes.len() % WASM_PAGE_SIZE)
+            }
+            Content::Changed { wasm_pages, .. } => (wasm_pages, 0),
+        }
+    }
 }
 
 impl Store {
@@ -59,17 +113,64 @@ impl Store {
     /// # Errors
     /// Whatever goes wrong, older checkpoints are unchanged and temporary files are removed; the
     /// checkpoint is not listed (unless only the very last sync failed). [`StoreError::NoSpace`]
-    /// says how much space there should be.
+    /// says how much space there should be. [`StoreError::NoParent`] if layers of the parent are gone: save all pages then.
     pub fn save(
         &self,
         job: &str,
         checkpoint: NewCheckpoint<'_>,
     ) -> Result<CheckpointInfo, StoreError> {
+        self.save_as_parent(job, checkpoint).map(|(saved, _)| saved)
+    }
+
+    /// Like [`Store::save`]; gives also what the next checkpoint needs to hold only what changed since.
+    ///
+    /// # Errors
+    /// Those of [`Store::save`].
+    ///
+    /// ```
+    /// # use dormouse_state::{Frame, Memory, Site, State};
+    /// use dormouse_store::{MemoryPages, NewCheckpoint, Store, sha256};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = Store::create_or_open(&dir.path().join("store"))?;
+    /// # let module = b"\0asm\x01\0\0\0";
+    /// # let state = State {
+    /// #     module_digest: sha256(module),
+    /// #     frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
+    /// #     globals: vec![], tables: vec![], exceptions: vec![],
+    /// #     memories: vec![Memory { index: 0, pages: 1 }],
+    /// #     dropped_data: vec![], dropped_elems: vec![], wasi: vec![],
+    /// # };
+    /// let mut memory = vec![1; 65536];
+    /// let all = [MemoryPages::whole(0, &memory)];
+    /// let (_, parent) = store.save_as_parent("sim", NewCheckpoint::new(module, &state, &all))?;
+    ///
+    /// memory[5000] = 2;
+    /// let runs = [(1, &memory[4096..8192])];
+    /// let changes = [MemoryPages::changed(0, 1, &runs)];
+    /// let next = NewCheckpoint {
+    ///     parent: Some(&parent),
+    ///     ..NewCheckpoint::new(module, &state, &changes)
+    /// };
+    /// store.save("sim", next)?;
+    ///
+    /// let mut again = vec![0; 65536];
+    /// store.load("sim", None)?.read_memory(0, &mut again)?;
+    /// assert_eq!(again, memory);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn save_as_parent(
+        &self,
+        job: &str,
+        checkpoint: NewCheckpoint<'_>,
+    ) -> Result<(CheckpointInfo, Parent), StoreError> {
         check_name(job)?;
         check(&checkpoint)?;
         let state = checkpoint.state.encode();
         at_most("state", state.len() as u64, MAX_STATE_LEN as u64)?;
-        self.try_save(job, &checkpoint, &state)
+        let mut checkpoint = checkpoint;
+        let squashed = std::mem::take(&mut checkpoint.squashed);
+        self.try_save(job, &checkpoint, &state, squashed)
             .map_err(|error| self.explain(error, &checkpoint, &state))
     }
 
@@ -78,7 +179,8 @@ impl Store {
         job: &str,
         new: &NewCheckpoint<'_>,
         state: &[u8],
-    ) -> Result<CheckpointInfo, StoreError> {
+        squashed: Vec<Squashed>,
+    ) -> Result<(CheckpointInfo, Parent), StoreError> {
         let _writers = self.lock_writers()?;
         let blobs = self.blobs();
         let module = BlobRef { digest: new.state.module_digest, size: new.module.len() as u64 };
@@ -88,17 +190,26 @@ impl Store {
             staged.push(self.stage_module(new)?);
         }
         let state = Stager::whole(&blobs, state)?;
-        let state_ref = BlobRef { digest: state.digest, size: state.size };
+        let state_ref = state.blob();
         staged.push(state);
+        let mut chains = self.chains(new.parent, squashed, &mut staged)?;
         let mut memories = Vec::with_capacity(new.memories.len());
         for memory in new.memories {
-            let mut stager = Stager::new(&blobs)?;
-            let path = stager.path().to_owned();
-            write_memory_layer(memory.index, memory.bytes, &mut stager)
-                .map_err(StoreError::io("write", &path))?;
-            let layer = stager.finish()?;
-            memories.push((memory.index, BlobRef { digest: layer.digest, size: layer.size }));
-            staged.push(layer);
+            let at = chains.iter().position(|chain| chain.index == memory.index);
+            let mut chain = at.map_or_else(Vec::new, |at| chains.swap_remove(at).layers);
+            if matches!(memory.content, Content::Whole(_)) {
+                chain.clear();
+            }
+            // As they were: the squashed ones have no names yet.
+            let older = new.parent.and_then(|parent| parent.chain(memory.index));
+            if let Some(layer) = self.stage_memory(memory, older, new.deltas)? {
+                chain.push(layer.blob());
+                staged.push(layer);
+            }
+            if chain.is_empty() || chain.len() > MAX_CHAIN {
+                return Err(StoreError::NoParent);
+            }
+            memories.push((memory.index, chain));
         }
 
         let _index = self.lock_index()?;
@@ -122,7 +233,7 @@ impl Store {
             .map_err(|why| StoreError::io("encode", &blobs)(io::Error::other(why)))?;
         at_most("manifest", bytes.len() as u64, MAX_MANIFEST_LEN)?;
         let manifest_blob = Stager::whole(&blobs, &bytes)?;
-        let manifest_ref = BlobRef { digest: manifest_blob.digest, size: manifest_blob.size };
+        let manifest_ref = manifest_blob.blob();
         staged.push(manifest_blob);
 
         let mut published = Published(Vec::with_capacity(staged.len()));
@@ -137,7 +248,59 @@ impl Store {
         published.0.clear();
         fs::sync_dir(&self.dir).map_err(StoreError::io("sync", &self.dir))?;
         self.remember(module.digest);
-        Ok(manifest.info(manifest_ref))
+        Ok((manifest.info(manifest_ref), Parent::of(&manifest)))
+    }
+
+    /// The parent's layers, squashed as far as they were; those are to be published.
+    fn chains(
+        &self,
+        parent: Option<&Parent>,
+        squashed: Vec<Squashed>,
+        staged: &mut Vec<Staged>,
+    ) -> Result<Vec<Chain>, StoreError> {
+        let mut chains = parent.map_or_else(Vec::new, |parent| parent.memories.clone());
+        let mut fresh = vec![];
+        for layer in squashed {
+            let Some(chain) = chains.iter_mut().find(|chain| layer.is_of(chain)) else {
+                continue;
+            };
+            if let Some(blob) = layer.adopt(chain) {
+                fresh.push(blob.digest);
+                staged.push(blob);
+            }
+        }
+        let there = |blob: &BlobRef| fresh.contains(&blob.digest) || self.size_is(blob);
+        if chains.iter().all(|chain| chain.layers.iter().all(there)) {
+            Ok(chains)
+        } else {
+            Err(StoreError::NoParent)
+        }
+    }
+
+    /// The memory's layer, if it needs one besides its parent's.
+    fn stage_memory(
+        &self,
+        memory: &MemoryPages<'_>,
+        parent: Option<&Chain>,
+        deltas: bool,
+    ) -> Result<Option<Staged>, StoreError> {
+        let older = match memory.content {
+            Content::Whole(_) => None,
+            // What cannot be read now is told when it is needed; the pages are stored whole then.
+            Content::Changed { wasm_pages, runs } => {
+                let older = parent.and_then(|chain| self.open_chain(chain, None).ok());
+                let same_size = older.as_ref().is_some_and(|older| older.wasm_pages() == wasm_pages);
+                if runs.is_empty() && same_size {
+                    return Ok(None);
+                }
+                older.filter(|_| deltas)
+            }
+        };
+        let mut stager = Stager::new(&self.blobs())?;
+        let path = stager.path().to_owned();
+        write_layer(memory, older.as_ref(), &mut stager)
+            .map_err(StoreError::io("write", &path))?;
+        stager.finish().map(Some)
     }
 
     fn stage_module(&self, new: &NewCheckpoint<'_>) -> Result<Staged, StoreError> {
@@ -191,7 +354,7 @@ impl Store {
         let mut needed = Counter(state.len() as u64);
         for memory in new.memories {
             // Compressed once more, into nothing.
-            let _ = write_memory_layer(memory.index, memory.bytes, &mut needed);
+            let _ = write_layer(memory, None, &mut needed);
         }
         let size = new.module.len() as u64;
         if !self.size_is(&BlobRef { digest: new.state.module_digest, size }) {
@@ -202,6 +365,20 @@ impl Store {
         needed.0 += list + (16 << 10);
         let free = fs::free_space(&self.dir);
         StoreError::NoSpace { dir: self.dir.clone(), needed: needed.0, free }
+    }
+}
+
+fn write_layer(
+    memory: &MemoryPages<'_>,
+    older: Option<&Overlay<File>>,
+    out: impl Write,
+) -> io::Result<Stored> {
+    match memory.content {
+        Content::Whole(bytes) => write_memory_layer(memory.index, bytes, out),
+        Content::Changed { wasm_pages, runs } => {
+            let mut older = older.and_then(|older| older.pages().ok());
+            write_changes(memory.index, wasm_pages, runs, older.as_mut(), out)
+        }
     }
 }
 
@@ -264,22 +441,25 @@ fn check(new: &NewCheckpoint<'_>) -> Result<(), StoreError> {
     for i in 0..new.state.memories.len().max(new.memories.len()) {
         match (new.state.memories.get(i), new.memories.get(i)) {
             (Some(expected), Some(given)) if expected.index == given.index => {
-                let bytes = given.bytes.len();
-                let pages = (bytes / WASM_PAGE_SIZE) as u64;
-                if pages != expected.pages || !bytes.is_multiple_of(WASM_PAGE_SIZE) {
-                    let found = match bytes % WASM_PAGE_SIZE {
+                let (pages, rest) = given.size();
+                if pages != expected.pages || rest != 0 {
+                    let found = match rest {
                         0 => pages.to_string(),
                         rest => format!("{pages} (and {rest} bytes)"),
                     };
                     return Err(mismatch(given.index, Some(expected.pages), Some(found)));
+                }
+                if matches!(given.content, Content::Changed { .. })
+                    && new.parent.is_none_or(|parent| parent.chain(given.index).is_none())
+                {
+                    return Err(StoreError::NoParent);
                 }
             }
             (Some(expected), _) => {
                 return Err(mismatch(expected.index, Some(expected.pages), None));
             }
             (None, Some(given)) => {
-                let pages = (given.bytes.len() / WASM_PAGE_SIZE).to_string();
-                return Err(mismatch(given.index, None, Some(pages)));
+                return Err(mismatch(given.index, None, Some(given.size().0.to_string())));
             }
             (None, None) => {}
         }

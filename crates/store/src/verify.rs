@@ -5,14 +5,17 @@
 //!   blobs/sha256 - what was reached = unreferenced
 //! ```
 
-use crate::blob;
-use crate::error::{Bad, Damage, StoreError};
+use crate::blob::{self, BlobRef};
+use crate::error::{Bad, Damage, StoreError, Subject};
 use crate::index::Index;
 use crate::job::CheckpointInfo;
+use crate::layer::MemoryLayer;
 use crate::load::subject;
-use crate::manifest::{BlobRef, Manifest};
+use crate::manifest::Manifest;
 use crate::open::Store;
-use std::collections::HashSet;
+use crate::parent::{Chain, layer_subject};
+use dormouse_state::State;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// What [`Store::verify`] found.
@@ -41,8 +44,7 @@ impl Store {
             ..VerifyReport::default()
         };
         let mut reached = HashSet::new();
-        // Hashed already: the module is shared by all checkpoints.
-        let mut good = HashSet::new();
+        let mut known = HashMap::new();
         for (info, blob) in index.checkpoints() {
             report.checkpoints += 1;
             let before = report.damages.len();
@@ -50,7 +52,7 @@ impl Store {
             match self.load_manifest(&info, &blob) {
                 Ok(manifest) => {
                     reached.extend(manifest.blobs().map(|blob| blob.digest));
-                    for bad in self.check_parts(&info, &manifest, &mut good) {
+                    for bad in self.check_parts(&info, &manifest, &mut known) {
                         match bad {
                             Bad::Damage(damage) => report.damages.push(damage),
                             Bad::Fatal(error) => return Err(error),
@@ -74,41 +76,69 @@ impl Store {
         Ok(report)
     }
 
+    /// `known`: blobs that were looked at, and what is wrong with them. Most are shared by checkpoints.
     fn check_parts(
         &self,
         info: &CheckpointInfo,
         manifest: &Manifest,
-        good: &mut HashSet<[u8; 32]>,
+        known: &mut HashMap<[u8; 32], Option<Damage>>,
     ) -> Vec<Bad> {
         let mut bad = Vec::new();
+        let module = subject(info, "module", &manifest.module);
         let BlobRef { digest, size } = manifest.module;
-        if !good.contains(&digest) {
-            let module = subject(info, "module", &manifest.module);
-            match blob::open_verified(&self.dir, &module, &digest, size) {
-                Ok(_) => drop(good.insert(digest)),
-                Err(error) => bad.push(error),
+        bad.extend(once(known, &module, &digest, || {
+            blob::open_verified(&self.dir, &module, &digest, size).map(drop)
+        }));
+        let state = self.load_state(info, manifest);
+        for (index, layers) in &manifest.memories {
+            let chain = Chain { index: *index, layers: layers.clone() };
+            let before = bad.len();
+            for (at, blob) in layers.iter().enumerate() {
+                let subject = layer_subject(Some(info.name()), &chain, at);
+                bad.extend(once(known, &subject, &blob.digest, || {
+                    let file = blob::open_verified(&self.dir, &subject, &blob.digest, blob.size)?;
+                    let layer = MemoryLayer::open(file).and_then(|layer| layer.verify());
+                    layer.map_err(|error| subject.layer(error))
+                }));
+            }
+            // Each is good; so are they together?
+            if let Ok(state) = &state
+                && bad.len() == before
+            {
+                bad.extend(self.check_chain(info, &chain, state).err());
             }
         }
-        match self.load_state(info, manifest) {
-            Ok(state) => match self.load_memories(info, manifest, &state) {
-                Ok(memories) => {
-                    for (subject, layer) in memories {
-                        bad.extend(layer.verify().err().map(|error| subject.layer(error)));
-                    }
-                }
-                Err(error) => bad.push(error),
-            },
-            Err(error) => {
-                // The memories cannot be compared with it, but their digests can be checked.
-                bad.push(error);
-                for (index, blob) in &manifest.memories {
-                    let subject = subject(info, &format!("memory {index}"), blob);
-                    bad.extend(
-                        blob::open_verified(&self.dir, &subject, &blob.digest, blob.size).err(),
-                    );
-                }
-            }
-        }
+        bad.extend(state.err());
         bad
     }
+
+    fn check_chain(&self, info: &CheckpointInfo, chain: &Chain, state: &State) -> Result<(), Bad> {
+        let newest = layer_subject(Some(info.name()), chain, chain.layers.len().saturating_sub(1));
+        let memory = self.open_chain(chain, Some(info.name()))?;
+        let expected = state.memories.iter().find(|memory| memory.index == chain.index);
+        match expected.is_some_and(|e| (e.index, e.pages) == (memory.memory_index(), memory.wasm_pages())) {
+            true => Ok(()),
+            false => Err(newest.malformed("it is not the memory that the state has")),
+        }
+    }
+}
+
+/// What is wrong with a blob: looked for once, and told of every checkpoint that has it.
+fn once(
+    known: &mut HashMap<[u8; 32], Option<Damage>>,
+    subject: &Subject,
+    digest: &[u8; 32],
+    look: impl FnOnce() -> Result<(), Bad>,
+) -> Option<Bad> {
+    if let Some(found) = known.get(digest) {
+        let damage = found.clone()?;
+        return Some(Bad::Damage(subject.damage(damage.kind)));
+    }
+    let found = match look() {
+        Ok(()) => None,
+        Err(Bad::Damage(damage)) => Some(damage),
+        Err(fatal) => return Some(fatal),
+    };
+    known.insert(*digest, found.clone());
+    found.map(Bad::Damage)
 }

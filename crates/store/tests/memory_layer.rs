@@ -184,8 +184,8 @@ fn later_versions_and_kinds_are_named() {
     bytes[8] = 9;
     assert!(matches!(read(&bytes), Err(LayerError::UnsupportedVersion { version: 9 })));
     bytes[8] = 1;
-    bytes[10] = 1;
-    assert!(matches!(read(&bytes), Err(LayerError::UnsupportedKind { kind: 1 })));
+    bytes[10] = 2;
+    assert!(matches!(read(&bytes), Err(LayerError::UnsupportedKind { kind: 2 })));
 }
 
 /// Layers written by released versions, kept forever. (What zstd writes may change with its

@@ -44,14 +44,16 @@ fn annotations_travel() {
     let store = Store::create_or_open(dir.path()).unwrap();
     let sample = Sample::new(1);
     let pages = sample.pages();
-    let mut new = NewCheckpoint::new(MODULE, &sample.state, &pages);
-    new.annotations =
-        BTreeMap::from([("org.example.why".into(), "\"io.dormouse.index\":\"sha256:".into())]);
-    let saved = store.save("sim", new.clone()).unwrap();
+    let new = |key: &str, value: &str| NewCheckpoint {
+        annotations: BTreeMap::from([(key.to_owned(), value.to_owned())]),
+        ..NewCheckpoint::new(MODULE, &sample.state, &pages)
+    };
+    let value = "\"io.dormouse.index\":\"sha256:";
+    let saved = store.save("sim", new("org.example.why", value)).unwrap();
     assert_eq!(store.load("sim", None).unwrap().info, saved);
-    assert_eq!(saved.annotations, new.annotations);
-    new.annotations = BTreeMap::from([("io.dormouse.job".into(), "x".into())]);
-    assert!(matches!(store.save("sim", new), Err(StoreError::ReservedAnnotation { .. })));
+    assert_eq!(saved.annotations, new("org.example.why", value).annotations);
+    let refused = store.save("sim", new("io.dormouse.job", "x"));
+    assert!(matches!(refused, Err(StoreError::ReservedAnnotation { .. })));
 }
 
 #[test]
@@ -68,11 +70,11 @@ fn what_does_not_fit_together_is_refused_before_anything_is_written() {
     let new = NewCheckpoint::new(MODULE, &good.state, &pages[..1]);
     assert!(refuse("sim", new).contains("memory 1 was given with none pages"));
     let mut short = pages.clone();
-    short[1] = MemoryPages { index: 1, bytes: &[0; 100] };
+    short[1] = MemoryPages::whole(1, &[0; 100]);
     let new = NewCheckpoint::new(MODULE, &good.state, &short);
     assert!(refuse("sim", new).contains("0 (and 100 bytes)"));
     let mut more = pages.clone();
-    more.push(MemoryPages { index: 2, bytes: &[] });
+    more.push(MemoryPages::whole(2, &[]));
     let new = NewCheckpoint::new(MODULE, &good.state, &more);
     assert!(refuse("sim", new).contains("memory 2"));
     let mut state = good.state.clone();

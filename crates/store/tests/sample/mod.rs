@@ -41,7 +41,7 @@ impl Sample {
     }
 
     pub fn pages(&self) -> Vec<MemoryPages<'_>> {
-        (0..).zip(&self.memories).map(|(index, bytes)| MemoryPages { index, bytes }).collect()
+        (0..).zip(&self.memories).map(|(index, bytes)| MemoryPages::whole(index, bytes)).collect()
     }
 }
 

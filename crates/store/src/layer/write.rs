@@ -1,0 +1,261 @@
+//! Writing layers: the pages of a memory, or those that changed.
+//!
+//! ```text
+//!   page -> zero?    base: left out      changes: said in the index
+//!        -> changed little?              changes: the difference to the parent's page
+//!        -> otherwise whole
+//!   64 of them, or differences -> zstd -> one frame, and its entry in the index
+//! ```
+
+use super::delta;
+use super::overlay::PageReader;
+use super::{
+    END_MAGIC, HEADER_LEN, How, Kind, MAGIC, MAX_RUNS, MAX_STORED_FRAME, PAGE_SIZE, ReadAt, VERSION, WASM_PAGE_SIZE,
+    checksum_of_index,
+};
+use std::io::{self, Write};
+
+/// Pages a frame is filled with: 256 KiB, so that one page can be had without reading much else. Readers accept four times
+/// as many.
+const FILL: usize = 64;
+/// Fast, and still halves most memories.
+const ZSTD_LEVEL: i32 = 1;
+static ZERO_PAGE: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
+
+/// What a layer came to hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Pages stored whole.
+    pub whole: u64,
+    /// Pages stored as their difference to the parent's.
+    pub deltas: u64,
+    /// Pages that became zero.
+    pub zero: u64,
+    /// Bytes of all frames before compression.
+    pub data: u64,
+    /// Bytes of the layer.
+    pub bytes: u64,
+}
+
+/// Pages that changed: the number of the first of each run, and their bytes. Runs are in ascending order and whole pages of
+/// [`PAGE_SIZE`].
+pub type Runs<'a> = [(u64, &'a [u8])];
+
+/// Writes the layer of memory `index`, whose bytes are `memory`.
+///
+/// # Errors
+/// Those of `out`; and [`io::ErrorKind::InvalidInput`] if `memory` is not whole WebAssembly pages.
+///
+/// ```
+/// use dormouse_store::{MemoryLayer, write_memory_layer};
+///
+/// let mut memory = vec![0; 65536];
+/// memory[5000] = 7;
+/// let mut layer = vec![];
+/// assert_eq!(write_memory_layer(0, &memory, &mut layer)?.whole, 1);
+///
+/// let mut again = vec![0; 65536];
+/// MemoryLayer::open(&layer[..])?.read_into(&mut again)?;
+/// assert_eq!(again, memory);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_memory_layer(index: u32, memory: &[u8], out: impl Write) -> io::Result<Stored> {
+    if !memory.len().is_multiple_of(WASM_PAGE_SIZE) {
+        return Err(invalid("not whole pages of 64 KiB"));
+    }
+    let wasm_pages = (memory.len() / WASM_PAGE_SIZE) as u64;
+    let mut writer = LayerWriter::new(out, Kind::Base, index, wasm_pages)?;
+    for (number, page) in memory.chunks_exact(PAGE_SIZE).enumerate() {
+        writer.page(number as u64, page, NO_PARENT)?;
+    }
+    writer.finish()
+}
+
+/// Writes a layer of changes to memory `index`, which has `wasm_pages` now. With its parent's pages at hand, those of
+/// which little changed are stored as differences.
+///
+/// # Errors
+/// Those of `out`; and [`io::ErrorKind::InvalidInput`] if `runs` are not as [`Runs`] says, or lie outside the memory.
+///
+/// ```
+/// use dormouse_store::{MemoryLayer, Overlay, write_changes, write_memory_layer};
+///
+/// let mut memory = vec![1; 65536];
+/// let (mut base, mut changes) = (vec![], vec![]);
+/// write_memory_layer(0, &memory, &mut base)?;
+/// let parent = Overlay::new(vec![MemoryLayer::open(&base[..])?])?;
+///
+/// memory[4096] = 2;
+/// let runs = [(1, &memory[4096..8192])];
+/// let stored = write_changes(0, 1, &runs, Some(&mut parent.pages()?), &mut changes)?;
+/// assert_eq!((stored.deltas, stored.data), (1, 14));
+///
+/// let both = Overlay::new(vec![MemoryLayer::open(&base[..])?, MemoryLayer::open(&changes[..])?])?;
+/// let mut again = vec![0; 65536];
+/// both.read_into(&mut again)?;
+/// assert_eq!(again, memory);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_changes<R: ReadAt>(
+    index: u32,
+    wasm_pages: u64,
+    runs: &Runs<'_>,
+    mut parent: Option<&mut PageReader<'_, R>>,
+    out: impl Write,
+) -> io::Result<Stored> {
+    let mut writer = LayerWriter::new(out, Kind::Changes, index, wasm_pages)?;
+    let pages = wasm_pages.saturating_mul((WASM_PAGE_SIZE / PAGE_SIZE) as u64);
+    let mut least = 0;
+    for (first, bytes) in runs {
+        let count = (bytes.len() / PAGE_SIZE) as u64;
+        if !bytes.len().is_multiple_of(PAGE_SIZE)
+            || *first < least
+            || first.checked_add(count).is_none_or(|end| end > pages)
+        {
+            return Err(invalid("pages that are not in order, not whole, or outside the memory"));
+        }
+        least = first + count;
+        for (number, page) in (*first..).zip(bytes.chunks_exact(PAGE_SIZE)) {
+            writer.page(number, page, parent.as_deref_mut())?;
+        }
+    }
+    writer.finish()
+}
+
+pub(crate) const NO_PARENT: Option<&mut PageReader<'static, &'static [u8]>> = None;
+
+/// A layer being written; pages come in ascending order.
+pub(crate) struct LayerWriter<W> {
+    out: W,
+    kind: Kind,
+    header: Vec<u8>,
+    compressor: zstd::bulk::Compressor<'static>,
+    compressed: Vec<u8>,
+    /// Pages and differences of the frame being filled.
+    data: Vec<u8>,
+    /// How many.
+    filled: usize,
+    runs: Vec<(u64, u32, How)>,
+    index: Vec<u8>,
+    frames: u32,
+    offset: u64,
+    /// A page of the parent.
+    old: Box<[u8; PAGE_SIZE]>,
+    stored: Stored,
+}
+
+impl<W: Write> LayerWriter<W> {
+    pub(crate) fn new(mut out: W, kind: Kind, index: u32, wasm_pages: u64) -> io::Result<Self> {
+        let mut header = Vec::with_capacity(HEADER_LEN);
+        header.extend_from_slice(&MAGIC);
+        header.extend_from_slice(&VERSION.to_le_bytes());
+        header.extend_from_slice(&(kind as u16).to_le_bytes());
+        header.extend_from_slice(&index.to_le_bytes());
+        header.extend_from_slice(&wasm_pages.to_le_bytes());
+        out.write_all(&header)?;
+        Ok(LayerWriter {
+            out,
+            kind,
+            header,
+            compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
+            compressed: Vec::new(),
+            data: Vec::with_capacity(FILL * PAGE_SIZE),
+            filled: 0,
+            runs: Vec::new(),
+            index: Vec::new(),
+            frames: 0,
+            offset: HEADER_LEN as u64,
+            old: Box::new(ZERO_PAGE),
+            stored: Stored::default(),
+        })
+    }
+
+    /// Stores a page in the shortest way. A parent that cannot be read is not needed.
+    pub(crate) fn page<R: ReadAt>(
+        &mut self,
+        number: u64,
+        page: &[u8],
+        parent: Option<&mut PageReader<'_, R>>,
+    ) -> io::Result<()> {
+        let how = if page == ZERO_PAGE {
+            if self.kind == Kind::Base {
+                return Ok(());
+            }
+            self.stored.zero += 1;
+            How::Zero
+        } else if let Some(parent) = parent
+            && parent.page(number, &mut self.old).is_ok()
+            && delta::append(&self.old[..], page, &mut self.data)
+        {
+            self.stored.deltas += 1;
+            How::Delta
+        } else {
+            self.data.extend_from_slice(page);
+            self.stored.whole += 1;
+            How::Whole
+        };
+        self.filled += usize::from(how != How::Zero);
+        match self.runs.last_mut() {
+            Some((first, count, last))
+                if *last == how && *first + u64::from(*count) == number && *count < u32::MAX =>
+            {
+                *count += 1;
+            }
+            _ => self.runs.push((number, 1, how)),
+        }
+        if self.filled == FILL || self.runs.len() == MAX_RUNS {
+            self.frame()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> io::Result<Stored> {
+        self.frame()?;
+        let mut trailer = self.offset.to_le_bytes().to_vec();
+        trailer.extend_from_slice(&self.frames.to_le_bytes());
+        let checksum = checksum_of_index(&self.header, &self.index, &trailer);
+        trailer.extend_from_slice(&checksum.to_le_bytes());
+        trailer.extend_from_slice(&END_MAGIC);
+        self.out.write_all(&self.index)?;
+        self.out.write_all(&trailer)?;
+        self.out.flush()?;
+        self.stored.bytes = self.offset + (self.index.len() + trailer.len()) as u64;
+        Ok(self.stored)
+    }
+
+    fn frame(&mut self) -> io::Result<()> {
+        if self.runs.is_empty() {
+            return Ok(());
+        }
+        self.compressed.clear();
+        if !self.data.is_empty() {
+            self.compressed.reserve(MAX_STORED_FRAME as usize);
+            self.compressor.compress_to_buffer(&self.data, &mut self.compressed)?;
+            self.out.write_all(&self.compressed)?;
+        }
+        let length = self.compressed.len() as u32;
+        self.offset += u64::from(length);
+        self.stored.data += self.data.len() as u64;
+        self.index.extend_from_slice(&length.to_le_bytes());
+        self.index.extend_from_slice(&crc32c::crc32c(&self.data).to_le_bytes());
+        if self.kind == Kind::Changes {
+            self.index.extend_from_slice(&(self.data.len() as u32).to_le_bytes());
+        }
+        self.index.extend_from_slice(&(self.runs.len() as u32).to_le_bytes());
+        for (first, count, how) in self.runs.drain(..) {
+            self.index.extend_from_slice(&first.to_le_bytes());
+            self.index.extend_from_slice(&count.to_le_bytes());
+            if self.kind == Kind::Changes {
+                self.index.extend_from_slice(&(how as u32).to_le_bytes());
+            }
+        }
+        self.data.clear();
+        self.filled = 0;
+        self.frames = self.frames.checked_add(1).ok_or_else(|| invalid("too many frames"))?;
+        Ok(())
+    }
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
