@@ -89,7 +89,7 @@ fn checkpoint(n: u8) -> (State, Vec<Vec<u8>>) {
 
 fn save(store: &Store, state: &State, memories: &[Vec<u8>]) -> Result<u64, StoreError> {
     let pages: Vec<MemoryPages<'_>> =
-        (0..).zip(memories).map(|(index, bytes)| MemoryPages { index, bytes }).collect();
+        (0..).zip(memories).map(|(index, bytes)| MemoryPages::whole(index, bytes)).collect();
     Ok(store.save(JOB, NewCheckpoint::new(MODULE, state, &pages))?.number)
 }
 

@@ -168,6 +168,20 @@ impl Desk {
         }
     }
 
+    /// The orders could not be carried out, but can be in another way: they are collected again.
+    pub fn again(&self, mut orders: Vec<Order>) {
+        let mut inner = self.lock();
+        inner.writing = false;
+        if inner.ended.is_none() {
+            orders.append(&mut inner.wanted);
+            inner.wanted = orders;
+            inner.request();
+        } else {
+            drop(inner);
+            self.answer(orders, Err("the program ended first".to_owned()));
+        }
+    }
+
     /// No more orders; those that wait are answered.
     pub fn close(&self, ended: &str) {
         let mut inner = self.lock();

@@ -10,7 +10,7 @@
 use crate::desk::{Desk, Order, Task, Why};
 use crate::door::{Closer, Door};
 use crate::outcome::{Notice, Outcome};
-use crate::writer::{Image, Writer};
+use crate::writer::{Image, Writer, Written};
 use crate::{Result, one_line};
 use dormouse_engine::{Event, Machine, Run};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +61,7 @@ pub(crate) fn drive(
                 Ok(_) => "the program was stopped".to_owned(),
                 Err(e) => one_line(&e.to_string()),
             });
+            writer.finish();
             // The door is closed when the last writer has ended too.
             drop(closer);
             outcome
@@ -110,7 +111,7 @@ fn advance<'scope>(
             Task::Checkpoint(orders) => orders,
         };
         let stop = orders.iter().find(|o| o.stop).map(|o| o.why);
-        let image = match Image::of(run) {
+        let image = match writer.copy(run) {
             Ok(image) => image,
             Err(why) => {
                 desk.answer(orders, Err(one_line(&why)));
@@ -121,7 +122,10 @@ fn advance<'scope>(
             write_aside(threads, desk, writer, image, orders, closer.clone());
             continue;
         };
-        let answer = writer.write(&image);
+        let Written::Done(answer) = writer.write(&image) else {
+            desk.again(orders);
+            continue;
+        };
         drop(image);
         desk.answer(orders, answer.clone());
         if let Ok(checkpoint) = answer {
@@ -131,7 +135,7 @@ fn advance<'scope>(
 }
 
 /// Makes an image durable while the program goes on. The desk orders no other before this one is
-/// answered, so there is one such thread at a time.
+/// answered, so one such thread writes at a time; others may still be squashing.
 fn write_aside<'scope>(
     threads: &'scope Scope<'scope, '_>,
     desk: &'scope Desk,
@@ -147,9 +151,13 @@ fn write_aside<'scope>(
     };
     let theirs = orders.clone();
     let work = move || {
-        let answer = writer.write(&image);
+        let written = writer.write(&image);
         drop(image);
-        desk.answer(take(&theirs), answer);
+        match written {
+            Written::Done(answer) => desk.answer(take(&theirs), answer),
+            Written::Again => desk.again(take(&theirs)),
+        }
+        writer.squash();
         drop(closer);
     };
     let spawned = std::thread::Builder::new().name("writer".into()).spawn_scoped(threads, work);

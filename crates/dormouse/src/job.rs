@@ -6,10 +6,10 @@ use crate::door::Door;
 use crate::drive::Manner;
 use crate::outcome::{Notice, Outcome, Rehearsal};
 use crate::running::Lease;
-use crate::writer::Writer;
+use crate::writer::{self, Layering, Writer};
 use crate::{Error, Result, Target, annotations, drive, timer};
 use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Passed, Run};
-use dormouse_store::{Checkpoint, Store, StoreError, sha256};
+use dormouse_store::{Checkpoint, MAX_LAYERS, Store, StoreError, sha256};
 use dormouse_transform::Program;
 use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ pub struct Job {
     signals: bool,
     one_shot: bool,
     stop_at: Option<u32>,
+    layering: Layering,
     interpret: bool,
     invoke: Option<String>,
     report: Report,
@@ -59,6 +60,7 @@ impl Job {
             signals: false,
             one_shot: false,
             stop_at: None,
+            layering: Layering { max_layers: MAX_LAYERS, deltas: true },
             interpret: false,
             invoke: None,
             report: Arc::new(|_| {}),
@@ -170,6 +172,19 @@ impl Job {
         self
     }
 
+    /// How many layers of changes a memory may have before they are squashed, in the background; by default
+    /// [`dormouse_store::MAX_LAYERS`].
+    pub fn max_layers(mut self, layers: usize) -> Job {
+        self.layering.max_layers = layers;
+        self
+    }
+
+    /// Whether pages of which little changed since the last checkpoint are stored as differences; by default yes.
+    pub fn deltas(mut self, store: bool) -> Job {
+        self.layering.deltas = store;
+        self
+    }
+
     /// Who is told what happens; called on any thread, and not for long.
     pub fn on_notice(mut self, report: impl Fn(Notice) + Send + Sync + 'static) -> Job {
         self.report = Arc::new(report);
@@ -239,11 +254,16 @@ impl Job {
         let told = self.report.clone();
         let every = self.every.flatten();
         let restore = self.restoring(&checkpoint, &name);
-        let begin = |code| {
+        let keeper = writer.clone();
+        let begin = move |code| {
             let state = &checkpoint.state;
-            let fill = |index, into: &mut [u8]| {
-                checkpoint.read_memory(index, into).map_err(|e| e.to_string())
+            let mut seen = vec![];
+            let mut read = |index, into: &mut [u8]| {
+                checkpoint.read_memory(index, into)?;
+                seen.push((index, writer::seen(&checkpoint, index, into)?));
+                Ok::<_, StoreError>(())
             };
+            let fill = |index, into: &mut [u8]| read(index, into).map_err(|e| e.to_string());
             // Files are cut back when WASI objects are made: only once all else is known to be good.
             let wasi = || {
                 let wasi = Wasi::restore(&state.wasi, restore)?;
@@ -256,7 +276,9 @@ impl Job {
                 }
                 Ok(wasi)
             };
-            Ok(Run::resume_with(code, state, wasi, fill)?)
+            let run = Run::resume_with(code, state, wasi, fill)?;
+            keeper.goes_on_from(&checkpoint, seen);
+            Ok(run)
         };
         live(Live { machine, code, lease, writer, every, signals, manner, report }, begin)
     }
@@ -401,7 +423,7 @@ impl Job {
         Ok(Arc::new(machine.load(module)?))
     }
 
-    fn writer(&self, store: Store, name: &str, program: &str, code: &Code) -> Writer {
+    fn writer(&self, store: Store, name: &str, program: &str, code: &Code) -> Arc<Writer> {
         let mut remember = BTreeMap::from([(annotations::PROGRAM.to_owned(), program.to_owned())]);
         if let Some(every) = self.every.flatten() {
             let text = humantime::format_duration(every).to_string();
@@ -413,7 +435,8 @@ impl Job {
         if self.deterministic {
             remember.insert(annotations::DETERMINISTIC.to_owned(), "true".to_owned());
         }
-        Writer { store, job: name.to_owned(), module: code.bytes().clone(), annotations: remember }
+        let writer = Writer::new(store, name, code.bytes().clone(), remember, self.layering);
+        Arc::new(writer)
     }
 }
 
@@ -422,7 +445,7 @@ struct Live {
     machine: Machine,
     code: Arc<Code>,
     lease: Lease,
-    writer: Writer,
+    writer: Arc<Writer>,
     every: Option<Duration>,
     signals: bool,
     manner: Manner,

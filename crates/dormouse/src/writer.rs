@@ -1,22 +1,50 @@
 //! A stopped program copied out, and made durable while it goes on.
+//!
+//! ```text
+//!   program stands   what changed since the last checkpoint? -> copied
+//!   program goes on  written, synced, reported: now that is the last checkpoint
+//!                    .. and its layers are squashed, if they became many
+//! ```
+//!
+//! The first checkpoint has all pages, and so has one that comes after layers that are gone or damaged.
 
 use crate::desk::Answer;
 use crate::{annotations, one_line};
 use dormouse_engine::Run;
-use dormouse_memory::{Layout, LinearMemory, PAGE_SIZE, nonzero_pages};
+use dormouse_memory::{Changes, Fingerprints, Layout, LinearMemory, PAGE_SIZE, nonzero_pages};
 use dormouse_state::State;
-use dormouse_store::{MemoryPages, NewCheckpoint, Store};
+use dormouse_store::{
+    Checkpoint, MemoryPages, NewCheckpoint, Parent, Squashed, Store, StoreError, WASM_PAGE_SIZE,
+};
 use dormouse_wasi::Mark;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Of what a memory holds so many hundredths changed that all of it is written.
+const NEARLY_ALL: usize = 95;
 
 /// A stopped program, copied out.
 pub(crate) struct Image {
     state: State,
-    memories: Vec<(u32, LinearMemory)>,
+    memories: Vec<Copied>,
     /// What its files can go back to.
     mark: Option<Mark>,
+}
+
+/// A memory, copied out.
+enum Copied {
+    Whole { index: u32, bytes: LinearMemory },
+    Changed { index: u32, wasm_pages: u64, bytes: Vec<u8>, changes: Changes },
+}
+
+/// The last checkpoint, and what the memories were then.
+struct Last {
+    parent: Parent,
+    seen: Vec<(u32, Fingerprints)>,
+    squashed: Vec<Squashed>,
 }
 
 /// What all checkpoints of a job share.
@@ -25,56 +53,240 @@ pub(crate) struct Writer {
     pub job: String,
     pub module: Arc<[u8]>,
     pub annotations: BTreeMap<String, String>,
+    pub layering: Layering,
+    last: Mutex<Option<Last>>,
+    /// Held by the one that squashes.
+    squashing: Mutex<()>,
+    stop: AtomicBool,
 }
 
-impl Image {
+/// How checkpoints build on each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layering {
+    /// Layers of changes a memory may have before they are squashed.
+    pub max_layers: usize,
+    /// Whether pages of which little changed are stored as differences.
+    pub deltas: bool,
+}
+
+/// What became of a checkpoint.
+pub(crate) enum Written {
+    Done(Answer),
+    /// What it was to build on is gone: copied again, it will have all pages.
+    Again,
+}
+
+impl Writer {
+    pub fn new(
+        store: Store,
+        job: &str,
+        module: Arc<[u8]>,
+        annotations: BTreeMap<String, String>,
+        layering: Layering,
+    ) -> Writer {
+        Writer {
+            store,
+            job: job.to_owned(),
+            module,
+            annotations,
+            layering,
+            last: Mutex::default(),
+            squashing: Mutex::default(),
+            stop: AtomicBool::default(),
+        }
+    }
+
+    /// Goes on from a checkpoint whose memories were just read.
+    pub fn goes_on_from(&self, checkpoint: &Checkpoint, seen: Vec<(u32, Fingerprints)>) {
+        *self.last() = Some(Last { parent: checkpoint.as_parent(), seen, squashed: vec![] });
+    }
+
     /// Copies a stopped program.
     ///
     /// # Errors
     /// If it holds what cannot be carried now, or there is no room for the copy. The program is
     /// as it was.
-    pub fn of(run: &mut Run) -> Result<Image, String> {
+    pub fn copy(&self, run: &mut Run) -> Result<Image, String> {
         let state = run.state().map_err(|e| e.to_string())?;
         run.sync_files().map_err(|e| e.to_string())?;
         // One that no checkpoint comes to name does no harm.
         let mark = run.mark_files().map_err(|e| e.to_string())?;
+        let last = self.last();
         let mut memories = vec![];
         for (index, bytes) in run.memories().map_err(|e| e.to_string())? {
-            // The pages that are not copied take no memory.
-            let layout = Layout { minimum: bytes.len(), ..Layout::default() };
-            let mut copy = LinearMemory::new(layout).map_err(|_| {
-                format!("no room for a copy of memory {index}, {} bytes", bytes.len())
-            })?;
-            for (page, run) in nonzero_pages(bytes) {
-                let start = page as usize * PAGE_SIZE;
-                copy.bytes_mut()[start..start + run.len()].copy_from_slice(run);
-            }
-            memories.push((index, copy));
+            let seen = last.as_ref().and_then(|l| l.seen.iter().find(|(i, _)| *i == index));
+            memories.push(match seen {
+                Some((_, seen)) => copy_changes(index, bytes, seen)?,
+                None => copy_whole(index, bytes)?,
+            });
         }
         Ok(Image { state, memories, mark })
     }
-}
 
-impl Writer {
     /// Writes one; returns when it is durable.
-    pub fn write(&self, image: &Image) -> Answer {
-        let memories: Vec<MemoryPages<'_>> = image
-            .memories
-            .iter()
-            .map(|(index, copy)| MemoryPages { index: *index, bytes: copy.bytes() })
-            .collect();
+    pub fn write(&self, image: &Image) -> Written {
+        let last = self.last().take();
+        // A bug in here must not take the program with it.
+        match catch_unwind(AssertUnwindSafe(|| self.save(image, last))) {
+            Ok((Err(StoreError::NoParent), _)) => Written::Again,
+            Ok((saved, last)) => {
+                *self.last() = last;
+                Written::Done(saved.map_err(|e| one_line(&e.to_string())))
+            }
+            Err(_) => {
+                let why = "the writer failed (a bug of dormouse's: please report it)";
+                Written::Done(Err(why.to_owned()))
+            }
+        }
+    }
+
+    /// Saves it; gives what the next one builds on.
+    fn save(
+        &self,
+        image: &Image,
+        last: Option<Last>,
+    ) -> (Result<dormouse_store::CheckpointInfo, StoreError>, Option<Last>) {
         let mut annotations = self.annotations.clone();
         if let Some(mark) = image.mark {
             annotations.insert(annotations::MARK.to_owned(), format!("{mark:016x}"));
         }
+        let runs: Vec<Vec<(u64, &[u8])>> = image.memories.iter().map(Copied::runs).collect();
+        let pairs = image.memories.iter().zip(&runs);
+        let memories: Vec<_> = pairs.map(|(memory, runs)| memory.pages(runs)).collect();
+        let (parent, mut seen, squashed) = match last {
+            Some(Last { parent, seen, squashed }) => (Some(parent), seen, squashed),
+            None => (None, vec![], vec![]),
+        };
         let new = NewCheckpoint {
             annotations,
+            parent: parent.as_ref(),
+            squashed,
+            deltas: self.layering.deltas,
             ..NewCheckpoint::new(&self.module, &image.state, &memories)
         };
-        // A bug in here must not take the program with it.
-        match catch_unwind(AssertUnwindSafe(|| self.store.save(&self.job, new))) {
-            Ok(saved) => saved.map_err(|e| one_line(&e.to_string())),
-            Err(_) => Err("the writer failed (a bug of dormouse's: please report it)".to_owned()),
+        match self.store.save_as_parent(&self.job, new) {
+            Ok((saved, parent)) => {
+                image.memories.iter().for_each(|memory| memory.look_at(&mut seen));
+                (Ok(saved), Some(Last { parent, seen, squashed: vec![] }))
+            }
+            Err(e) => (Err(e), parent.map(|parent| Last { parent, seen, squashed: vec![] })),
+        }
+    }
+
+    /// Squashes the layers of the last checkpoint, if they are many, until [`Writer::finish`]. The program goes on, and
+    /// so may other checkpoints.
+    pub fn squash(&self) {
+        let Ok(_only) = self.squashing.try_lock() else {
+            return;
+        };
+        let Some(parent) = self.last().as_ref().map(|last| last.parent.clone()) else {
+            return;
+        };
+        let Layering { max_layers, deltas } = self.layering;
+        let squash = || self.store.squash(&parent, max_layers, deltas, &self.stop);
+        match catch_unwind(AssertUnwindSafe(squash)) {
+            Ok(Ok(done)) => {
+                if let Some(last) = &mut *self.last() {
+                    last.squashed.extend(done);
+                }
+            }
+            // What is wrong with its layers is told when they are read. The next checkpoint needs none of them.
+            Ok(Err(StoreError::Damaged(_))) => *self.last() = None,
+            // It was for tidiness only, and is tried again after the next checkpoint.
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+
+    /// Nothing is worth squashing any more.
+    pub fn finish(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Last>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the pages of a memory are that was read from `checkpoint`.
+pub(crate) fn seen(checkpoint: &Checkpoint, index: u32, memory: &[u8]) -> Result<Fingerprints, StoreError> {
+    let mut seen = fresh();
+    for range in checkpoint.stored_pages(index)? {
+        seen.look_at(memory, range);
+    }
+    Ok(seen)
+}
+
+fn fresh() -> Fingerprints {
+    Fingerprints::new(RandomState::new().hash_one(0))
+}
+
+fn copy_whole(index: u32, bytes: &[u8]) -> Result<Copied, String> {
+    // The pages that are not copied take no memory.
+    let layout = Layout { minimum: bytes.len(), ..Layout::default() };
+    let mut copy = LinearMemory::new(layout)
+        .map_err(|_| format!("no room for a copy of memory {index}, {} bytes", bytes.len()))?;
+    for (page, run) in nonzero_pages(bytes) {
+        let start = page as usize * PAGE_SIZE;
+        copy.bytes_mut()[start..start + run.len()].copy_from_slice(run);
+    }
+    Ok(Copied::Whole { index, bytes: copy })
+}
+
+fn copy_changes(index: u32, bytes: &[u8], seen: &Fingerprints) -> Result<Copied, String> {
+    let changes = seen.changes(bytes);
+    if changes.len() > seen.used() / 100 * NEARLY_ALL && changes.len() > 16 {
+        return copy_whole(index, bytes);
+    }
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(changes.len() * PAGE_SIZE)
+        .map_err(|_| format!("no room for a copy of {} pages of memory {index}", changes.len()))?;
+    for run in changes.runs() {
+        copy.extend_from_slice(&bytes[run.start as usize * PAGE_SIZE..run.end as usize * PAGE_SIZE]);
+    }
+    let wasm_pages = (bytes.len() / WASM_PAGE_SIZE) as u64;
+    Ok(Copied::Changed { index, wasm_pages, bytes: copy, changes })
+}
+
+impl Copied {
+    /// What was copied; nothing of a whole memory.
+    fn runs(&self) -> Vec<(u64, &[u8])> {
+        let Copied::Changed { bytes, changes, .. } = self else {
+            return vec![];
+        };
+        let mut rest = &bytes[..];
+        let mut runs = vec![];
+        for run in changes.runs() {
+            let (pages, others) = rest.split_at((run.end - run.start) as usize * PAGE_SIZE);
+            runs.push((run.start, pages));
+            rest = others;
+        }
+        runs
+    }
+
+    fn pages<'a>(&'a self, runs: &'a [(u64, &'a [u8])]) -> MemoryPages<'a> {
+        match self {
+            Copied::Whole { index, bytes } => MemoryPages::whole(*index, bytes.bytes()),
+            Copied::Changed { index, wasm_pages, .. } => {
+                MemoryPages::changed(*index, *wasm_pages, runs)
+            }
+        }
+    }
+
+    /// It is durable: from now on this is what the memory was.
+    fn look_at(&self, seen: &mut Vec<(u32, Fingerprints)>) {
+        match self {
+            Copied::Whole { index, bytes } => {
+                let mut all = fresh();
+                let changes = all.changes(bytes.bytes());
+                all.apply(&changes);
+                seen.retain(|(i, _)| i != index);
+                seen.push((*index, all));
+            }
+            Copied::Changed { index, changes, .. } => {
+                if let Some((_, seen)) = seen.iter_mut().find(|(i, _)| i == index) {
+                    seen.apply(changes);
+                }
+            }
         }
     }
 }

@@ -19,7 +19,7 @@
 //! Hosts without `mmap` get a plain zeroed allocation of the whole reserve instead; there a guard is
 //! refused ([`CAN_GUARD`], [`MemoryError::NoGuard`]) rather than left out silently.
 //!
-//! [`nonzero_pages`] finds what of a memory must be kept.
+//! [`nonzero_pages`] finds what of a memory must be kept; [`Fingerprints`] what changed since it was last kept.
 //!
 //! ```
 //! use dormouse_memory::{CAN_GUARD, LinearMemory, Layout, nonzero_pages};
@@ -44,10 +44,12 @@
 //! ```
 #![deny(missing_docs, unsafe_code)]
 
+mod fingerprints;
 mod pages;
 #[allow(unsafe_code)]
 mod reservation;
 
+pub use fingerprints::{Changes, Fingerprints};
 pub use pages::{PAGE_SIZE, nonzero_pages};
 pub use reservation::CAN_GUARD;
 

@@ -53,7 +53,7 @@ pub fn nonzero_pages(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
 }
 
 /// Without branches within a block, so that the compiler turns it into vector instructions.
-fn is_zero(page: &[u8]) -> bool {
+pub(crate) fn is_zero(page: &[u8]) -> bool {
     let (blocks, rest) = page.as_chunks::<BLOCK>();
     blocks.iter().all(|block| {
         let (words, _) = block.as_chunks::<8>();

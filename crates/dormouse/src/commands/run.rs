@@ -132,6 +132,7 @@ fn job(
     if let Some(n) = engine.stop_at {
         job = job.stop_at(n);
     }
+    job = job.max_layers(engine.max_layers).deltas(!engine.no_deltas);
     if let Some(stack) = engine.stack {
         job = job.stack(stack.0);
     }
