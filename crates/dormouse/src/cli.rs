@@ -88,7 +88,8 @@ pub struct Engine {
     /// Test: stop with a checkpoint at the Nth safepoint from here; 0, of `resume`: at once
     #[arg(long, value_name = "N", conflicts_with = "every")]
     pub stop_at: Option<u32>,
-    /// How many layers of changes a checkpoint may be made of before they are squashed, in the background
+    /// How many layers of changes a checkpoint may be made of before they are squashed, in the background; with 0 all
+    /// pages are written every time
     #[arg(long, value_name = "N", default_value_t = dormouse_store::MAX_LAYERS)]
     pub max_layers: usize,
     /// Store every changed page whole, even if little of it changed

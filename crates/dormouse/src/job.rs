@@ -173,7 +173,7 @@ impl Job {
     }
 
     /// How many layers of changes a memory may have before they are squashed, in the background; by default
-    /// [`dormouse_store::MAX_LAYERS`].
+    /// [`dormouse_store::MAX_LAYERS`]. With 0, every checkpoint has all pages.
     pub fn max_layers(mut self, layers: usize) -> Job {
         self.layering.max_layers = layers;
         self

@@ -63,7 +63,7 @@ pub(crate) struct Writer {
 /// How checkpoints build on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layering {
-    /// Layers of changes a memory may have before they are squashed.
+    /// Layers of changes a memory may have before they are squashed; with 0, every checkpoint has all pages.
     pub max_layers: usize,
     /// Whether pages of which little changed are stored as differences.
     pub deltas: bool,
@@ -114,7 +114,8 @@ impl Writer {
         let last = self.last();
         let mut memories = vec![];
         for (index, bytes) in run.memories().map_err(|e| e.to_string())? {
-            let seen = last.as_ref().and_then(|l| l.seen.iter().find(|(i, _)| *i == index));
+            let seen = last.as_ref().filter(|_| self.layering.max_layers > 0);
+            let seen = seen.and_then(|last| last.seen.iter().find(|(i, _)| *i == index));
             memories.push(match seen {
                 Some((_, seen)) => copy_changes(index, bytes, seen)?,
                 None => copy_whole(index, bytes)?,
@@ -208,7 +209,11 @@ impl Writer {
 }
 
 /// What the pages of a memory are that was read from `checkpoint`.
-pub(crate) fn seen(checkpoint: &Checkpoint, index: u32, memory: &[u8]) -> Result<Fingerprints, StoreError> {
+pub(crate) fn seen(
+    checkpoint: &Checkpoint,
+    index: u32,
+    memory: &[u8],
+) -> Result<Fingerprints, StoreError> {
     let mut seen = fresh();
     for range in checkpoint.stored_pages(index)? {
         seen.look_at(memory, range);
@@ -241,7 +246,9 @@ fn copy_changes(index: u32, bytes: &[u8], seen: &Fingerprints) -> Result<Copied,
     copy.try_reserve_exact(changes.len() * PAGE_SIZE)
         .map_err(|_| format!("no room for a copy of {} pages of memory {index}", changes.len()))?;
     for run in changes.runs() {
-        copy.extend_from_slice(&bytes[run.start as usize * PAGE_SIZE..run.end as usize * PAGE_SIZE]);
+        copy.extend_from_slice(
+            &bytes[run.start as usize * PAGE_SIZE..run.end as usize * PAGE_SIZE],
+        );
     }
     let wasm_pages = (bytes.len() / WASM_PAGE_SIZE) as u64;
     Ok(Copied::Changed { index, wasm_pages, bytes: copy, changes })

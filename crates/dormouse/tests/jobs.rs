@@ -293,7 +293,12 @@ fn only_what_changed_is_written() {
     }
     job.kill().unwrap();
     job.wait().unwrap();
-    assert!(size() < first + first / 4, "{} bytes after one checkpoint, {} after seven", first, size());
+    assert!(
+        size() < first + first / 4,
+        "{} bytes after one checkpoint, {} after seven",
+        first,
+        size()
+    );
     p.ok(&["verify"]);
     for n in [1, 2, 4, 7] {
         assert_eq!(p.ok(&["resume", &format!("big@{n}")]), expected);

@@ -76,7 +76,8 @@ pub use layer::{
 };
 pub use load::Checkpoint;
 pub use manifest::{
-    ARTIFACT_TYPE, CHANGES_MEDIA_TYPE, MAX_MODULE_LEN, MEMORY_MEDIA_TYPE, MODULE_MEDIA_TYPE, STATE_MEDIA_TYPE,
+    ARTIFACT_TYPE, CHANGES_MEDIA_TYPE, MAX_MODULE_LEN, MEMORY_MEDIA_TYPE, MODULE_MEDIA_TYPE,
+    STATE_MEDIA_TYPE,
 };
 pub use open::Store;
 pub use parent::{MAX_LAYERS, Parent, Squashed};

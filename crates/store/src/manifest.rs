@@ -130,7 +130,9 @@ impl Manifest {
                     }
                     chain.push(blob);
                 }
-                (Some(index), last) if !changes && last.as_ref().is_none_or(|(last, _)| *last < index) => {
+                (Some(index), last)
+                    if !changes && last.as_ref().is_none_or(|(last, _)| *last < index) =>
+                {
                     memories.push((index, vec![blob]));
                 }
                 _ => return Err(subject.malformed("its memory layers are not numbered in order")),

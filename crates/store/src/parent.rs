@@ -53,7 +53,8 @@ pub struct Squashed {
 
 impl Parent {
     pub(crate) fn of(manifest: &Manifest) -> Parent {
-        let chain = |(index, layers): &(u32, Vec<BlobRef>)| Chain { index: *index, layers: layers.clone() };
+        let chain =
+            |(index, layers): &(u32, Vec<BlobRef>)| Chain { index: *index, layers: layers.clone() };
         Parent { memories: manifest.memories.iter().map(chain).collect() }
     }
 
@@ -153,7 +154,12 @@ impl Store {
             return Ok(None);
         }
         let staged = stager.finish()?;
-        Ok(Some(Squashed { index: chain.index, at: from, layers: chain.layers[from..].to_vec(), staged }))
+        Ok(Some(Squashed {
+            index: chain.index,
+            at: from,
+            layers: chain.layers[from..].to_vec(),
+            staged,
+        }))
     }
 
     /// Opens the layers of a memory. Their digests are not checked: frames have checksums of their own.

@@ -15,10 +15,8 @@ use crate::error::{StoreError, Subject};
 use crate::fs;
 use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
+use crate::layer::{Overlay, Runs, Stored, WASM_PAGE_SIZE, write_changes, write_memory_layer};
 use crate::manifest::{MAX_CHAIN, MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest, RESERVED};
-use crate::layer::{
-    Overlay, Runs, Stored, WASM_PAGE_SIZE, write_changes, write_memory_layer,
-};
 use crate::open::Store;
 use crate::parent::{Chain, Parent, Squashed};
 use dormouse_state::{MAX_STATE_LEN, State};
@@ -289,7 +287,8 @@ impl Store {
             // What cannot be read now is told when it is needed; the pages are stored whole then.
             Content::Changed { wasm_pages, runs } => {
                 let older = parent.and_then(|chain| self.open_chain(chain, None).ok());
-                let same_size = older.as_ref().is_some_and(|older| older.wasm_pages() == wasm_pages);
+                let same_size =
+                    older.as_ref().is_some_and(|older| older.wasm_pages() == wasm_pages);
                 if runs.is_empty() && same_size {
                     return Ok(None);
                 }
@@ -298,8 +297,7 @@ impl Store {
         };
         let mut stager = Stager::new(&self.blobs())?;
         let path = stager.path().to_owned();
-        write_layer(memory, older.as_ref(), &mut stager)
-            .map_err(StoreError::io("write", &path))?;
+        write_layer(memory, older.as_ref(), &mut stager).map_err(StoreError::io("write", &path))?;
         stager.finish().map(Some)
     }
 

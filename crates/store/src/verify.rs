@@ -116,7 +116,9 @@ impl Store {
         let newest = layer_subject(Some(info.name()), chain, chain.layers.len().saturating_sub(1));
         let memory = self.open_chain(chain, Some(info.name()))?;
         let expected = state.memories.iter().find(|memory| memory.index == chain.index);
-        match expected.is_some_and(|e| (e.index, e.pages) == (memory.memory_index(), memory.wasm_pages())) {
+        match expected
+            .is_some_and(|e| (e.index, e.pages) == (memory.memory_index(), memory.wasm_pages()))
+        {
             true => Ok(()),
             false => Err(newest.malformed("it is not the memory that the state has")),
         }

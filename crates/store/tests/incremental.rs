@@ -6,8 +6,8 @@ mod sample;
 
 use dormouse_state::Memory;
 use dormouse_store::{
-    Kind, MemoryLayer, MemoryPages, NewCheckpoint, Overlay, PAGE_SIZE, Parent, Squashed, Store, StoreError,
-    WASM_PAGE_SIZE, write_changes, write_memory_layer,
+    Kind, MemoryLayer, MemoryPages, NewCheckpoint, Overlay, PAGE_SIZE, Parent, Squashed, Store,
+    StoreError, WASM_PAGE_SIZE, write_changes, write_memory_layer,
 };
 use proptest::prelude::*;
 use sample::{MODULE, Sample, files};
@@ -93,7 +93,8 @@ impl Job {
             let stored = checkpoint.stored_pages(0).unwrap();
             let mut pages = (0..).zip(memory.chunks(PAGE_SIZE));
             assert!(
-                pages.all(|(n, page)| stored.iter().any(|r| r.contains(&n)) || page.iter().all(|b| *b == 0))
+                pages.all(|(n, page)| stored.iter().any(|r| r.contains(&n))
+                    || page.iter().all(|b| *b == 0))
             );
         }
         let report = self.store.verify().unwrap();
@@ -117,9 +118,20 @@ fn noise(len: usize, mut x: u64) -> Vec<u8> {
 
 #[derive(Clone, Debug)]
 enum Deed {
-    Write { at: prop::sample::Index, len: usize, byte: u8 },
-    Noise { at: prop::sample::Index, pages: usize, seed: u64 },
-    Clear { at: prop::sample::Index, pages: usize },
+    Write {
+        at: prop::sample::Index,
+        len: usize,
+        byte: u8,
+    },
+    Noise {
+        at: prop::sample::Index,
+        pages: usize,
+        seed: u64,
+    },
+    Clear {
+        at: prop::sample::Index,
+        pages: usize,
+    },
     /// Said to have changed, but did not.
     Touch(prop::sample::Index),
     Grow,
@@ -197,7 +209,10 @@ fn no_more_is_written_than_changed() {
         let before = job.bytes();
         job.save().unwrap();
         let written = job.bytes() - before;
-        assert!(written <= changed * 105 / 100 + (64 << 10), "{written} written, {changed} changed");
+        assert!(
+            written <= changed * 105 / 100 + (64 << 10),
+            "{written} written, {changed} changed"
+        );
     }
     job.check();
 }
@@ -302,7 +317,10 @@ fn a_parent_that_is_gone() {
     let newest = job.store.load("sim", None).unwrap();
     assert_eq!((newest.info.number, newest.warnings.len()), (3, 0));
     let error = job.store.load("sim", Some(2)).unwrap_err().to_string();
-    assert!(error.contains("sim@2: memory 0 (layer 2 of 2)") && error.contains("missing"), "{error}");
+    assert!(
+        error.contains("sim@2: memory 0 (layer 2 of 2)") && error.contains("missing"),
+        "{error}"
+    );
 }
 
 /// Layers that are each good, but not of one memory.

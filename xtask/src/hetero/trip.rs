@@ -236,6 +236,10 @@ impl<'p> Stopped<'p> {
         if let Some(n) = stop_at {
             command.args(["--stop-at", &n.to_string()]);
         }
+        if stop_at == Some(0) {
+            // Nothing has changed since: all of it is to be seen all the same.
+            command.args(["--max-layers", "0"]);
+        }
         Ok(command.output()?)
     }
 

@@ -74,10 +74,7 @@ pub(super) fn apply(delta: &[u8], page: &mut [u8; PAGE_SIZE]) -> Result<(), Laye
 }
 
 /// Calls `piece` with each until it says `false`; how many bytes they take.
-fn pieces(
-    bytes: &[u8],
-    mut piece: impl FnMut(usize, &[u8]) -> bool,
-) -> Result<usize, LayerError> {
+fn pieces(bytes: &[u8], mut piece: impl FnMut(usize, &[u8]) -> bool) -> Result<usize, LayerError> {
     const BAD: LayerError = LayerError::Malformed("a difference to a page breaks its rules");
     let number = |rest: &mut &[u8]| {
         let (number, others) = rest.split_first_chunk().ok_or(BAD)?;

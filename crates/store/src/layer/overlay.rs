@@ -135,12 +135,20 @@ impl<R: ReadAt> Overlay<R> {
     }
 
     /// Writes the pages of `ranges` into `into`, which begins with page `from`.
-    fn read_ranges(&self, ranges: &[Range<u64>], from: u64, into: &mut [u8]) -> Result<(), BadLayer> {
+    fn read_ranges(
+        &self,
+        ranges: &[Range<u64>],
+        from: u64,
+        into: &mut [u8],
+    ) -> Result<(), BadLayer> {
         let mut pages = self.pages().map_err(|error| BadLayer { layer: 0, error })?;
         for number in ranges.iter().cloned().flatten() {
             let at = (number - from) as usize * PAGE_SIZE;
             let Some(page) = into.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) else {
-                return Err(BadLayer { layer: 0, error: LayerError::Malformed("a page lies outside the memory") });
+                return Err(BadLayer {
+                    layer: 0,
+                    error: LayerError::Malformed("a page lies outside the memory"),
+                });
             };
             pages.page(number, page)?;
         }
@@ -246,7 +254,12 @@ impl<'a, R: ReadAt> PageReader<'a, R> {
             if cursor.frame != Some(frame) {
                 cursor.frame = None;
                 layer
-                    .read_frame(frame, &mut self.decompressor, &mut self.compressed, &mut cursor.data)
+                    .read_frame(
+                        frame,
+                        &mut self.decompressor,
+                        &mut self.compressed,
+                        &mut cursor.data,
+                    )
                     .map_err(bad)?;
                 layer.ends(frame, &cursor.data, &mut cursor.ends).map_err(bad)?;
                 cursor.frame = Some(frame);
@@ -287,7 +300,8 @@ impl Cursor {
                 None => return None,
             }
         }
-        let from = if runs.get(self.run).is_some_and(|run| run.first <= number) { self.run } else { 0 };
+        let from =
+            if runs.get(self.run).is_some_and(|run| run.first <= number) { self.run } else { 0 };
         let ahead = runs.get(from..)?;
         self.run = from + ahead.partition_point(|run| run.end() <= number);
         runs.get(self.run).filter(|run| run.first <= number)

@@ -10,8 +10,8 @@
 use super::delta;
 use super::overlay::PageReader;
 use super::{
-    END_MAGIC, HEADER_LEN, How, Kind, MAGIC, MAX_RUNS, MAX_STORED_FRAME, PAGE_SIZE, ReadAt, VERSION, WASM_PAGE_SIZE,
-    checksum_of_index,
+    END_MAGIC, HEADER_LEN, How, Kind, MAGIC, MAX_RUNS, MAX_STORED_FRAME, PAGE_SIZE, ReadAt,
+    VERSION, WASM_PAGE_SIZE, checksum_of_index,
 };
 use std::io::{self, Write};
 
