@@ -7,6 +7,7 @@ mod capture;
 mod guest;
 mod overhead;
 mod start;
+mod store;
 
 use anyhow::{Result, bail};
 
@@ -18,12 +19,17 @@ fn main() -> Result<()> {
         ["overhead", guests @ ..] => overhead::run(guests),
         ["capture"] => capture::run(),
         ["start"] => start::run(),
+        ["store"] => store::run(1000),
+        ["store", n] => store::run(n.parse()?),
         [] => {
             overhead::run(&[])?;
             capture::run()?;
-            start::run()
+            start::run()?;
+            store::run(1000)
         }
-        _ => bail!("usage: dormouse-bench [overhead [GUEST...] | capture | start]"),
+        _ => bail!(
+            "usage: dormouse-bench [overhead [GUEST...] | capture | start | store [CHECKPOINTS]]"
+        ),
     }
 }
 
