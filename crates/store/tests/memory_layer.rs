@@ -1,6 +1,8 @@
 //! The memory layer format: round trips, arbitrary and flipped bytes, fixtures, speed.
 
-use dormouse_store::{LayerError, MemoryLayer, PAGE_SIZE, WASM_PAGE_SIZE, write_memory_layer};
+use dormouse_store::{
+    LayerError, MemoryLayer, Overlay, PAGE_SIZE, WASM_PAGE_SIZE, write_memory_layer,
+};
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -208,10 +210,10 @@ fn v1() {
     assert_eq!(std::fs::read_dir(dir).unwrap().count(), fixtures.len(), "unread fixtures");
 }
 
-#[test]
-fn the_documented_example() {
+/// The bytes of an example in the docs.
+fn documented(marker: &str) -> Vec<u8> {
     let docs = include_str!("../../../docs/format.md");
-    let block = docs.split("<!-- memory-example -->").nth(1).expect("the marker");
+    let block = docs.split(&format!("<!-- {marker} -->")).nth(1).expect("the marker");
     let block = block.split("```").nth(1).expect("a code block");
     let mut bytes = vec![];
     for line in block.lines().skip(1) {
@@ -219,7 +221,23 @@ fn the_documented_example() {
             bytes.push(u8::from_str_radix(byte, 16).unwrap());
         }
     }
-    assert!(read(&bytes).unwrap() == example());
+    bytes
+}
+
+#[test]
+fn the_documented_examples() {
+    let base = documented("memory-example");
+    assert!(read(&base).unwrap() == example());
+    let changes = documented("changes-example");
+    let layers = [&base, &changes].map(|bytes| MemoryLayer::open(&bytes[..]).unwrap());
+    let mut expected = example();
+    expected.resize(3 * WASM_PAGE_SIZE, 0);
+    expected[PAGE_SIZE + 8..PAGE_SIZE + 12].fill(0x44);
+    expected[2 * PAGE_SIZE..3 * PAGE_SIZE].fill(0);
+    expected[21 * PAGE_SIZE..22 * PAGE_SIZE].fill(0x55);
+    let mut memory = vec![0; expected.len()];
+    Overlay::new(layers.into()).unwrap().read_into(&mut memory).unwrap();
+    assert!(memory == expected);
 }
 
 /// Prints how fast it is. The only claim: not much slower than zstd alone.
