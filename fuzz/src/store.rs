@@ -14,7 +14,8 @@ use crate::random::Random;
 use crate::{allocation, mutate::mutate, tally};
 use dormouse_state::{Frame, Memory, Site, State, Value};
 use dormouse_store::{
-    MemoryLayer, MemoryPages, NewCheckpoint, Store, StoreError, WASM_PAGE_SIZE, sha256,
+    Kind, MemoryLayer, MemoryPages, NewCheckpoint, Overlay, Store, StoreError, WASM_PAGE_SIZE,
+    sha256,
 };
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -36,12 +37,22 @@ static BASE: LazyLock<Base> = LazyLock::new(|| {
     let dir = temporary();
     let path = dir.path().join("store");
     let store = Store::create_or_open(&path).expect("a store");
-    let mut kept = None;
-    for n in 1..=2 {
-        let (state, memories) = checkpoint(n);
-        save(&store, &state, &memories).expect("a checkpoint");
-        kept.get_or_insert((state, memories));
-    }
+    let (state, memories) = checkpoint(1);
+    let pages = [MemoryPages::whole(0, &memories[0]), MemoryPages::whole(1, &memories[1])];
+    let new = NewCheckpoint::new(MODULE, &state, &pages);
+    let (_, parent) = store.save_as_parent(JOB, new).expect("a checkpoint");
+    // The second has changes to the first's first memory: pages that are whole, zero, and differences.
+    let mut next = checkpoint(2);
+    next.1[0] = memories[0].clone();
+    next.1[0][5000] ^= 1;
+    next.1[0][..4096].fill(0);
+    next.1[0][100_000..100_999].copy_from_slice(&memories[0][70_000..70_999]);
+    let page = |n: usize| (n as u64, &next.1[0][n * 4096..(n + 1) * 4096]);
+    let runs = [page(0), page(1), page(24)];
+    let pages = [MemoryPages::changed(0, 2, &runs), MemoryPages::whole(1, &next.1[1])];
+    let new =
+        NewCheckpoint { parent: Some(&parent), ..NewCheckpoint::new(MODULE, &next.0, &pages) };
+    store.save(JOB, new).expect("a checkpoint");
     let mut files = BTreeMap::new();
     let mut dirs = vec![path.clone()];
     while let Some(next) = dirs.pop() {
@@ -55,8 +66,7 @@ static BASE: LazyLock<Base> = LazyLock::new(|| {
             }
         }
     }
-    let (first, memories) = kept.expect("two checkpoints");
-    Base { files, first, memories }
+    Base { files, first: state, memories }
 });
 
 const MODULE: &[u8] = b"\0asm\x01\0\0\0 as far as the store can tell";
@@ -132,14 +142,34 @@ fn layer(r: &mut Random) {
     tally::add("opened layers", 1);
     let (verified, peak) = allocation::peak(|| layer.verify());
     assert!(peak <= CONSTANT, "{peak} bytes allocated for frames");
-    if layer.wasm_pages() <= 16 {
+    if layer.kind() == Kind::Changes {
+        overlay(layer, verified.is_ok());
+    } else if layer.wasm_pages() <= 16 {
         let mut memory = vec![0; layer.wasm_pages() as usize * WASM_PAGE_SIZE];
         let read = layer.read_into(&mut memory);
         assert_eq!(read.is_ok(), verified.is_ok(), "verifying and reading differ");
         let pages = memory.chunks(4096).filter(|p| p.iter().any(|b| *b != 0)).count();
         assert!(pages as u64 <= layer.stored_pages() || read.is_err(), "pages from nowhere");
     }
-    assert!(layer.read_into(&mut [0; 3]).is_err(), "a buffer that is too short");
+}
+
+/// Changes, on the base that they may or may not belong to.
+fn overlay(layer: MemoryLayer<&[u8]>, good: bool) {
+    let pages = layer.wasm_pages();
+    // Version 1, kind 0, memory 0.
+    let is_base = |f: &&Vec<u8>| f.starts_with(b"DMPAGES\0\x01\0\0\0\0");
+    let base = BASE.files.values().find(is_base).expect("a base");
+    let base = MemoryLayer::open(&base[..]).expect("a good one");
+    let fits = base.memory_index() == layer.memory_index() && base.wasm_pages() <= pages;
+    let overlay = Overlay::new(vec![base, layer]);
+    assert_eq!(overlay.is_ok(), fits, "layers of one memory");
+    let Ok(overlay) = overlay else { return };
+    if pages <= 16 {
+        let mut memory = vec![0; pages as usize * WASM_PAGE_SIZE];
+        let read = overlay.read_into(&mut memory);
+        assert!(read.is_ok() || !good, "verified, but cannot be read");
+        tally::add("read over a base", 1);
+    }
 }
 
 /// Makes the checksum of a layer's index right.
@@ -287,17 +317,18 @@ impl Parts {
     /// Makes one change; whether it leaves alone what `sim@1` needs.
     fn change(&mut self, r: &mut Random) -> bool {
         match r.below(12) {
-            0 | 1 => self.part("/config", r, |bytes, r| {
-                mutate(bytes, b"\x7f\x00\xff", r);
-            }),
-            2 => self.part("/layers/1", r, |bytes, r| {
-                mutate(bytes, MODULE, r);
-                mend_layer(bytes);
-            }),
-            3 => self.part("/layers/2", r, |bytes, r| {
-                mutate(bytes, MODULE, r);
-                mend_layer(bytes);
-            }),
+            0 | 1 => {
+                return self.part("/config", r, |bytes, r| {
+                    mutate(bytes, b"\x7f\x00\xff", r);
+                });
+            }
+            2 | 3 => {
+                let layer = *r.pick(&["/layers/1", "/layers/2", "/layers/3"]);
+                return self.part(layer, r, |bytes, r| {
+                    mutate(bytes, MODULE, r);
+                    mend_layer(bytes);
+                });
+            }
             4 | 5 => {
                 change_json(&mut self.manifest, r);
                 let right = !r.chance(4);
@@ -343,21 +374,31 @@ impl Parts {
         true
     }
 
-    /// Changes a blob that the manifest names, and often makes manifest and list name the new one.
-    fn part(&mut self, pointer: &str, r: &mut Random, f: impl Fn(&mut Vec<u8>, &mut Random)) {
-        let Some(descriptor) = self.manifest.pointer_mut(pointer) else { return };
+    /// Changes a blob that the manifest names, and often makes manifest and list name the new one. Whether it leaves alone
+    /// what `sim@1` needs: the first layer is its too.
+    fn part(
+        &mut self,
+        pointer: &str,
+        r: &mut Random,
+        f: impl Fn(&mut Vec<u8>, &mut Random),
+    ) -> bool {
+        let shared = pointer == "/layers/1";
+        let Some(descriptor) = self.manifest.pointer_mut(pointer) else { return true };
         let name = blob(&digits(descriptor));
-        let Some(mut bytes) = self.files.get(&name).cloned() else { return };
+        let Some(mut bytes) = self.files.get(&name).cloned() else { return true };
         f(&mut bytes, r);
         if r.chance(5) {
             self.files.insert(name, bytes);
-            return;
+            return !shared;
         }
         descriptor["digest"] = format!("sha256:{}", hex(&bytes)).into();
         descriptor["size"] = bytes.len().into();
-        self.files.remove(&name);
+        if !shared {
+            self.files.remove(&name);
+        }
         self.files.insert(blob(&hex(&bytes)), bytes);
         self.put_manifest(true);
+        true
     }
 
     /// Writes the manifest; with `right`, under its right name.
