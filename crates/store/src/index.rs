@@ -212,6 +212,16 @@ pub(crate) fn create(store: &Path) -> Result<(), StoreError> {
 mod tests {
     use super::*;
 
+    /// The empty list in `docs/format.md`.
+    #[test]
+    fn the_documented_example() {
+        let docs = include_str!("../../../docs/format.md");
+        let block = docs.split("<!-- index-example -->").nth(1).expect("the marker");
+        let list = block.lines().nth(2).expect("a code block").as_bytes();
+        assert!(digest_holds(list.to_vec()));
+        assert_eq!(Index::empty().encode().unwrap(), list);
+    }
+
     #[test]
     fn numbers_are_never_used_again() {
         let dir = tempfile::tempdir().unwrap();

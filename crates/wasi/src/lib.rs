@@ -62,6 +62,8 @@ mod clocks;
 mod describe;
 mod dirs;
 mod errors;
+#[cfg(test)]
+mod examples;
 mod fds;
 mod files;
 mod memory;

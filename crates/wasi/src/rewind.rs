@@ -339,3 +339,53 @@ impl<'b> Cursor<'b> {
         Ok(Place { preopen, path: path.to_owned() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples;
+    use crate::fds::OpenFile;
+    use crate::undo::Undo;
+    use std::fs;
+    use std::sync::Arc;
+
+    /// The log that `docs/format.md` has as an example is written so, and undone.
+    #[test]
+    fn the_documented_example() {
+        let (own, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let log = own.path().join("job");
+        let (a, b) = (work.path().join("a"), work.path().join("b"));
+        fs::write(&b, "hello").unwrap();
+        let file = File::options().read(true).write(true).open(&b).unwrap();
+        let changed = UNIX_EPOCH + Duration::new(1_000_000_000, 7);
+        file.set_modified(changed).unwrap();
+
+        let dir = Dir::open_ambient_dir(work.path(), ambient_authority()).unwrap();
+        let preopens =
+            [Preopen { guest: "/work".to_owned(), host: "/tmp".into(), dir: Arc::new(dir) }];
+        let place = |path: &str| Place { preopen: 0, path: path.to_owned() };
+        let file = OpenFile {
+            file,
+            place: place("b"),
+            readable: true,
+            writable: true,
+            append: false,
+            nonblock: false,
+            offset: 0,
+        };
+        let mut writer = Undo::open(&log, &preopens, None).unwrap();
+        writer.made(&place("a"));
+        fs::write(&a, "").unwrap();
+        writer.change(&preopens, &file, 0, 2);
+        fs::write(&b, "HEllo, and more").unwrap();
+        drop(writer);
+
+        let chain = Dir::open_ambient_dir(&log, ambient_authority()).unwrap();
+        let mark = *undo::read_chain(&chain).unwrap().last().unwrap();
+        assert_eq!(fs::read(log.join(log_name(mark))).unwrap(), examples::bytes("undo-example"));
+        assert!(rewind(&log, mark, &preopens).unwrap());
+        assert!(!a.exists());
+        assert_eq!(fs::read(&b).unwrap(), b"hello");
+        assert_eq!(fs::metadata(&b).unwrap().modified().unwrap(), changed);
+    }
+}

@@ -429,3 +429,69 @@ impl<'a> Reader<'a> {
         Ok(Entry { name, filetype, ino: self.u64()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples;
+
+    /// The worked example of `docs/format.md`.
+    fn example() -> Saved {
+        let place = |path: &str| Place { preopen: 0, path: path.to_owned() };
+        let entry = |name: &str, filetype, ino| Entry { name: name.to_owned(), filetype, ino };
+        let entries = vec![
+            entry(".", Filetype::Directory, 9),
+            entry("..", Filetype::Directory, 9),
+            entry("b", Filetype::RegularFile, 11),
+        ];
+        let listing = Some(Listing { entries });
+        let file = SavedFile {
+            place: place("a/b"),
+            readable: true,
+            writable: true,
+            append: true,
+            nonblock: false,
+            offset: 10,
+            ino: 11,
+            contents: Some(Contents { size: 12, mtime: 0 }),
+        };
+        let device = SavedFile {
+            place: place("null"),
+            readable: true,
+            writable: false,
+            append: false,
+            nonblock: false,
+            offset: 0,
+            ino: 13,
+            contents: None,
+        };
+        Saved {
+            monotonic: 7,
+            args: vec![b"prog".to_vec()],
+            env: vec![(b"K".to_vec(), b"V".to_vec())],
+            preopens: vec![SavedPreopen { guest: "/work".to_owned(), host: b"/tmp".to_vec() }],
+            streams: [
+                SavedStream::File { id: Identity { dev: 3, ino: 5 }, position: 10 },
+                SavedStream::Terminal,
+                SavedStream::Other,
+            ],
+            pending: Some(Pending { begin: 5, deadline: 9, args: [0x1000, 0x2000, 1, 0x3000] }),
+            end: 9,
+            fds: vec![
+                (0, SavedFd::Stdio(0)),
+                (1, SavedFd::Stdio(1)),
+                (3, SavedFd::Dir { place: place(""), preopen: true, ino: 8, listing: None }),
+                (5, SavedFd::Dir { place: place("a"), preopen: false, ino: 9, listing }),
+                (6, SavedFd::File(file)),
+                (8, SavedFd::File(device)),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_documented_example() {
+        let bytes = examples::bytes("wasi-example");
+        assert_eq!(Saved::decode(&bytes).unwrap(), example());
+        assert_eq!(example().encode().unwrap(), bytes);
+    }
+}
