@@ -332,33 +332,63 @@ def unzstd(frame):
     return done.stdout
 
 
-def read_layer(data):
-    """Checks a layer. What it holds, and its pages as pairs of a number and 4096 bytes."""
+def read_difference(i):
+    """The pieces of a difference: offset and bytes."""
+    begin, end, pieces = i.at, -1, []
+    for _ in range(struct.unpack("<H", i.take(2))[0]):
+        offset, n = struct.unpack("<HH", i.take(4))
+        need(n > 0 and offset > end and offset + n <= 4096, "a piece of a difference is out of order")
+        pieces.append((offset, i.take(n)))
+        end = offset + n
+    need(pieces and i.at - begin <= 2048, "a difference is empty or too long")
+    return pieces
+
+
+def read_layer(data, parent=None):
+    """Checks a layer. What it holds, and the memory's pages then: a dictionary from number to 4096 bytes."""
     need(len(data) >= 48 and data[:8] == b"DMPAGES\0" and data[-8:] == b"DMINDEX\0", "not a memory layer")
     version, kind, memory, size = struct.unpack("<HHIQ", data[8:24])
     need(version == 1, f"a memory layer of version {version}")
-    need(kind == 0, f"a memory layer of kind {kind}")
+    need(kind in (0, 1), f"a memory layer of kind {kind}")
+    need(kind == 0 or parent is not None, "changes, without the layers before them")
     need(size <= 1 << 48, "the memory is too large")
     begin, frames, checksum = struct.unpack("<QII", data[-24:-8])
     need(24 <= begin <= len(data) - 24, "the index lies outside")
     index = Input(data[begin:-24])
     need(crc32c(data[:24] + index.data + data[-24:-12]) == checksum, "the checksum of the index does not match")
-    at, next_page, pages, runs = 24, 0, [], []
+    at, next_page, pages, runs = 24, 0, dict(parent or {}) if kind else {}, []
     for _ in range(frames):
-        length, checksum, count = struct.unpack("<III", index.take(12))
-        need(length <= (1 << 20) + (1 << 12) and 1 <= count <= 256, "a frame's entry makes no sense")
+        length, checksum = struct.unpack("<II", index.take(8))
+        said = struct.unpack("<I", index.take(4))[0] if kind else None
+        count = struct.unpack("<I", index.take(4))[0]
+        need(length <= (1 << 20) + (1 << 12) and 1 <= count <= 4096, "a frame's entry makes no sense")
         numbers = []
         for _ in range(count):
             first, n = struct.unpack("<QI", index.take(12))
-            need(first >= next_page and 1 <= n <= 256 and first + n <= size * 16, "a run is out of order")
-            numbers += range(first, first + n)
-            runs.append([first, n])
+            how = struct.unpack("<I", index.take(4))[0] if kind else 0
+            need(first >= next_page and n >= 1 and first + n <= size * 16, "a run is out of order")
+            need(how in (0, 1, 2), "pages stored in an unknown way")
+            if how == 1:
+                for number in range(first, first + n):
+                    pages.pop(number, None)
+            else:
+                numbers += ((number, how) for number in range(first, first + n))
+            runs.append([first, n] + [how] * kind)
             next_page = first + n
         need(len(numbers) <= 256 and at + length <= begin, "a frame is too large")
-        contents = unzstd(data[at:at + length])
-        need(len(contents) == len(numbers) * 4096, "a frame has another length")
+        contents = unzstd(data[at:at + length]) if length else b""
+        need(said in (None, len(contents)), "a frame has another length")
         need(crc32c(contents) == checksum, "a frame's checksum does not match")
-        pages += ((n, contents[i * 4096:(i + 1) * 4096]) for i, n in enumerate(numbers))
+        frame = Input(contents)
+        for number, how in numbers:
+            if how == 0:
+                pages[number] = frame.take(4096)
+                continue
+            page = bytearray(pages.get(number, bytes(4096)))
+            for offset, piece in read_difference(frame):
+                page[offset:offset + len(piece)] = piece
+            pages[number] = bytes(page)
+        need(frame.left() == 0, "a frame has another length")
         at += length
     need(at == begin and index.left() == 0, "frames and index do not fit each other")
     return {"memory": memory, "pages": size, "frames": frames, "runs": runs}, pages
@@ -367,7 +397,7 @@ def read_layer(data):
 def contents_digest(layer, pages):
     """SHA-256 of the whole memory, zero pages too. Not part of the format: a way to compare memories."""
     sha, zero, next_page = hashlib.sha256(), bytes(4096), 0
-    for number, page in pages:
+    for number, page in sorted(pages.items()):
         for _ in range(next_page, number):
             sha.update(zero)
         sha.update(page)
@@ -383,6 +413,7 @@ ARTIFACT = "application/vnd.dormouse.checkpoint.v1"
 STATE_TYPE = "application/vnd.dormouse.state.v1"
 MODULE_TYPE = "application/wasm"
 MEMORY_TYPE = "application/vnd.dormouse.memory.v1+zstd"
+CHANGES_TYPE = "application/vnd.dormouse.memory-changes.v1+zstd"
 CREATED = "org.opencontainers.image.created"
 
 
@@ -441,19 +472,25 @@ class Store:
         need(self.identity(annotations) == name, "the manifest belongs to another checkpoint")
 
         parts = [manifest["config"]] + manifest["layers"]
-        wanted = [STATE_TYPE, MODULE_TYPE] + [MEMORY_TYPE] * (len(parts) - 2)
-        need([p["mediaType"] for p in parts] == wanted, f"parts of types {[p['mediaType'] for p in parts]}")
+        types = [p["mediaType"] for p in parts]
+        need(types[:2] == [STATE_TYPE, MODULE_TYPE], f"parts of types {types}")
+        need(set(types[2:]) <= {MEMORY_TYPE, CHANGES_TYPE} and types[2:3] != [CHANGES_TYPE], f"parts of types {types}")
         config, module, memories = parts[0], parts[1], parts[2:]
         state = read_state(self.blob(config, 1 << 30))
         need(module["digest"] == "sha256:" + state["module"], "the state belongs to another module")
         self.blob(module, 1 << 30)
-        need(len(memories) == len(state["memories"]), "other memories than the state has")
-        layers = []
-        for part, memory in zip(memories, state["memories"]):
-            layer, pages = read_layer(self.blob(part, 1 << 63))
+        layers, pages = [], None
+        for part in memories:
+            changes = part["mediaType"] == CHANGES_TYPE
+            layer, pages = read_layer(self.blob(part, 1 << 63), pages if changes else None)
             need(part["annotations"]["io.dormouse.memory"] == str(layer["memory"]), "a layer of another memory")
-            need((layer["memory"], layer["pages"]) == (memory["index"], memory["pages"]), "a layer of another memory")
+            if changes:
+                older = layers.pop()
+                need(older["memory"] == layer["memory"], "changes to another memory")
+                need(older["pages"] <= layer["pages"], "a memory that shrinks")
             layers.append({**layer, "sha256": contents_digest(layer, pages)})
+        wanted = [(m["index"], m["pages"]) for m in state["memories"]]
+        need([(m["memory"], m["pages"]) for m in layers] == wanted, "other memories than the state has")
         # A store takes a state without WASI objects, too; nobody can resume it.
         state["wasi"] = read_wasi(bytes.fromhex(state["wasi"])) if state["wasi"] else None
         return {"annotations": annotations, "state": state, "memories": layers}

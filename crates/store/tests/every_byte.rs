@@ -216,3 +216,36 @@ fn every_byte_of_the_list() {
     let report = store.verify().unwrap();
     assert_eq!((report.good, report.unreferenced.len()), (7, 4));
 }
+
+/// `contrib/read-image.py` was written from docs/format.md: it reads what this crate writes, chains of layers too.
+#[test]
+fn the_second_implementation() {
+    let has = |program: &str| std::process::Command::new(program).arg("--version").output().is_ok();
+    if !has("python3") || !has("zstd") {
+        return eprintln!("SKIPPED: python3 or zstd is not installed here");
+    }
+    let (_dir, store) = store();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/read-image.py");
+    for n in 1..8 {
+        let mut command = std::process::Command::new("python3");
+        let output = command.arg(&script).arg(store.dir()).arg(format!("sim@{n}")).output().unwrap();
+        let json = String::from_utf8_lossy(&output.stdout);
+        let hex: String =
+            dormouse_store::sha256(&memory(n)).iter().map(|b| format!("{b:02x}")).collect();
+        assert!(json.contains(&hex), "sim@{n}: {json}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    flip(store.dir());
+    let mut command = std::process::Command::new("python3");
+    let output = command.arg(&script).arg(store.dir()).arg("sim@1").output().unwrap();
+    assert!(!output.status.success());
+}
+
+/// Damages the largest file.
+fn flip(store: &Path) {
+    let files = files(store);
+    let (path, bytes) = files.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let mut bytes = bytes.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(store.join(path), bytes).unwrap();
+}

@@ -165,37 +165,40 @@ impl Host {
             })
             .collect::<Result<Vec<_>, Fail>>()?;
 
-        let Some(streams) = self.wait_for_any(&subs)? else {
-            let deadline = subs.iter().filter_map(|sub| match sub.wants {
-                Wants::Clock { deadline: Deadline::Monotonic(at), .. } => Some(at),
-                _ => None,
-            });
-            self.pending =
-                Some(Pending { begin, deadline: deadline.min().unwrap_or(u64::MAX), args });
-            return Err(Fail::Stop(Stop::Interrupted));
-        };
-
-        let now = self.clock.now();
         let mut count = 0;
-        for sub in &subs {
-            let (kind, nbytes, flags) = match sub.wants {
-                Wants::Clock { deadline, nbytes } if deadline.rest(now) == 0 => {
-                    (Eventtype::Clock, nbytes, 0)
-                }
-                Wants::Stream { which, write } if streams[which] => (fd_event(write), 1, 0),
-                Wants::Ready { write, at_end } => {
-                    (fd_event(write), 1, if at_end { eventrwflags::HANGUP } else { 0 })
-                }
-                _ => continue,
+        while count == 0 {
+            let Some(streams) = self.wait_for_any(&subs)? else {
+                let deadline = subs.iter().filter_map(|sub| match sub.wants {
+                    Wants::Clock { deadline: Deadline::Monotonic(at), .. } => Some(at),
+                    _ => None,
+                });
+                self.pending =
+                    Some(Pending { begin, deadline: deadline.min().unwrap_or(u64::MAX), args });
+                return Err(Fail::Stop(Stop::Interrupted));
             };
-            let mut event = [0; size::EVENT as usize];
-            event[0..8].copy_from_slice(&sub.userdata.to_le_bytes());
-            event[10] = kind.raw();
-            event[16..24].copy_from_slice(&nbytes.to_le_bytes());
-            event[24..26].copy_from_slice(&flags.to_le_bytes());
-            let at = mem::element(events, count, size::EVENT)?;
-            mem::put_record(memory, at, &event, 8, &fields::EVENT)?;
-            count += 1;
+
+            // If the host's clock was put back meanwhile, none may be due: then it is waited for again.
+            let now = self.clock.now();
+            for sub in &subs {
+                let (kind, nbytes, flags) = match sub.wants {
+                    Wants::Clock { deadline, nbytes } if deadline.rest(now) == 0 => {
+                        (Eventtype::Clock, nbytes, 0)
+                    }
+                    Wants::Stream { which, write } if streams[which] => (fd_event(write), 1, 0),
+                    Wants::Ready { write, at_end } => {
+                        (fd_event(write), 1, if at_end { eventrwflags::HANGUP } else { 0 })
+                    }
+                    _ => continue,
+                };
+                let mut event = [0; size::EVENT as usize];
+                event[0..8].copy_from_slice(&sub.userdata.to_le_bytes());
+                event[10] = kind.raw();
+                event[16..24].copy_from_slice(&nbytes.to_le_bytes());
+                event[24..26].copy_from_slice(&flags.to_le_bytes());
+                let at = mem::element(events, count, size::EVENT)?;
+                mem::put_record(memory, at, &event, 8, &fields::EVENT)?;
+                count += 1;
+            }
         }
         mem::put_u32(memory, nevents, count)
     }
