@@ -62,6 +62,8 @@ pub(crate) fn relative_path(digest: &[u8; 32]) -> PathBuf {
 pub(crate) struct BlobRef {
     pub(crate) digest: [u8; 32],
     pub(crate) size: u64,
+    /// Encrypted.
+    pub(crate) sealed: bool,
 }
 
 /// A file being written under a temporary name.
@@ -81,6 +83,7 @@ pub(crate) struct Staged {
     _file: File,
     pub(crate) digest: [u8; 32],
     pub(crate) size: u64,
+    pub(crate) sealed: bool,
 }
 
 #[derive(Debug)]
@@ -144,7 +147,7 @@ impl Stager {
         fs::sync_file(&self.file, &self.temp.path)
             .map_err(StoreError::io("sync", &self.temp.path))?;
         let digest = self.hash.finalize().into();
-        Ok(Staged { temp: self.temp, _file: self.file, digest, size: self.size })
+        Ok(Staged { temp: self.temp, _file: self.file, digest, size: self.size, sealed: false })
     }
 
     /// Stages `bytes` as a whole.
@@ -190,7 +193,7 @@ impl Write for Stager {
 
 impl Staged {
     pub(crate) fn blob(&self) -> BlobRef {
-        BlobRef { digest: self.digest, size: self.size }
+        BlobRef { digest: self.digest, size: self.size, sealed: self.sealed }
     }
 
     /// Whether nobody has swept it.

@@ -84,6 +84,22 @@ pub enum StoreError {
     /// Changes were given, but what they are changes to is not there (any more).
     #[error("layers of the checkpoint before this one are gone; save all pages of the memories")]
     NoParent,
+    /// A text that is to be a key is none.
+    #[error(
+        "{what}; `age-keygen` makes keys: an identity to keep secret, and the recipient that belongs to it"
+    )]
+    BadKey {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// It is encrypted, and no key that was given opens it.
+    #[error("{what} is encrypted{}", no_key(*given))]
+    NoKey {
+        /// Which part of which checkpoint.
+        what: String,
+        /// Whether any key was given.
+        given: bool,
+    },
     /// The state cannot be carried.
     #[error("cannot save this state: {0}")]
     InvalidState(#[from] InvalidState),
@@ -240,6 +256,15 @@ pub(crate) enum Bad {
     Fatal(StoreError),
 }
 
+fn no_key(given: bool) -> &'static str {
+    match given {
+        true => {
+            ", and not for any of the identities that were given; give the right one with --identity FILE"
+        }
+        false => "; give an identity that opens it with --identity FILE",
+    }
+}
+
 /// A file of the store while it is being read: what to call it in messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
@@ -249,6 +274,14 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    /// What it is called where it is not damaged.
+    pub(crate) fn name(&self) -> String {
+        match &self.checkpoint {
+            Some(checkpoint) => format!("checkpoint {checkpoint}: {}", self.what),
+            None => self.what.clone(),
+        }
+    }
+
     pub(crate) fn damage(&self, kind: DamageKind) -> Damage {
         Damage {
             checkpoint: self.checkpoint.clone(),

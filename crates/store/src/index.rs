@@ -141,7 +141,7 @@ impl Index {
             // A save that died before it wrote the list may have left one with the same number.
             let newer = found.get(&key).is_none_or(|(other, _)| other.created < manifest.created);
             if newer {
-                found.insert(key, (manifest, BlobRef { digest, size }));
+                found.insert(key, (manifest, BlobRef { digest, size, sealed: false }));
             }
         }
         // Also what is listed under a wrong name.

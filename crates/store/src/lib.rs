@@ -65,6 +65,11 @@ mod manifest;
 mod open;
 mod parent;
 mod save;
+#[cfg(feature = "encryption")]
+mod seal;
+#[cfg(not(feature = "encryption"))]
+#[path = "unsealed.rs"]
+mod seal;
 mod verify;
 
 pub use blob::sha256;
@@ -82,4 +87,6 @@ pub use manifest::{
 pub use open::Store;
 pub use parent::{MAX_LAYERS, Parent, Squashed};
 pub use save::{Content, MemoryPages, NewCheckpoint};
+#[cfg(feature = "encryption")]
+pub use seal::Keys;
 pub use verify::VerifyReport;

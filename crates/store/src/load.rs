@@ -14,8 +14,8 @@ use crate::layer::{LayerError, MemoryLayer, Overlay};
 use crate::manifest::{MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest};
 use crate::open::Store;
 use crate::parent::{Chain, Parent, layer_subject};
+use crate::seal::{self, Source};
 use dormouse_state::{MAX_STATE_LEN, Memory, State};
-use std::fs::File;
 use std::ops::Range;
 
 /// A checkpoint whose digests all hold.
@@ -30,7 +30,8 @@ pub struct Checkpoint {
     /// Damage found on the way: newer checkpoints that had to be passed over, and files that could
     /// be done without. Tell the user.
     pub warnings: Vec<Damage>,
-    memories: Vec<(Chain, Overlay<File>)>,
+    memories: Vec<(Chain, Overlay<Source>)>,
+    parent: Parent,
 }
 
 impl Checkpoint {
@@ -59,10 +60,10 @@ impl Checkpoint {
 
     /// For the next checkpoint to hold only what changed since this one.
     pub fn as_parent(&self) -> Parent {
-        Parent { memories: self.memories.iter().map(|(chain, _)| chain.clone()).collect() }
+        self.parent.clone()
     }
 
-    fn memory(&self, index: u32) -> Result<&(Chain, Overlay<File>), StoreError> {
+    fn memory(&self, index: u32) -> Result<&(Chain, Overlay<Source>), StoreError> {
         let mut memories = self.memories.iter();
         memories.find(|(chain, _)| chain.index == index).ok_or(StoreError::NoMemory { index })
     }
@@ -115,9 +116,10 @@ impl Store {
         let manifest = self.load_manifest(entry, blob)?;
         let info = manifest.info(*blob);
         let state = self.load_state(&info, &manifest)?;
-        let module = self.load_module(&info, &manifest)?;
+        let module = self.load_module(&info, &manifest, &state)?;
         let memories = self.load_memories(&info, &manifest, &state)?;
-        Ok(Checkpoint { info, state, module, warnings: Vec::new(), memories })
+        let parent = Parent::of(&manifest, state.module_digest);
+        Ok(Checkpoint { info, state, module, warnings: Vec::new(), memories, parent })
     }
 
     pub(crate) fn load_manifest(
@@ -126,7 +128,7 @@ impl Store {
         blob: &BlobRef,
     ) -> Result<Manifest, Bad> {
         let subject = subject(entry, "manifest", blob);
-        let BlobRef { digest, size } = blob;
+        let BlobRef { digest, size, .. } = blob;
         let bytes = blob::read_verified(&self.dir, &subject, digest, *size, MAX_MANIFEST_LEN)?;
         let manifest = Manifest::decode(&bytes, &subject)?;
         if (&manifest.job, manifest.number) != (&entry.job, entry.number) {
@@ -146,11 +148,13 @@ impl Store {
         manifest: &Manifest,
     ) -> Result<State, Bad> {
         let subject = subject(info, "state", &manifest.state);
-        let BlobRef { digest, size } = manifest.state;
+        let BlobRef { digest, size, sealed } = manifest.state;
         let limit = MAX_STATE_LEN as u64;
         let bytes = blob::read_verified(&self.dir, &subject, &digest, size, limit)?;
+        let bytes = seal::reveal(bytes, sealed, &self.keys, &subject)?;
         let state = State::decode(&bytes).map_err(|error| subject.state(error))?;
-        if state.module_digest != manifest.module.digest {
+        // The digest of a sealed module is another; it is compared when it is opened.
+        if !manifest.module.sealed && state.module_digest != manifest.module.digest {
             return Err(subject.malformed("it belongs to another module"));
         }
         let memories = state.memories.iter().map(|m| m.index);
@@ -160,10 +164,20 @@ impl Store {
         Ok(state)
     }
 
-    fn load_module(&self, info: &CheckpointInfo, manifest: &Manifest) -> Result<Vec<u8>, Bad> {
+    fn load_module(
+        &self,
+        info: &CheckpointInfo,
+        manifest: &Manifest,
+        state: &State,
+    ) -> Result<Vec<u8>, Bad> {
         let subject = subject(info, "module", &manifest.module);
-        let BlobRef { digest, size } = manifest.module;
-        blob::read_verified(&self.dir, &subject, &digest, size, MAX_MODULE_LEN)
+        let BlobRef { digest, size, sealed } = manifest.module;
+        let bytes = blob::read_verified(&self.dir, &subject, &digest, size, MAX_MODULE_LEN)?;
+        let bytes = seal::reveal(bytes, sealed, &self.keys, &subject)?;
+        if sealed && blob::sha256(&bytes) != state.module_digest {
+            return Err(subject.malformed("it is not the module that the state belongs to"));
+        }
+        Ok(bytes)
     }
 
     fn load_memories(
@@ -171,7 +185,7 @@ impl Store {
         info: &CheckpointInfo,
         manifest: &Manifest,
         state: &State,
-    ) -> Result<Vec<(Chain, Overlay<File>)>, Bad> {
+    ) -> Result<Vec<(Chain, Overlay<Source>)>, Bad> {
         let memories = manifest.memories.iter().zip(&state.memories);
         memories.map(|((_, layers), memory)| self.load_memory(info, layers, memory)).collect()
     }
@@ -181,13 +195,14 @@ impl Store {
         info: &CheckpointInfo,
         layers: &[BlobRef],
         memory: &Memory,
-    ) -> Result<(Chain, Overlay<File>), Bad> {
+    ) -> Result<(Chain, Overlay<Source>), Bad> {
         let chain = Chain { index: memory.index, layers: layers.to_vec() };
         let subject = |layer| layer_subject(Some(info.name()), &chain, layer);
         let open = |(at, blob): (usize, &BlobRef)| {
             let subject = subject(at);
             let file = blob::open_verified(&self.dir, &subject, &blob.digest, blob.size)?;
-            MemoryLayer::open(file).map_err(|error| subject.layer(error))
+            let source = seal::source(file, blob.sealed, &self.keys, &subject)?;
+            MemoryLayer::open(source).map_err(|error| subject.layer(error))
         };
         let opened = layers.iter().enumerate().map(open).collect::<Result<_, _>>()?;
         let newest = subject(layers.len().saturating_sub(1));

@@ -28,6 +28,8 @@ pub const MODULE_MEDIA_TYPE: &str = "application/wasm";
 pub const MEMORY_MEDIA_TYPE: &str = "application/vnd.dormouse.memory.v1+zstd";
 /// Media type of a layer of changes to the layers before it.
 pub const CHANGES_MEDIA_TYPE: &str = "application/vnd.dormouse.memory-changes.v1+zstd";
+/// What stands behind the media type of a part that is encrypted.
+pub const SEALED_SUFFIX: &str = "+age";
 /// Layers a memory may have.
 pub(crate) const MAX_CHAIN: usize = 1024;
 /// Bytes a module may have.
@@ -119,7 +121,8 @@ impl Manifest {
         let module = expect(module, MODULE_MEDIA_TYPE, subject)?;
         let mut memories: Vec<(u32, Vec<BlobRef>)> = Vec::new();
         for layer in layers {
-            let changes = layer.media_type().to_string() == CHANGES_MEDIA_TYPE;
+            let media_type = layer.media_type().to_string();
+            let changes = media_type.trim_end_matches(SEALED_SUFFIX) == CHANGES_MEDIA_TYPE;
             let wanted = if changes { CHANGES_MEDIA_TYPE } else { MEMORY_MEDIA_TYPE };
             let blob = expect(layer, wanted, subject)?;
             let index = layer.annotations().as_ref().and_then(|a| a.get(MEMORY)?.parse().ok());
@@ -235,7 +238,9 @@ fn descriptor<const N: usize>(
     annotations: [(&str, String); N],
 ) -> Result<Descriptor, String> {
     let digest = Sha256Digest::from_str(&blob::hex(&blob.digest)).map_err(|e| e.to_string())?;
-    let mut descriptor = Descriptor::new(MediaType::from(media_type), blob.size, digest);
+    let suffix = if blob.sealed { SEALED_SUFFIX } else { "" };
+    let media_type = MediaType::from(format!("{media_type}{suffix}").as_str());
+    let mut descriptor = Descriptor::new(media_type, blob.size, digest);
     if N > 0 {
         let annotations = annotations.map(|(key, value)| (key.to_owned(), value));
         descriptor.set_annotations(Some(HashMap::from(annotations)));
@@ -245,15 +250,19 @@ fn descriptor<const N: usize>(
 
 fn blob_ref(descriptor: &Descriptor) -> Option<BlobRef> {
     let digest = blob::from_hex(descriptor.as_digest_sha256()?)?;
-    Some(BlobRef { digest, size: descriptor.size() })
+    Some(BlobRef { digest, size: descriptor.size(), sealed: false })
 }
 
+/// A part of this type, plain or sealed.
 fn expect(descriptor: &Descriptor, media_type: &str, subject: &Subject) -> Result<BlobRef, Bad> {
     let found = descriptor.media_type().to_string();
-    if found != media_type {
-        return Err(subject.unsupported(format!("a part of type {found}")));
-    }
-    blob_ref(descriptor).ok_or_else(|| subject.malformed("a digest is not SHA-256"))
+    let sealed = match found.strip_prefix(media_type) {
+        Some("") => false,
+        Some(SEALED_SUFFIX) => true,
+        _ => return Err(subject.unsupported(format!("a part of type {found}"))),
+    };
+    let blob = blob_ref(descriptor).ok_or_else(|| subject.malformed("a digest is not SHA-256"))?;
+    Ok(BlobRef { sealed, ..blob })
 }
 
 /// JSON with its keys in order, so that the same content has the same bytes.

@@ -12,6 +12,7 @@ use crate::error::{Damage, DamageKind, StoreError, Subject};
 use crate::fs;
 use crate::index::{self, Index};
 use crate::job::{CheckpointInfo, JobSummary, check_name};
+use crate::seal::Keys;
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
@@ -29,6 +30,7 @@ pub struct Store {
     pub(crate) dir: PathBuf,
     /// Blobs this handle has hashed or written: they need not be hashed again to be shared.
     pub(crate) known_good: Mutex<HashSet<[u8; 32]>>,
+    pub(crate) keys: Keys,
 }
 
 enum Found {
@@ -64,7 +66,13 @@ impl Store {
     }
 
     fn at(dir: &Path) -> Store {
-        Store { dir: dir.to_owned(), known_good: Mutex::default() }
+        Store { dir: dir.to_owned(), known_good: Mutex::default(), keys: Keys::default() }
+    }
+
+    /// Seals what is saved, and opens what was sealed.
+    #[cfg(feature = "encryption")]
+    pub fn with_keys(self, keys: Keys) -> Store {
+        Store { keys, ..self }
     }
 
     /// Where the store is.

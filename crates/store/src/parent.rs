@@ -21,7 +21,7 @@ use crate::error::{Bad, StoreError, Subject};
 use crate::layer::{Kind, LayerWriter, MemoryLayer, NO_PARENT, Overlay};
 use crate::manifest::Manifest;
 use crate::open::Store;
-use std::fs::File;
+use crate::seal::{self, Sink, Source};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How many layers of changes a memory may have before they are squashed, if nobody says otherwise.
@@ -30,6 +30,8 @@ pub const MAX_LAYERS: usize = 8;
 /// A saved checkpoint, for the next one to hold only what changed since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parent {
+    /// The original module's digest, and where it lies.
+    pub(crate) module: ([u8; 32], BlobRef),
     pub(crate) memories: Vec<Chain>,
 }
 
@@ -52,10 +54,13 @@ pub struct Squashed {
 }
 
 impl Parent {
-    pub(crate) fn of(manifest: &Manifest) -> Parent {
+    pub(crate) fn of(manifest: &Manifest, module: [u8; 32]) -> Parent {
         let chain =
             |(index, layers): &(u32, Vec<BlobRef>)| Chain { index: *index, layers: layers.clone() };
-        Parent { memories: manifest.memories.iter().map(chain).collect() }
+        Parent {
+            module: (module, manifest.module),
+            memories: manifest.memories.iter().map(chain).collect(),
+        }
     }
 
     pub(crate) fn chain(&self, index: u32) -> Option<&Chain> {
@@ -120,8 +125,9 @@ impl Store {
         let memory = self.open_chain(chain, None)?;
         let (kept, squashed) = memory.layers().split_at(from);
         let blobs = self.blobs();
-        let mut stager = Stager::to_be_kept(&blobs)?;
+        let stager = Stager::to_be_kept(&blobs)?;
         let path = stager.path().to_owned();
+        let mut sink = Sink::new(stager, &self.keys, true)?;
         let read = |layer: usize, error| {
             let subject = layer_subject(None, chain, layer);
             StoreError::from(subject.layer(error))
@@ -133,7 +139,7 @@ impl Store {
         };
         let kind = if from == 0 { Kind::Base } else { Kind::Changes };
         let mut work = || {
-            let mut writer = LayerWriter::new(&mut stager, kind, chain.index, memory.wasm_pages())
+            let mut writer = LayerWriter::new(&mut sink, kind, chain.index, memory.wasm_pages())
                 .map_err(StoreError::io("write", &path))?;
             let mut page = Box::new([0; crate::PAGE_SIZE]);
             for number in Overlay::changed(squashed).into_iter().flatten() {
@@ -153,7 +159,7 @@ impl Store {
         if !work()? {
             return Ok(None);
         }
-        let staged = stager.finish()?;
+        let staged = sink.finish()?;
         Ok(Some(Squashed {
             index: chain.index,
             at: from,
@@ -167,12 +173,13 @@ impl Store {
         &self,
         chain: &Chain,
         checkpoint: Option<String>,
-    ) -> Result<Overlay<File>, Bad> {
+    ) -> Result<Overlay<Source>, Bad> {
         let subject = |layer| layer_subject(checkpoint.clone(), chain, layer);
         let open = |(at, blob): (usize, &BlobRef)| {
             let subject = subject(at);
             let file = blob::open_sized(&self.dir, &subject, blob.size)?;
-            MemoryLayer::open(file).map_err(|error| subject.layer(error))
+            let source = seal::source(file, blob.sealed, &self.keys, &subject)?;
+            MemoryLayer::open(source).map_err(|error| subject.layer(error))
         };
         let layers = chain.layers.iter().enumerate().map(open).collect::<Result<_, _>>()?;
         let newest = chain.layers.len().saturating_sub(1);

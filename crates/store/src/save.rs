@@ -19,9 +19,9 @@ use crate::layer::{Overlay, Runs, Stored, WASM_PAGE_SIZE, write_changes, write_m
 use crate::manifest::{MAX_CHAIN, MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest, RESERVED};
 use crate::open::Store;
 use crate::parent::{Chain, Parent, Squashed};
+use crate::seal::{Sink, Source};
 use dormouse_state::{MAX_STATE_LEN, State};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -111,7 +111,8 @@ impl Store {
     /// # Errors
     /// Whatever goes wrong, older checkpoints are unchanged and temporary files are removed; the
     /// checkpoint is not listed (unless only the very last sync failed). [`StoreError::NoSpace`]
-    /// says how much space there should be. [`StoreError::NoParent`] if layers of the parent are gone: save all pages then.
+    /// says how much space there should be. [`StoreError::NoParent`] if layers of the parent are gone, or are not encrypted
+    /// while what is saved is to be: save all pages then.
     pub fn save(
         &self,
         job: &str,
@@ -181,23 +182,22 @@ impl Store {
     ) -> Result<(CheckpointInfo, Parent), StoreError> {
         let _writers = self.lock_writers()?;
         let blobs = self.blobs();
-        let module = BlobRef { digest: new.state.module_digest, size: new.module.len() as u64 };
+        let mut module = self.module(new);
         let mut staged = Vec::with_capacity(new.memories.len() + 3);
         let mut has_module = self.has_good(&module);
         if !has_module {
-            staged.push(self.stage_module(new)?);
+            let blob = self.stage_module(new)?;
+            module = blob.blob();
+            staged.push(blob);
         }
-        let state = Stager::whole(&blobs, state)?;
+        let state = self.stage(state, true)?;
         let state_ref = state.blob();
         staged.push(state);
-        let mut chains = self.chains(new.parent, squashed, &mut staged)?;
+        let mut chains = self.chains(new, squashed, &mut staged)?;
         let mut memories = Vec::with_capacity(new.memories.len());
         for memory in new.memories {
             let at = chains.iter().position(|chain| chain.index == memory.index);
             let mut chain = at.map_or_else(Vec::new, |at| chains.swap_remove(at).layers);
-            if matches!(memory.content, Content::Whole(_)) {
-                chain.clear();
-            }
             // As they were: the squashed ones have no names yet.
             let older = new.parent.and_then(|parent| parent.chain(memory.index));
             if let Some(layer) = self.stage_memory(memory, older, new.deltas)? {
@@ -215,7 +215,9 @@ impl Store {
         // Another save that failed may have taken it away again.
         has_module &= self.size_is(&module);
         if !has_module && !staged.iter().any(|blob| blob.digest == module.digest) {
-            staged.push(self.stage_module(new)?);
+            let blob = self.stage_module(new)?;
+            module = blob.blob();
+            staged.push(blob);
         }
         let manifest = Manifest {
             job: job.to_owned(),
@@ -246,17 +248,22 @@ impl Store {
         published.0.clear();
         fs::sync_dir(&self.dir).map_err(StoreError::io("sync", &self.dir))?;
         self.remember(module.digest);
-        Ok((manifest.info(manifest_ref), Parent::of(&manifest)))
+        Ok((manifest.info(manifest_ref), Parent::of(&manifest, new.state.module_digest)))
     }
 
     /// The parent's layers, squashed as far as they were; those are to be published.
     fn chains(
         &self,
-        parent: Option<&Parent>,
+        new: &NewCheckpoint<'_>,
         squashed: Vec<Squashed>,
         staged: &mut Vec<Staged>,
     ) -> Result<Vec<Chain>, StoreError> {
-        let mut chains = parent.map_or_else(Vec::new, |parent| parent.memories.clone());
+        let mut chains = new.parent.map_or_else(Vec::new, |parent| parent.memories.clone());
+        let changed = |index| {
+            let mut memories = new.memories.iter();
+            memories.any(|m| m.index == index && matches!(m.content, Content::Changed { .. }))
+        };
+        chains.retain(|chain| changed(chain.index));
         let mut fresh = vec![];
         for layer in squashed {
             let Some(chain) = chains.iter_mut().find(|chain| layer.is_of(chain)) else {
@@ -267,7 +274,11 @@ impl Store {
                 staged.push(blob);
             }
         }
-        let there = |blob: &BlobRef| fresh.contains(&blob.digest) || self.size_is(blob);
+        // Nothing that is sealed builds on what is not.
+        let there = |blob: &BlobRef| {
+            (blob.sealed || !self.keys.seal())
+                && (fresh.contains(&blob.digest) || self.size_is(blob))
+        };
         if chains.iter().all(|chain| chain.layers.iter().all(there)) {
             Ok(chains)
         } else {
@@ -295,18 +306,45 @@ impl Store {
                 older.filter(|_| deltas)
             }
         };
-        let mut stager = Stager::new(&self.blobs())?;
+        let stager = Stager::new(&self.blobs())?;
         let path = stager.path().to_owned();
-        write_layer(memory, older.as_ref(), &mut stager).map_err(StoreError::io("write", &path))?;
-        stager.finish().map(Some)
+        let mut sink = Sink::new(stager, &self.keys, true)?;
+        write_layer(memory, older.as_ref(), &mut sink).map_err(StoreError::io("write", &path))?;
+        sink.finish().map(Some)
+    }
+
+    /// The module, as it lies in the store if it does.
+    fn module(&self, new: &NewCheckpoint<'_>) -> BlobRef {
+        let digest = new.state.module_digest;
+        let plain = BlobRef { digest, size: new.module.len() as u64, sealed: false };
+        // Sealed again it would be another blob.
+        let known = new.parent.map(|parent| parent.module).filter(|(known, _)| *known == digest);
+        match known {
+            Some((_, blob)) if blob.sealed => blob,
+            _ if self.keys.seals_module() => BlobRef { size: u64::MAX, sealed: true, ..plain },
+            _ => plain,
+        }
+    }
+
+    /// Stages `bytes` as a whole; sealed, if that is wanted and there are keys.
+    fn stage(&self, bytes: &[u8], seal: bool) -> Result<Staged, StoreError> {
+        let stager = Stager::new(&self.blobs())?;
+        let path = stager.path().to_owned();
+        let mut sink = Sink::new(stager, &self.keys, seal)?;
+        for chunk in bytes.chunks(4 << 20) {
+            sink.write_all(chunk).map_err(StoreError::io("write", &path))?;
+        }
+        sink.finish()
     }
 
     fn stage_module(&self, new: &NewCheckpoint<'_>) -> Result<Staged, StoreError> {
-        let staged = Stager::whole(&self.blobs(), new.module)?;
-        if staged.digest != new.state.module_digest {
+        let seal = self.keys.seals_module();
+        let staged = self.stage(new.module, seal)?;
+        let digest = if seal { blob::sha256(new.module) } else { staged.digest };
+        if digest != new.state.module_digest {
             return Err(StoreError::ModuleMismatch {
                 expected: blob::name(&new.state.module_digest),
-                found: blob::name(&staged.digest),
+                found: blob::name(&digest),
             });
         }
         Ok(staged)
@@ -354,9 +392,8 @@ impl Store {
             // Compressed once more, into nothing.
             let _ = write_layer(memory, None, &mut needed);
         }
-        let size = new.module.len() as u64;
-        if !self.size_is(&BlobRef { digest: new.state.module_digest, size }) {
-            needed.0 += size;
+        if !self.size_is(&self.module(new)) {
+            needed.0 += new.module.len() as u64;
         }
         // Manifest and list, old and new.
         let list = std::fs::metadata(self.dir.join(crate::index::FILE)).map_or(0, |m| m.len());
@@ -368,7 +405,7 @@ impl Store {
 
 fn write_layer(
     memory: &MemoryPages<'_>,
-    older: Option<&Overlay<File>>,
+    older: Option<&Overlay<Source>>,
     out: impl Write,
 ) -> io::Result<Stored> {
     match memory.content {

@@ -14,6 +14,7 @@ use crate::load::subject;
 use crate::manifest::Manifest;
 use crate::open::Store;
 use crate::parent::{Chain, layer_subject};
+use crate::seal;
 use dormouse_state::State;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub struct VerifyReport {
     pub checkpoints: usize,
     /// Those of them that are good.
     pub good: usize,
+    /// Those of the good ones that are encrypted, of which only the digests were checked for want of a key.
+    pub unopened: usize,
     /// Everything that is bad. A blob that several checkpoints share is named for each.
     pub damages: Vec<Damage>,
     /// Files in `blobs/sha256`, relative to the store, that no checkpoint refers to: left by saves
@@ -52,12 +55,15 @@ impl Store {
             match self.load_manifest(&info, &blob) {
                 Ok(manifest) => {
                     reached.extend(manifest.blobs().map(|blob| blob.digest));
+                    let mut unopened = false;
                     for bad in self.check_parts(&info, &manifest, &mut known) {
                         match bad {
                             Bad::Damage(damage) => report.damages.push(damage),
+                            Bad::Fatal(StoreError::NoKey { .. }) => unopened = true,
                             Bad::Fatal(error) => return Err(error),
                         }
                     }
+                    report.unopened += usize::from(unopened && report.damages.len() == before);
                 }
                 Err(Bad::Damage(damage)) => report.damages.push(damage),
                 Err(Bad::Fatal(error)) => return Err(error),
@@ -85,7 +91,7 @@ impl Store {
     ) -> Vec<Bad> {
         let mut bad = Vec::new();
         let module = subject(info, "module", &manifest.module);
-        let BlobRef { digest, size } = manifest.module;
+        let BlobRef { digest, size, .. } = manifest.module;
         bad.extend(once(known, &module, &digest, || {
             blob::open_verified(&self.dir, &module, &digest, size).map(drop)
         }));
@@ -97,7 +103,8 @@ impl Store {
                 let subject = layer_subject(Some(info.name()), &chain, at);
                 bad.extend(once(known, &subject, &blob.digest, || {
                     let file = blob::open_verified(&self.dir, &subject, &blob.digest, blob.size)?;
-                    let layer = MemoryLayer::open(file).and_then(|layer| layer.verify());
+                    let source = seal::source(file, blob.sealed, &self.keys, &subject)?;
+                    let layer = MemoryLayer::open(source).and_then(|layer| layer.verify());
                     layer.map_err(|error| subject.layer(error))
                 }));
             }

@@ -228,7 +228,8 @@ fn the_second_implementation() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/read-image.py");
     for n in 1..8 {
         let mut command = std::process::Command::new("python3");
-        let output = command.arg(&script).arg(store.dir()).arg(format!("sim@{n}")).output().unwrap();
+        let output =
+            command.arg(&script).arg(store.dir()).arg(format!("sim@{n}")).output().unwrap();
         let json = String::from_utf8_lossy(&output.stdout);
         let hex: String =
             dormouse_store::sha256(&memory(n)).iter().map(|b| format!("{b:02x}")).collect();
