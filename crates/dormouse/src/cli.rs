@@ -4,7 +4,10 @@ use crate::commands::{check, control, demo, inspect, list, ps, run, verify};
 use crate::size::Size;
 use crate::ui;
 use clap::{Args, Parser, Subcommand};
-use dormouse::{Result, Target, exit, places};
+use dormouse::{Error, Result, Target, exit, places};
+#[cfg(feature = "encryption")]
+use dormouse_store::Keys;
+use dormouse_store::Store;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,7 +41,7 @@ enum Command {
     /// Show what a checkpoint holds
     Inspect(Inspect),
     /// Check that every checkpoint of the store is whole
-    Verify(Listing),
+    Verify(Verify),
     /// Say what a module uses, and whether it can be checkpointed
     Check(Check),
     /// Watch a computation being killed and resumed, and arrive at the same result
@@ -64,6 +67,56 @@ impl Place {
             None => String::new(),
         }
     }
+}
+
+#[derive(Args)]
+pub struct Opening {
+    /// Open what was encrypted with an age identity of this file [default: $DORMOUSE_IDENTITY]
+    #[arg(long = "identity", value_name = "FILE")]
+    identities: Vec<PathBuf>,
+}
+
+impl Opening {
+    /// The contents of the files.
+    pub fn identities(&self) -> Result<Vec<String>> {
+        let mut files = self.identities.clone();
+        if files.is_empty() {
+            files.extend(
+                std::env::var_os("DORMOUSE_IDENTITY").filter(|f| !f.is_empty()).map(PathBuf::from),
+            );
+        }
+        let read = |file: &PathBuf| {
+            std::fs::read_to_string(file).map_err(|source| Error::Io {
+                action: "read the identities in",
+                path: file.clone(),
+                source,
+            })
+        };
+        files.iter().map(read).collect()
+    }
+
+    /// A store, opened with them.
+    pub fn store(&self, place: &Place) -> Result<Store> {
+        let store = Store::open(&place.dir()?)?;
+        #[cfg(feature = "encryption")]
+        {
+            let keys = self
+                .identities()?
+                .iter()
+                .try_fold(Keys::default(), |keys, text| keys.identities(text))?;
+            Ok(store.with_keys(keys))
+        }
+        #[cfg(not(feature = "encryption"))]
+        Ok(store)
+    }
+}
+
+#[derive(Args)]
+pub struct Verify {
+    #[command(flatten)]
+    pub listing: Listing,
+    #[command(flatten)]
+    pub opening: Opening,
 }
 
 #[derive(Args)]
@@ -95,6 +148,12 @@ pub struct Engine {
     /// Store every changed page whole, even if little of it changed
     #[arg(long)]
     pub no_deltas: bool,
+    /// Encrypt states and memories for this age recipient (age1...), and those named likewise; a resumed job's stay so
+    #[arg(long, value_name = "RECIPIENT")]
+    pub encrypt_to: Vec<String>,
+    /// Encrypt the module too
+    #[arg(long, requires = "encrypt_to")]
+    pub encrypt_module: bool,
     /// Where compiled code is kept [default: $DORMOUSE_CACHE or ~/.cache/dormouse]
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     pub cache: Option<PathBuf>,
@@ -157,6 +216,8 @@ pub struct Resume {
     pub target: Target,
     #[command(flatten)]
     pub engine: Engine,
+    #[command(flatten)]
+    pub opening: Opening,
     /// Give another directory for a name the program knows
     #[arg(long, value_name = "HOST::GUEST")]
     pub dir: Vec<Dir>,
@@ -208,6 +269,8 @@ pub struct Inspect {
     pub target: Target,
     #[command(flatten)]
     pub listing: Listing,
+    #[command(flatten)]
+    pub opening: Opening,
     /// Show all frames, however many
     #[arg(long)]
     pub all: bool,

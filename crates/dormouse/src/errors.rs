@@ -26,6 +26,9 @@ pub enum Error {
         /// The process that runs it, if that can be told.
         pid: Option<u32>,
     },
+    /// Checkpoints are to be sealed, and this program cannot.
+    #[error("this dormouse was built without the feature `encryption`; use one that has it")]
+    NoEncryption,
     /// Nobody holds its lease.
     #[error(
         "job {job} is not running; `dormouse ps` shows those that are, `dormouse resume {job}` wakes it"

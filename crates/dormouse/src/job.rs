@@ -6,6 +6,7 @@ use crate::door::Door;
 use crate::drive::Manner;
 use crate::outcome::{Notice, Outcome, Rehearsal};
 use crate::running::Lease;
+use crate::sealing::Sealing;
 use crate::writer::{self, Layering, Writer};
 use crate::{Error, Result, Target, annotations, drive, timer};
 use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Passed, Run};
@@ -36,6 +37,7 @@ pub struct Job {
     one_shot: bool,
     stop_at: Option<u32>,
     layering: Layering,
+    sealing: Sealing,
     interpret: bool,
     invoke: Option<String>,
     report: Report,
@@ -61,6 +63,7 @@ impl Job {
             one_shot: false,
             stop_at: None,
             layering: Layering { max_layers: MAX_LAYERS, deltas: true },
+            sealing: Sealing::default(),
             interpret: false,
             invoke: None,
             report: Arc::new(|_| {}),
@@ -185,6 +188,25 @@ impl Job {
         self
     }
 
+    /// Seals checkpoints for an age recipient, `age1...`, and any others that were named; remembered, so that a resumed
+    /// program's are sealed in the same way.
+    pub fn encrypt_to(mut self, recipient: impl Into<String>) -> Job {
+        self.sealing.recipients.push(recipient.into());
+        self
+    }
+
+    /// Whether the module is sealed too, where checkpoints are; by default not. Once it is, it stays so.
+    pub fn encrypt_module(mut self, seal: bool) -> Job {
+        self.sealing.module = seal;
+        self
+    }
+
+    /// Opens checkpoints that were sealed for one of these age identities: the contents of a file that `age-keygen` wrote.
+    pub fn identities(mut self, file: impl Into<String>) -> Job {
+        self.sealing.identities.push(file.into());
+        self
+    }
+
     /// Who is told what happens; called on any thread, and not for long.
     pub fn on_notice(mut self, report: impl Fn(Notice) + Send + Sync + 'static) -> Job {
         self.report = Arc::new(report);
@@ -196,7 +218,7 @@ impl Job {
     /// # Errors
     /// Only failures of ours and bad input; how the program ends is an [`Outcome`].
     pub fn run(self, program: &str, module: Arc<[u8]>, args: Vec<Vec<u8>>) -> Result<Outcome> {
-        let store = Store::create_or_open(&self.store)?;
+        let store = self.sealing.unlock(Store::create_or_open(&self.store)?)?;
         let (name, earlier) = match &self.name {
             Some(name) => (name.clone(), store.list(name)?),
             None => (new_name(&store, program)?, vec![]),
@@ -232,7 +254,7 @@ impl Job {
     /// # Errors
     /// As [`Job::run`]. A checkpoint that cannot be resumed is as it was; nothing has been run.
     pub fn resume(mut self, from: &Target) -> Result<Outcome> {
-        let store = Store::open(&self.store)?;
+        let store = self.sealing.unlock(Store::open(&self.store)?)?;
         let name = self.name.clone().unwrap_or_else(|| from.job.clone());
         // The lease comes first: while somebody else has it, the newest checkpoint changes.
         let known = store.list(&from.job)?;
@@ -247,6 +269,7 @@ impl Job {
         let checkpoint = self.checkpoint(&store, from)?;
         let machine = Machine::new(self.options())?;
         let code = self.load(&machine, checkpoint.module.as_slice().into())?;
+        let store = self.sealing.unlock(store)?;
         let writer = self.writer(store, &name, &program, &code);
         let report = self.report.clone();
         let signals = self.signals;
@@ -290,7 +313,7 @@ impl Job {
     /// # Errors
     /// Those that the resume would give.
     pub fn rehearse(mut self, from: &Target) -> Result<Rehearsal> {
-        let store = Store::open(&self.store)?;
+        let store = self.sealing.unlock(Store::open(&self.store)?)?;
         let name = self.name.clone().unwrap_or_else(|| from.job.clone());
         store.list(&name)?;
         let checkpoint = self.checkpoint(&store, from)?;
@@ -367,6 +390,7 @@ impl Job {
         }
         let remembered = &checkpoint.info.annotations;
         self.stack = self.stack.or_else(|| remembered.get(annotations::STACK)?.parse().ok());
+        self.sealing.recall(remembered);
         self.deterministic |= remembered.contains_key(annotations::DETERMINISTIC);
         let every = self
             .every
@@ -435,6 +459,7 @@ impl Job {
         if self.deterministic {
             remember.insert(annotations::DETERMINISTIC.to_owned(), "true".to_owned());
         }
+        self.sealing.remember(&mut remember);
         let writer = Writer::new(store, name, code.bytes().clone(), remember, self.layering);
         Arc::new(writer)
     }

@@ -42,6 +42,7 @@ mod job;
 mod outcome;
 pub mod places;
 pub mod running;
+mod sealing;
 mod target;
 mod timer;
 mod writer;
@@ -63,6 +64,8 @@ pub mod annotations {
     pub const STACK: &str = "io.dormouse.stack";
     /// The mark the program's files go back to, 16 hex digits; absent where none is kept.
     pub const MARK: &str = "io.dormouse.mark";
+    /// The age recipients that checkpoints are sealed for, with spaces between them; absent where they are not.
+    pub const RECIPIENTS: &str = "io.dormouse.recipients";
     /// Present where the program computes the same bits on every host.
     pub const DETERMINISTIC: &str = "io.dormouse.deterministic";
 }

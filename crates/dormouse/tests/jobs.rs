@@ -305,6 +305,48 @@ fn only_what_changed_is_written() {
     }
 }
 
+/// Written by a process that has no secret, read with the identity only; a resumed job's checkpoints are sealed in the same way.
+#[cfg(feature = "encryption")]
+#[test]
+fn sealed_checkpoints() {
+    use age::secrecy::ExposeSecret;
+    let p = Place::new();
+    let spin = p.guest("spin", &spin());
+    let expected = p.ok(&["run", &spin]);
+    let identity = age::x25519::Identity::generate();
+    let keys = p.dir.path().join("key.txt");
+    std::fs::write(&keys, identity.to_string().expose_secret()).unwrap();
+    let keys = keys.to_str().unwrap();
+    let recipient = identity.to_public().to_string();
+    let job = p.start("sim", &["--encrypt-to", &recipient, "--encrypt-module", &spin]);
+    p.ok(&["checkpoint", "sim"]);
+    p.ok(&["checkpoint", "sim", "--stop"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+
+    let refused = p.dormouse(&["resume", "sim"]);
+    assert_eq!(refused.code, Some(125));
+    assert!(
+        refused.error().starts_with("checkpoint sim@2: state is encrypted; give an identity"),
+        "{}",
+        refused.err
+    );
+    assert!(p.dormouse(&["inspect", "sim"]).error().contains("--identity FILE"));
+    assert!(p.ok(&["verify"]).contains("2 of them are encrypted"));
+    assert_eq!(p.ok(&["verify", "--identity", keys]), "2 of 2 checkpoints are good\n");
+    p.ok(&["inspect", "sim", "--identity", keys]);
+    p.ok(&["resume", "sim@1", "--identity", keys, "--dry-run"]);
+
+    let mut resumed = p.command(&["resume", "sim"]);
+    let resumed = resumed.env("DORMOUSE_IDENTITY", keys).spawn().unwrap();
+    p.wait_answering("sim");
+    p.ok(&["checkpoint", "sim"]);
+    assert_eq!(Ended::wait(resumed).out, expected);
+    assert!(p.dormouse(&["resume", "sim@3"]).error().contains("sim@3: state is encrypted"));
+    assert_eq!(p.ok(&["resume", "sim@3", "--identity", keys]), expected);
+    let bad = p.dormouse(&["run", "--encrypt-to", "age1x", &spin]);
+    assert!(bad.error().contains("\"age1x\" is not a recipient"), "{}", bad.err);
+}
+
 /// What a checkpoint would build on is gone, while the program runs: the next one has everything.
 #[test]
 fn without_its_parent() {

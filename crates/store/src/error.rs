@@ -275,6 +275,7 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// What it is called where it is not damaged.
+    #[cfg(feature = "encryption")]
     pub(crate) fn name(&self) -> String {
         match &self.checkpoint {
             Some(checkpoint) => format!("checkpoint {checkpoint}: {}", self.what),

@@ -45,7 +45,8 @@ fn save(store: &Store, n: u8, parent: Option<&Parent>) -> Result<Parent, StoreEr
     };
     let go = AtomicBool::new(false);
     let squashed = parent.map(|p| store.squash(p, 2, true, &go).unwrap()).unwrap_or_default();
-    let new = NewCheckpoint { parent, squashed, ..NewCheckpoint::new(MODULE, &sample.state, &pages) };
+    let new =
+        NewCheckpoint { parent, squashed, ..NewCheckpoint::new(MODULE, &sample.state, &pages) };
     store.save_as_parent("sim", new).map(|(_, parent)| parent)
 }
 
@@ -60,7 +61,8 @@ fn holds(store: &Store, number: Option<u64>, n: u8) {
 fn has(dir: &Path, what: &[u8]) -> bool {
     let plain = |bytes: &[u8]| bytes.windows(what.len()).any(|w| w == what);
     files(dir).values().any(|bytes| {
-        plain(bytes) || zstd::stream::decode_all(&bytes[24.min(bytes.len())..]).is_ok_and(|b| plain(&b))
+        plain(bytes)
+            || zstd::stream::decode_all(&bytes[24.min(bytes.len())..]).is_ok_and(|b| plain(&b))
     })
 }
 
@@ -139,11 +141,16 @@ fn damage_is_damage() {
 fn the_module_too() {
     let dir = tempfile::tempdir().unwrap();
     let mine = Identity::generate();
-    let store = Store::create_or_open(dir.path()).unwrap().with_keys(recipient(&mine).seal_module(true));
+    let store =
+        Store::create_or_open(dir.path()).unwrap().with_keys(recipient(&mine).seal_module(true));
     let parent = save(&store, 0, None).unwrap();
     let count = files(dir.path()).len();
     save(&store, 1, Some(&parent)).unwrap();
-    assert_eq!(files(dir.path()).len(), count + 3, "manifest, state, changes; not the module again");
+    assert_eq!(
+        files(dir.path()).len(),
+        count + 3,
+        "manifest, state, changes; not the module again"
+    );
     assert!(!has(dir.path(), MODULE));
     let reader = Store::open(dir.path()).unwrap().with_keys(identity(&mine));
     holds(&reader, None, 1);
@@ -172,8 +179,14 @@ fn from_plain_to_sealed() {
 #[test]
 fn what_is_no_key_is_told() {
     let error = |r: Result<Keys, StoreError>| r.unwrap_err().to_string();
-    assert!(error(Keys::default().recipient("age1nonsense")).contains("\"age1nonsense\" is not a recipient"));
+    assert!(
+        error(Keys::default().recipient("age1nonsense"))
+            .contains("\"age1nonsense\" is not a recipient")
+    );
     assert!(error(Keys::default().identities("nonsense")).contains("no identity can be read"));
     assert!(error(Keys::default().identities("# empty\n")).contains("AGE-SECRET-KEY-"));
-    assert_eq!(format!("{:?}", recipient(&Identity::generate())), "Keys(2 recipients, 1 identities)");
+    assert_eq!(
+        format!("{:?}", recipient(&Identity::generate())),
+        "Keys(2 recipients, 1 identities)"
+    );
 }

@@ -5,7 +5,6 @@ use super::list::Checkpoint;
 use crate::symbols::Symbols;
 use crate::{cli, size, ui};
 use dormouse::annotations;
-use dormouse_store::Store;
 use dormouse_wasi::{Description, FdDescription, Wasi};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -53,7 +52,7 @@ struct Table {
 }
 
 pub fn inspect(args: cli::Inspect) -> Done {
-    let store = Store::open(&args.listing.place.dir()?)?;
+    let store = args.opening.store(&args.listing.place)?;
     let checkpoint = store.load(&args.target.job, args.target.number)?;
     for damage in &checkpoint.warnings {
         ui::warning(&damage.to_string());

@@ -57,6 +57,9 @@ pub fn resume(args: cli::Resume) -> Done {
         }
         job = job.name(name);
     }
+    for identities in args.opening.identities()? {
+        job = job.identities(identities);
+    }
     job = job.recorded_dirs(!args.no_recorded_dirs);
     if args.dry_run {
         return rehearse(job, &args.target, args.json);
@@ -133,6 +136,10 @@ fn job(
         job = job.stop_at(n);
     }
     job = job.max_layers(engine.max_layers).deltas(!engine.no_deltas);
+    job = job.encrypt_module(engine.encrypt_module);
+    for recipient in &engine.encrypt_to {
+        job = job.encrypt_to(recipient);
+    }
     if let Some(stack) = engine.stack {
         job = job.stack(stack.0);
     }

@@ -3,15 +3,14 @@
 use super::Done;
 use crate::{cli, ui};
 use dormouse::exit;
-use dormouse_store::Store;
 
-pub fn verify(args: cli::Listing) -> Done {
-    let store = Store::open(&args.place.dir()?)?;
+pub fn verify(args: cli::Verify) -> Done {
+    let store = args.opening.store(&args.listing.place)?;
     let spinner = ui::Spinner::start("reading every checkpoint".to_owned());
     let report = store.verify()?;
     drop(spinner);
     let found = if report.damages.is_empty() { 0 } else { exit::FOUND };
-    if args.json {
+    if args.listing.json {
         ui::print_json(&serde_json::json!({
             "checkpoints": report.checkpoints,
             "good": report.good,
@@ -21,6 +20,7 @@ pub fn verify(args: cli::Listing) -> Done {
                 "path": d.path,
                 "how": d.kind.to_string(),
             })).collect::<Vec<_>>(),
+            "unopened": report.unopened,
             "unreferenced": report.unreferenced,
         }));
         return Ok(found);
@@ -29,6 +29,12 @@ pub fn verify(args: cli::Listing) -> Done {
         ui::print(&format!("{damage}\n"));
     }
     ui::print(&format!("{} of {} checkpoints are good\n", report.good, report.checkpoints));
+    if report.unopened > 0 {
+        let n = report.unopened;
+        ui::print(&format!(
+            "{n} of them are encrypted: only digests were checked; --identity FILE checks all\n"
+        ));
+    }
     if !report.unreferenced.is_empty() {
         let n = report.unreferenced.len();
         ui::print(&format!("{n} files belong to no checkpoint (of saves cut short; harmless)\n"));

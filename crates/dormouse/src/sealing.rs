@@ -1,0 +1,54 @@
+//! Whose keys a job's checkpoints are sealed for, and which keys open those it goes on from.
+//!
+//! The recipients are remembered in every checkpoint, so that a resumed job stays as secret as it was; they are public.
+
+use crate::{Result, annotations};
+use dormouse_store::Store;
+use std::collections::BTreeMap;
+
+/// Keys as texts: parsed when there is a store to give them to.
+#[derive(Clone, Default)]
+pub(crate) struct Sealing {
+    pub recipients: Vec<String>,
+    /// Contents of identity files.
+    pub identities: Vec<String>,
+    pub module: bool,
+}
+
+impl Sealing {
+    /// What a checkpoint remembers holds where nothing else is said.
+    pub fn recall(&mut self, remembered: &BTreeMap<String, String>) {
+        if self.recipients.is_empty()
+            && let Some(recipients) = remembered.get(annotations::RECIPIENTS)
+        {
+            self.recipients = recipients.split_whitespace().map(str::to_owned).collect();
+        }
+    }
+
+    pub fn remember(&self, annotations: &mut BTreeMap<String, String>) {
+        if !self.recipients.is_empty() {
+            annotations.insert(annotations::RECIPIENTS.to_owned(), self.recipients.join(" "));
+        }
+    }
+
+    /// Gives the store its keys.
+    #[cfg(feature = "encryption")]
+    pub fn unlock(&self, store: Store) -> Result<Store> {
+        let mut keys = dormouse_store::Keys::default().seal_module(self.module);
+        for recipient in &self.recipients {
+            keys = keys.recipient(recipient)?;
+        }
+        for identities in &self.identities {
+            keys = keys.identities(identities)?;
+        }
+        Ok(store.with_keys(keys))
+    }
+
+    #[cfg(not(feature = "encryption"))]
+    pub fn unlock(&self, store: Store) -> Result<Store> {
+        match self.recipients.is_empty() {
+            true => Ok(store),
+            false => Err(crate::Error::NoEncryption),
+        }
+    }
+}
