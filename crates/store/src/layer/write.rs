@@ -4,20 +4,26 @@
 //!   page -> zero?    base: left out      changes: said in the index
 //!        -> changed little?              changes: the difference to the parent's page
 //!        -> otherwise whole
-//!   64 of them, or differences -> zstd -> one frame, and its entry in the index
+//!   64 of them, or differences -> one frame, and its entry in the index
+//!   16 frames -> compressed, by several threads -> written in order
 //! ```
 
 use super::delta;
 use super::overlay::PageReader;
 use super::{
-    END_MAGIC, HEADER_LEN, How, Kind, MAGIC, MAX_RUNS, MAX_STORED_FRAME, PAGE_SIZE, ReadAt,
-    VERSION, WASM_PAGE_SIZE, checksum_of_index,
+    END_MAGIC, HEADER_LEN, How, Kind, MAGIC, MAX_RUNS, PAGE_SIZE, ReadAt, VERSION, WASM_PAGE_SIZE,
+    checksum_of_index,
 };
 use std::io::{self, Write};
+use std::num::NonZero;
 
 /// Pages a frame is filled with: 256 KiB, so that one page can be had without reading much else. Readers accept four times
 /// as many.
 const FILL: usize = 64;
+/// Frames that are compressed at a time: what a writer holds in memory, 4 MiB and what they are compressed to.
+const BATCH: usize = 16;
+/// How many threads compress at most.
+const MAX_THREADS: usize = 8;
 /// Fast, and still halves most memories.
 const ZSTD_LEVEL: i32 = 1;
 static ZERO_PAGE: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
@@ -129,19 +135,35 @@ pub(crate) struct LayerWriter<W> {
     out: W,
     kind: Kind,
     header: Vec<u8>,
-    compressor: zstd::bulk::Compressor<'static>,
-    compressed: Vec<u8>,
-    /// Pages and differences of the frame being filled.
-    data: Vec<u8>,
-    /// How many.
+    /// The frame being filled, and how many pages and differences are in it.
+    filling: Frame,
     filled: usize,
-    runs: Vec<(u64, u32, How)>,
+    /// Frames to be compressed.
+    full: Vec<Frame>,
+    compressors: Vec<zstd::bulk::Compressor<'static>>,
     index: Vec<u8>,
     frames: u32,
     offset: u64,
     /// A page of the parent.
     old: Box<[u8; PAGE_SIZE]>,
     stored: Stored,
+}
+
+#[derive(Default)]
+struct Frame {
+    data: Vec<u8>,
+    runs: Vec<(u64, u32, How)>,
+    compressed: Vec<u8>,
+}
+
+impl Frame {
+    fn compress(&mut self, compressor: &mut zstd::bulk::Compressor<'static>) -> io::Result<()> {
+        if self.data.is_empty() {
+            return Ok(());
+        }
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(self.data.len()));
+        compressor.compress_to_buffer(&self.data, &mut self.compressed).map(drop)
+    }
 }
 
 impl<W: Write> LayerWriter<W> {
@@ -157,11 +179,10 @@ impl<W: Write> LayerWriter<W> {
             out,
             kind,
             header,
-            compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
-            compressed: Vec::new(),
-            data: Vec::with_capacity(FILL * PAGE_SIZE),
+            filling: Frame::default(),
             filled: 0,
-            runs: Vec::new(),
+            full: Vec::new(),
+            compressors: Vec::new(),
             index: Vec::new(),
             frames: 0,
             offset: HEADER_LEN as u64,
@@ -185,32 +206,36 @@ impl<W: Write> LayerWriter<W> {
             How::Zero
         } else if let Some(parent) = parent
             && parent.page(number, &mut self.old).is_ok()
-            && delta::append(&self.old[..], page, &mut self.data)
+            && delta::append(&self.old[..], page, &mut self.filling.data)
         {
             self.stored.deltas += 1;
             How::Delta
         } else {
-            self.data.extend_from_slice(page);
+            self.filling.data.extend_from_slice(page);
             self.stored.whole += 1;
             How::Whole
         };
         self.filled += usize::from(how != How::Zero);
-        match self.runs.last_mut() {
+        match self.filling.runs.last_mut() {
             Some((first, count, last))
                 if *last == how && *first + u64::from(*count) == number && *count < u32::MAX =>
             {
                 *count += 1;
             }
-            _ => self.runs.push((number, 1, how)),
+            _ => self.filling.runs.push((number, 1, how)),
         }
-        if self.filled == FILL || self.runs.len() == MAX_RUNS {
-            self.frame()?;
+        if self.filled == FILL || self.filling.runs.len() == MAX_RUNS {
+            self.full.push(std::mem::take(&mut self.filling));
+            self.filled = 0;
         }
-        Ok(())
+        if self.full.len() == BATCH { self.write_frames() } else { Ok(()) }
     }
 
     pub(crate) fn finish(mut self) -> io::Result<Stored> {
-        self.frame()?;
+        if !self.filling.runs.is_empty() {
+            self.full.push(std::mem::take(&mut self.filling));
+        }
+        self.write_frames()?;
         let mut trailer = self.offset.to_le_bytes().to_vec();
         trailer.extend_from_slice(&self.frames.to_le_bytes());
         let checksum = checksum_of_index(&self.header, &self.index, &trailer);
@@ -223,34 +248,49 @@ impl<W: Write> LayerWriter<W> {
         Ok(self.stored)
     }
 
-    fn frame(&mut self) -> io::Result<()> {
-        if self.runs.is_empty() {
-            return Ok(());
+    /// Compresses the frames that are full, and writes them in their order.
+    fn write_frames(&mut self) -> io::Result<()> {
+        let mut frames = std::mem::take(&mut self.full);
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = cores.min(MAX_THREADS).min(frames.len()).max(1);
+        while self.compressors.len() < threads {
+            self.compressors.push(zstd::bulk::Compressor::new(ZSTD_LEVEL)?);
         }
-        self.compressed.clear();
-        if !self.data.is_empty() {
-            self.compressed.reserve(MAX_STORED_FRAME as usize);
-            self.compressor.compress_to_buffer(&self.data, &mut self.compressed)?;
-            self.out.write_all(&self.compressed)?;
-        }
-        let length = self.compressed.len() as u32;
+        let size = frames.len().div_ceil(threads).max(1);
+        std::thread::scope(|scope| {
+            let mut parts = frames.chunks_mut(size).zip(&mut self.compressors);
+            let compress = |(part, compressor): (&mut [Frame], &mut _)| {
+                part.iter_mut().try_for_each(|frame| frame.compress(compressor))
+            };
+            let mine = parts.next();
+            let others: Vec<_> = parts.map(|part| scope.spawn(move || compress(part))).collect();
+            let done = mine.map_or(Ok(()), compress);
+            others.into_iter().fold(done, |done, other| {
+                let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                done.and(other)
+            })
+        })?;
+        frames.iter().try_for_each(|frame| self.write_frame(frame))
+    }
+
+    fn write_frame(&mut self, frame: &Frame) -> io::Result<()> {
+        self.out.write_all(&frame.compressed)?;
+        let length = frame.compressed.len() as u32;
         self.offset += u64::from(length);
-        self.stored.data += self.data.len() as u64;
+        self.stored.data += frame.data.len() as u64;
         self.index.extend_from_slice(&length.to_le_bytes());
-        self.index.extend_from_slice(&crc32c::crc32c(&self.data).to_le_bytes());
+        self.index.extend_from_slice(&crc32c::crc32c(&frame.data).to_le_bytes());
         if self.kind == Kind::Changes {
-            self.index.extend_from_slice(&(self.data.len() as u32).to_le_bytes());
+            self.index.extend_from_slice(&(frame.data.len() as u32).to_le_bytes());
         }
-        self.index.extend_from_slice(&(self.runs.len() as u32).to_le_bytes());
-        for (first, count, how) in self.runs.drain(..) {
+        self.index.extend_from_slice(&(frame.runs.len() as u32).to_le_bytes());
+        for (first, count, how) in &frame.runs {
             self.index.extend_from_slice(&first.to_le_bytes());
             self.index.extend_from_slice(&count.to_le_bytes());
             if self.kind == Kind::Changes {
-                self.index.extend_from_slice(&(how as u32).to_le_bytes());
+                self.index.extend_from_slice(&(*how as u32).to_le_bytes());
             }
         }
-        self.data.clear();
-        self.filled = 0;
         self.frames = self.frames.checked_add(1).ok_or_else(|| invalid("too many frames"))?;
         Ok(())
     }
