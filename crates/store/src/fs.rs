@@ -4,7 +4,9 @@
 //!   1 create .tmp-1   2 write .tmp-1   3 sync .tmp-1   4 rename 5f0c..   5 syncdir sha256   ...
 //!                            ^
 //!        DORMOUSE_FAULT=kill@2 dies here, with half of the bytes written
-//!        DORMOUSE_FAULT=enospc@2 fails here, with half of the bytes written
+//!        DORMOUSE_FAULT=enospc@2, eio@2 fails here, with half of the bytes written
+//!        DORMOUSE_FAULT=full@2, rofs@2 fails here and ever after: a full disk, one that became read-only
+//!        DORMOUSE_FAULT=short@2 writes a few bytes at a time, from here on
 //! ```
 //!
 //! The variables `DORMOUSE_FAULT` and `DORMOUSE_FAULT_TRACE` (a file that gets a line for every
@@ -41,8 +43,7 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
 
 /// Writes all of `bytes`.
 pub(crate) fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fault::write_step(file, path, bytes)?;
-    file.write_all(bytes)
+    fault::write(file, path, bytes)
 }
 
 /// Waits until the file's bytes are on the disk.
@@ -100,34 +101,47 @@ mod fault {
         Ok(())
     }
 
-    pub(super) fn write_step(_file: &mut File, _path: &Path, _bytes: &[u8]) -> io::Result<()> {
-        Ok(())
+    pub(super) fn write(file: &mut File, _path: &Path, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)
     }
 }
 
 #[cfg(all(unix, any(test, feature = "fault")))]
 mod fault {
     use super::*;
+    use rustix::io::Errno;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-    #[derive(Clone, Copy)]
+    #[derive(Clone, Copy, PartialEq)]
     enum Fault {
         Kill,
-        NoSpace,
+        /// This error of the system's, once or from then on.
+        Fails {
+            code: i32,
+            ever_after: bool,
+        },
+        /// Writes of a few bytes, from then on.
+        Short,
     }
 
     static STEPS: AtomicU64 = AtomicU64::new(0);
 
-    /// `kill@17` or `enospc@17`.
+    /// `kill@17`, `eio@17`, ...
     fn plan() -> Option<(Fault, u64)> {
         static PLAN: OnceLock<Option<(Fault, u64)>> = OnceLock::new();
         *PLAN.get_or_init(|| {
             let plan = std::env::var("DORMOUSE_FAULT").ok()?;
             let (kind, step) = plan.split_once('@')?;
+            let fails =
+                |error: Errno, ever_after| Fault::Fails { code: error.raw_os_error(), ever_after };
             let fault = match kind {
                 "kill" => Fault::Kill,
-                "enospc" => Fault::NoSpace,
+                "enospc" => fails(Errno::NOSPC, false),
+                "eio" => fails(Errno::IO, false),
+                "full" => fails(Errno::NOSPC, true),
+                "rofs" => fails(Errno::ROFS, true),
+                "short" => Fault::Short,
                 _ => return None,
             };
             Some((fault, step.parse().ok()?))
@@ -141,31 +155,52 @@ mod fault {
         {
             let _ = writeln!(file, "{step} {op} {}", path.display());
         }
-        plan().filter(|(_, at)| *at == step).map(|(fault, _)| fault)
+        let strikes = |(fault, at): &(Fault, u64)| match fault {
+            Fault::Fails { ever_after: true, .. } | Fault::Short => *at <= step,
+            _ => *at == step,
+        };
+        plan().filter(strikes).map(|(fault, _)| fault)
     }
 
     fn strike(fault: Fault) -> io::Result<()> {
-        if let Fault::Kill = fault {
-            let _ = rustix::process::kill_process(
-                rustix::process::getpid(),
-                rustix::process::Signal::KILL,
-            );
-            std::process::abort();
+        match fault {
+            Fault::Fails { code, .. } => Err(io::Error::from_raw_os_error(code)),
+            Fault::Short => Ok(()),
+            Fault::Kill => {
+                let _ = rustix::process::kill_process(
+                    rustix::process::getpid(),
+                    rustix::process::Signal::KILL,
+                );
+                std::process::abort();
+            }
         }
-        Err(io::ErrorKind::StorageFull.into())
     }
 
     pub(super) fn step(op: &str, path: &Path) -> io::Result<()> {
         next(op, path).map_or(Ok(()), strike)
     }
 
-    pub(super) fn write_step(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
         match next("write", path) {
-            None => Ok(()),
+            None => file.write_all(bytes),
+            Some(Fault::Short) => AFew(file).write_all(bytes),
             Some(fault) => {
                 file.write_all(&bytes[..bytes.len() / 2])?;
                 strike(fault)
             }
+        }
+    }
+
+    /// A file of a system that writes less than it is asked to.
+    struct AFew<'a>(&'a mut File);
+
+    impl Write for AFew<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(&bytes[..bytes.len().min(1000)])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
         }
     }
 }

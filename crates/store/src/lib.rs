@@ -55,6 +55,8 @@
 mod blob;
 mod error;
 #[cfg(all(test, unix))]
+mod fault_chain_tests;
+#[cfg(all(test, unix))]
 mod fault_tests;
 mod fs;
 mod index;
