@@ -12,7 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const MODULE: &[u8] = b"\0asm\x01\0\0\0 as far as the store can tell";
+pub(crate) const MODULE: &[u8] = b"\0asm\x01\0\0\0 as far as the store can tell";
 
 struct Sample {
     state: State,
@@ -45,7 +45,7 @@ fn sample(seed: u32) -> Sample {
     Sample { state, memories }
 }
 
-fn save(store: &Store, seed: u32) -> Result<u64, StoreError> {
+pub(crate) fn save(store: &Store, seed: u32) -> Result<u64, StoreError> {
     let Sample { state, memories } = sample(seed);
     let pages: Vec<_> =
         (0..).zip(&memories).map(|(index, bytes)| MemoryPages::whole(index, bytes)).collect();
@@ -53,7 +53,7 @@ fn save(store: &Store, seed: u32) -> Result<u64, StoreError> {
 }
 
 /// Loads a checkpoint, and checks that it is the sample with this seed.
-fn assert_holds(store: &Store, number: Option<u64>, seed: u32) {
+pub(crate) fn assert_holds(store: &Store, number: Option<u64>, seed: u32) {
     let checkpoint = store.load("sim", number).unwrap();
     let Sample { state, memories } = sample(seed);
     assert_eq!(checkpoint.warnings, []);
@@ -89,7 +89,7 @@ fn run_child(store: &Path, fault: &str, trace: Option<&Path>) -> Output {
     command.output().unwrap()
 }
 
-fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(next) = dirs.pop() {
@@ -106,7 +106,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     all
 }
 
-fn write_files(dir: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
+pub(crate) fn write_files(dir: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
     for (path, bytes) in files {
         let path = dir.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -18,6 +18,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 const LAYOUT_FILE: &str = "oci-layout";
 const LAYOUT: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
@@ -129,6 +130,41 @@ impl Store {
         }
         file.lock_shared().map_err(StoreError::io("lock", &path))?;
         Ok(file)
+    }
+
+    /// Held, alone, while blobs are being removed; sweeps what dead savers left. `None` if
+    /// somebody is saving for longer than `patience`; without one it waits for as long as it takes.
+    pub(crate) fn lock_alone(
+        &self,
+        patience: Option<Duration>,
+    ) -> Result<Option<File>, StoreError> {
+        let path = self.dir.join(LOCK_FILE);
+        let file = fs::open_lock(&path).map_err(StoreError::io("open", &path))?;
+        let Some(patience) = patience else {
+            file.lock().map_err(StoreError::io("lock", &path))?;
+            sweep(&self.dir);
+            return Ok(Some(file));
+        };
+        let until = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => {
+                    sweep(&self.dir);
+                    return Ok(Some(file));
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(StoreError::io("lock", &path)(error));
+                }
+                Err(TryLockError::WouldBlock) if Instant::now() >= until => return Ok(None),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    /// The same lock if it can be had at once and without writing anything.
+    pub(crate) fn glance_alone(&self) -> Option<File> {
+        let file = File::open(self.dir.join(LOCK_FILE)).ok()?;
+        file.try_lock().is_ok().then_some(file)
     }
 
     /// Held while names are given to blobs and the list is replaced.
