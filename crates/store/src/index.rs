@@ -92,10 +92,11 @@ impl Index {
     pub(crate) fn remove(&mut self, names: &HashSet<(String, u64)>) -> Vec<CheckpointInfo> {
         let mut gone = self.checkpoints();
         gone.retain(|(info, _)| names.contains(&(info.job.clone(), info.number)));
-        for (info, _) in &gone {
-            // A list that was put together again does not know the highest one yet.
-            let last = self.next_number(&info.job) - 1;
-            self.annotations.insert(format!("{LAST}{}", info.job), last.to_string());
+        // A list that was put together again does not know the highest ones yet.
+        for of_job in gone.chunk_by(|(a, _), (b, _)| a.job == b.job) {
+            let job = &of_job[0].0.job;
+            let last = self.next_number(job) - 1;
+            self.annotations.insert(format!("{LAST}{job}"), last.to_string());
         }
         self.manifests.retain(|entry| {
             manifest::entry_info(entry)
