@@ -12,6 +12,7 @@ use crate::error::{Damage, DamageKind, StoreError, Subject};
 use crate::fs;
 use crate::index::{self, Index};
 use crate::job::{CheckpointInfo, JobSummary, check_name};
+use crate::reach::is_orphan;
 use crate::seal::Keys;
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
@@ -199,7 +200,7 @@ fn sweep(dir: &Path) {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         // One that is wanted still is locked.
-        let orphan = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        let orphan = || is_orphan(&entry.path());
         if name.starts_with(TEMP_PREFIX) || (name.starts_with(KEPT_PREFIX) && orphan()) {
             let _ = fs::remove(&entry.path());
         }

@@ -2,9 +2,9 @@
 
 mod sample;
 
-use dormouse_store::{Care, GcReport, Retention, Store, StoreError};
+use dormouse_store::{Care, GcReport, MemoryPages, NewCheckpoint, Retention, Store, StoreError};
 use proptest::prelude::*;
-use sample::{assert_holds, files, save};
+use sample::{MODULE, Sample, assert_holds, files, save};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -138,6 +138,113 @@ proptest! {
         prop_assert_eq!((report.good, &report.damages[..]), (report.checkpoints, &[][..]));
         prop_assert_eq!((report.unreferenced, report.unreferenced_bytes), (vec![], 0));
     }
+}
+
+#[derive(Clone, Debug)]
+enum ChainStep {
+    /// Writes these bytes into this page, and saves what changed.
+    Change(u8, u8),
+    Squash,
+    /// Of those that are listed; 0 is the newest, which a running job builds on.
+    Remove(u8),
+    Retain(u32),
+}
+
+fn chain_step() -> impl Strategy<Value = ChainStep> {
+    prop_oneof![
+        6 => any::<(u8, u8)>().prop_map(|(page, byte)| ChainStep::Change(page % 64, byte)),
+        2 => Just(ChainStep::Squash),
+        1 => any::<u8>().prop_map(ChainStep::Remove),
+        1 => (1..4u32).prop_map(ChainStep::Retain),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    /// Checkpoints that build on each other: layers stay as long as one of them is there.
+    #[test]
+    fn chains_of_layers_stay_whole(steps in proptest::collection::vec(chain_step(), 1..24)) {
+        let (_dir, store) = store_of(&[]);
+        let sample = Sample::new(1);
+        let mut now = sample.memories.clone();
+        let mut parent = None;
+        let mut squashed = Vec::new();
+        let mut model: Vec<(u64, Vec<u8>)> = Vec::new();
+        for step in steps {
+            match step {
+                ChainStep::Change(page, byte) => {
+                    let at = page as usize * 4096;
+                    now[0][at..at + 4096].fill(byte);
+                    let runs = [(u64::from(page), &now[0][at..at + 4096])];
+                    let changed = [
+                        MemoryPages::changed(0, sample.state.memories[0].pages, &runs),
+                        MemoryPages::changed(1, sample.state.memories[1].pages, &[]),
+                    ];
+                    let whole: Vec<_> =
+                        (0..).zip(&now).map(|(i, bytes)| MemoryPages::whole(i, bytes)).collect();
+                    let all = || NewCheckpoint::new(MODULE, &sample.state, &whole);
+                    let saved = match &parent {
+                        Some(parent) => {
+                            let new = NewCheckpoint::new(MODULE, &sample.state, &changed);
+                            let squashed = std::mem::take(&mut squashed);
+                            let new = NewCheckpoint { parent: Some(parent), squashed, deltas: true, ..new };
+                            match store.save_as_parent("sim", new) {
+                                // Only where it was removed by hand.
+                                Err(StoreError::NoParent) => store.save_as_parent("sim", all()),
+                                saved => saved,
+                            }
+                        }
+                        None => store.save_as_parent("sim", all()),
+                    };
+                    let (saved, next) = saved.unwrap();
+                    model.push((saved.number, now[0].clone()));
+                    parent = Some(next);
+                }
+                ChainStep::Squash => {
+                    let Some(parent) = &parent else { continue };
+                    let stop = std::sync::atomic::AtomicBool::new(false);
+                    // What it needs may have been removed.
+                    squashed = store.squash(parent, 1, true, &stop).unwrap_or_default();
+                }
+                ChainStep::Remove(n) => {
+                    if model.is_empty() { continue }
+                    let at = model.len() - 1 - n as usize % model.len();
+                    remove(&store, "sim", &[model.remove(at).0]);
+                }
+                ChainStep::Retain(last) => {
+                    if model.is_empty() { continue }
+                    retain(&store, &format!("last={last}"));
+                    model.drain(..model.len().saturating_sub(last as usize));
+                }
+            }
+        }
+        for (number, memory) in &model {
+            let mut read = vec![0; memory.len()];
+            store.load("sim", Some(*number)).unwrap().read_memory(0, &mut read).unwrap();
+            prop_assert!(read == *memory, "sim@{}", number);
+        }
+        // Nobody wants the squashed layers any more.
+        drop(squashed);
+        store.collect(Care::Thorough).unwrap();
+        prop_assert_eq!(blobs(store.dir()), needed(store.dir()));
+        let report = store.verify().unwrap();
+        prop_assert_eq!((report.good, &report.damages[..]), (model.len(), &[][..]));
+    }
+}
+
+/// Squashed layers that a living process keeps for its next checkpoint are not garbage; a dead one's are.
+#[test]
+fn squashed_layers_that_somebody_wants_stay() {
+    let (_dir, store) = store_of(&[]);
+    let blobs = store.dir().join("blobs/sha256");
+    for name in [".squash-1-1", ".squash-1-2"] {
+        std::fs::write(blobs.join(name), "half").unwrap();
+    }
+    let wanted = std::fs::File::open(blobs.join(".squash-1-1")).unwrap();
+    wanted.lock().unwrap();
+    let report = store.collect(Care::Thorough).unwrap();
+    assert_eq!(report.deleted, [Path::new("blobs/sha256/.squash-1-2")]);
+    assert!(blobs.join(".squash-1-1").exists());
 }
 
 #[test]
