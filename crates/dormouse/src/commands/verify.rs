@@ -41,7 +41,7 @@ pub fn verify(args: cli::Verify) -> Done {
             "{}, {}, that nothing needs (left by saves cut short; harmless)\n`dormouse gc{}` deletes what nothing needs\n",
             ui::count(report.unreferenced.len(), "file"),
             size::text(report.unreferenced_bytes),
-            args.place.hint()
+            args.listing.place.hint()
         ));
     }
     if found != 0 {
