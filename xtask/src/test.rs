@@ -52,9 +52,12 @@ pub fn run(args: &Args) -> Result<()> {
     step("tests that let the file system fail");
     let only: &[&str] = match nextest {
         true => {
-            &["--features", FAULT, "-E", "package(dormouse) & (binary(jobs) | binary(messages))"]
+            let tests = "package(dormouse) & (binary(jobs) | binary(messages) | binary(retention))";
+            &["--features", FAULT, "-E", tests]
         }
-        false => &["--features", FAULT, "--test", "jobs", "--test", "messages"],
+        false => {
+            &["--features", FAULT, "--test", "jobs", "--test", "messages", "--test", "retention"]
+        }
     };
     results.push(tests(nextest, only, args, &mut total));
     // The binary with the feature lies where the real one belongs: put it back, whatever happened.

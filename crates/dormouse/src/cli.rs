@@ -1,10 +1,10 @@
 //! What can be typed, and which command does it.
 
-use crate::commands::{check, control, demo, inspect, list, ps, run, verify};
+use crate::commands::{check, control, demo, gc, inspect, list, ps, rm, run, verify};
 use crate::size::Size;
 use crate::ui;
 use clap::{Args, Parser, Subcommand};
-use dormouse::{Error, Result, Target, exit, places};
+use dormouse::{Error, Result, Retention, Target, exit, places};
 #[cfg(feature = "encryption")]
 use dormouse_store::Keys;
 use dormouse_store::Store;
@@ -42,6 +42,10 @@ enum Command {
     Inspect(Inspect),
     /// Check that every checkpoint of the store is whole
     Verify(Verify),
+    /// Remove old checkpoints by rules, and delete what no checkpoint needs
+    Gc(Gc),
+    /// Remove checkpoints
+    Rm(Rm),
     /// Say what a module uses, and whether it can be checkpointed
     Check(Check),
     /// Watch a computation being killed and resumed, and arrive at the same result
@@ -126,6 +130,8 @@ pub struct Engine {
     /// Take a checkpoint this often: 30s, 5m, 1h; `never`
     #[arg(long, value_name = "DURATION")]
     pub every: Option<Every>,
+    #[command(flatten)]
+    pub keep: Keep,
     /// Set an environment variable; without =VALUE it is taken from here
     #[arg(long, value_name = "K=V")]
     pub env: Vec<String>,
@@ -276,6 +282,109 @@ pub struct Inspect {
     pub all: bool,
 }
 
+/// Rules for old checkpoints. Each can be `none`: not this rule, whatever the checkpoint remembers.
+#[derive(Args)]
+#[group(id = "keep", multiple = true)]
+pub struct Keep {
+    /// Keep the N newest checkpoints of a job
+    #[arg(long, value_name = "N", value_parser = Rule::<u32>::count)]
+    pub keep_last: Option<Rule<u32>>,
+    /// Keep the newest checkpoint of each of the last N hours that have one
+    #[arg(long, value_name = "N", value_parser = Rule::<u32>::count)]
+    pub keep_hourly: Option<Rule<u32>>,
+    /// Keep the newest checkpoint of each of the last N days that have one
+    #[arg(long, value_name = "N", value_parser = Rule::<u32>::count)]
+    pub keep_daily: Option<Rule<u32>>,
+    /// Keep checkpoints that are at most so much older than the newest: 12h, 2d, 1w
+    #[arg(long, value_name = "DURATION", value_parser = Rule::<Duration>::span)]
+    pub keep_within: Option<Rule<Duration>>,
+    /// Remove the oldest checkpoints of a job while all of them take more than this: 500M, 10GB
+    #[arg(long, value_name = "SIZE", value_parser = Rule::<u64>::size)]
+    pub max_store: Option<Rule<u64>>,
+}
+
+impl Keep {
+    /// Changes what was said here.
+    pub fn change(&self) -> impl FnOnce(&mut Retention) + Send + Sync + use<> {
+        let Keep { keep_last, keep_hourly, keep_daily, keep_within, max_store } = *self;
+        move |rules| {
+            rules.last = keep_last.map_or(rules.last, |rule| rule.0);
+            rules.hourly = keep_hourly.map_or(rules.hourly, |rule| rule.0);
+            rules.daily = keep_daily.map_or(rules.daily, |rule| rule.0);
+            rules.within = keep_within.map_or(rules.within, |rule| rule.0);
+            rules.max_store = max_store.map_or(rules.max_store, |rule| rule.0);
+        }
+    }
+}
+
+/// A rule, or `none`.
+#[derive(Clone, Copy)]
+pub struct Rule<T>(pub Option<T>);
+
+impl<T> Rule<T> {
+    fn or_none(
+        text: &str,
+        parse: impl FnOnce(&str) -> std::result::Result<T, String>,
+    ) -> std::result::Result<Rule<T>, String> {
+        if text == "none" { Ok(Rule(None)) } else { parse(text).map(|rule| Rule(Some(rule))) }
+    }
+
+    fn count(text: &str) -> std::result::Result<Rule<u32>, String> {
+        Rule::or_none(text, |text| match text.parse() {
+            Ok(n) if n > 0 => Ok(n),
+            _ => Err("write a number from 1, or `none`".to_owned()),
+        })
+    }
+
+    fn span(text: &str) -> std::result::Result<Rule<Duration>, String> {
+        Rule::or_none(text, |text| {
+            let span = text
+                .parse::<jiff::Span>()
+                .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
+            match span.map(Duration::try_from) {
+                Ok(Ok(d)) if !d.is_zero() => Ok(d),
+                _ => Err("write a number and a unit, such as 12h, 2d or 1w, or `none`".to_owned()),
+            }
+        })
+    }
+
+    fn size(text: &str) -> std::result::Result<Rule<u64>, String> {
+        Rule::or_none(text, |text| crate::size::bytes(text).map_err(|e| format!("{e}, or `none`")))
+    }
+}
+
+#[derive(Args)]
+pub struct Gc {
+    /// The jobs that the rules are for [default: all]
+    #[arg(requires = "keep")]
+    pub job: Vec<String>,
+    #[command(flatten)]
+    pub keep: Keep,
+    #[command(flatten)]
+    pub listing: Listing,
+    /// Only say what would go; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct Rm {
+    /// JOB@N, or JOB for all its checkpoints (with --all)
+    #[arg(required = true)]
+    pub target: Vec<Target>,
+    /// Remove all checkpoints of a job that is named without a number
+    #[arg(long)]
+    pub all: bool,
+    /// Also of a job that is running
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub listing: Listing,
+    /// Only say what would go; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 #[derive(Args)]
 pub struct Check {
     /// The module
@@ -341,6 +450,8 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::list(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Verify(args) => verify::verify(args),
+        Command::Gc(args) => gc::gc(args),
+        Command::Rm(args) => rm::rm(args),
         Command::Check(args) => check::check(args),
         Command::Demo(args) => demo::demo(args),
     };

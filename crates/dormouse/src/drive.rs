@@ -129,13 +129,16 @@ fn advance<'scope>(
         drop(image);
         desk.answer(orders, answer.clone());
         if let Ok(checkpoint) = answer {
+            // Who squashes keeps others from removing anything.
+            writer.finish();
+            writer.retain.after(&checkpoint, &writer.store, desk);
             return Ok(Outcome::Stopped { checkpoint, why });
         }
     }
 }
 
 /// Makes an image durable while the program goes on. The desk orders no other before this one is
-/// answered, so one such thread writes at a time; others may still be squashing.
+/// answered, so one such thread writes at a time; others may still be removing what is too old, or squashing.
 fn write_aside<'scope>(
     threads: &'scope Scope<'scope, '_>,
     desk: &'scope Desk,
@@ -154,7 +157,12 @@ fn write_aside<'scope>(
         let written = writer.write(&image);
         drop(image);
         match written {
-            Written::Done(answer) => desk.answer(take(&theirs), answer),
+            Written::Done(answer) => {
+                desk.answer(take(&theirs), answer.clone());
+                if let Ok(checkpoint) = answer {
+                    writer.retain.after(&checkpoint, &writer.store, desk);
+                }
+            }
             Written::Again => desk.again(take(&theirs)),
         }
         writer.squash();

@@ -55,6 +55,27 @@ pub enum Error {
         /// What it answered.
         why: String,
     },
+    /// `rm JOB` without `--all`.
+    #[error(
+        "{job} means all of the job's {count} checkpoints; add --all to remove them, or name one as JOB@N"
+    )]
+    RemoveAll {
+        /// The job.
+        job: String,
+        /// How many it has.
+        count: usize,
+    },
+    /// `rm` of a running job's checkpoints without `--force`.
+    #[error(
+        "job {job} is running{}; end it first, with `dormouse checkpoint --stop {job}` or `dormouse kill {job}`, or add --force",
+        by(*pid)
+    )]
+    RemoveRunning {
+        /// The job.
+        job: String,
+        /// The process that runs it, if that can be told.
+        pid: Option<u32>,
+    },
     /// WebAssembly text that cannot be assembled.
     #[error("cannot assemble {}: {message}", path.display())]
     Text {

@@ -3,7 +3,8 @@
 //! ```text
 //!   0..=125   the program's own (`run`, `resume`)
 //!   1         the program made a bad call, as stock wasmtime has it;
-//!             `check`: it cannot be checkpointed; `verify`: something is damaged; `demo`: it went wrong
+//!             `check`: it cannot be checkpointed; `verify`: something is damaged; `gc`, `rm`: damage keeps
+//!             files from being deleted; `demo`: it went wrong
 //!   2         wrong usage
 //!   85        checkpointed and stopped by SIGTERM, or by `checkpoint --stop`
 //!   125       Dormouse itself failed
@@ -34,7 +35,7 @@ Exit status:
   0-125  the program's own (run, resume)
   1      run, resume: the program made a bad call, or means it;
          check: the module cannot be checkpointed; verify: the store is damaged;
-         demo: the results differ
+         gc, rm: damage keeps files from being deleted; demo: the results differ
   2      wrong usage
   85     checkpointed and stopped, by SIGTERM or `checkpoint --stop`
   125    dormouse itself failed; the last line on stderr says why, and what to do

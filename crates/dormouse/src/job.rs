@@ -5,12 +5,13 @@ use crate::desk::{Desk, Report};
 use crate::door::Door;
 use crate::drive::Manner;
 use crate::outcome::{Notice, Outcome, Rehearsal};
+use crate::retain::Retain;
 use crate::running::Lease;
 use crate::sealing::Sealing;
 use crate::writer::{self, Layering, Writer};
 use crate::{Error, Result, Target, annotations, drive, timer};
 use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Passed, Run};
-use dormouse_store::{Checkpoint, MAX_LAYERS, Store, StoreError, sha256};
+use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, sha256};
 use dormouse_transform::Program;
 use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub struct Job {
     stack: Option<usize>,
     deterministic: bool,
     every: Option<Option<Duration>>,
+    retention: Retention,
+    change_retention: Option<Box<dyn FnOnce(&mut Retention) + Send + Sync>>,
     dirs: Vec<(PathBuf, String)>,
     env: Vec<(Vec<u8>, Vec<u8>)>,
     stdio: StdioConfig,
@@ -53,6 +56,8 @@ impl Job {
             stack: None,
             deterministic: false,
             every: None,
+            retention: Retention::default(),
+            change_retention: None,
             dirs: vec![],
             env: vec![],
             stdio: StdioConfig::default(),
@@ -99,6 +104,13 @@ impl Job {
     /// Takes a checkpoint every so often, or never; by default never, or as it was.
     pub fn every(mut self, interval: Option<Duration>) -> Job {
         self.every = Some(interval);
+        self
+    }
+
+    /// Removes old checkpoints by rules, after each new one: `change` is given those that the checkpoint
+    /// remembers (none, for a new program). What cannot be removed is told, and harms nothing.
+    pub fn retention(mut self, change: impl FnOnce(&mut Retention) + Send + Sync + 'static) -> Job {
+        self.change_retention = Some(Box::new(change));
         self
     }
 
@@ -217,7 +229,7 @@ impl Job {
     ///
     /// # Errors
     /// Only failures of ours and bad input; how the program ends is an [`Outcome`].
-    pub fn run(self, program: &str, module: Arc<[u8]>, args: Vec<Vec<u8>>) -> Result<Outcome> {
+    pub fn run(mut self, program: &str, module: Arc<[u8]>, args: Vec<Vec<u8>>) -> Result<Outcome> {
         let store = self.sealing.unlock(Store::create_or_open(&self.store)?)?;
         let (name, earlier) = match &self.name {
             Some(name) => (name.clone(), store.list(name)?),
@@ -396,6 +408,15 @@ impl Job {
             .every
             .unwrap_or_else(|| humantime::parse_duration(remembered.get(annotations::EVERY)?).ok());
         self.every = Some(every);
+        let rules = remembered.get(annotations::KEEP).map(|rules| rules.parse::<Retention>());
+        match rules.transpose() {
+            Ok(rules) => self.retention = rules.unwrap_or_default(),
+            Err(rule) => self.tell(Notice::Warning(format!(
+                "{} remembers a rule for old checkpoints that this dormouse does not know ({rule}), so none are \
+                 removed; --keep-last and the like give others",
+                checkpoint.info.name()
+            ))),
+        }
         Ok(checkpoint)
     }
 
@@ -447,7 +468,7 @@ impl Job {
         Ok(Arc::new(machine.load(module)?))
     }
 
-    fn writer(&self, store: Store, name: &str, program: &str, code: &Code) -> Arc<Writer> {
+    fn writer(&mut self, store: Store, name: &str, program: &str, code: &Code) -> Arc<Writer> {
         let mut remember = BTreeMap::from([(annotations::PROGRAM.to_owned(), program.to_owned())]);
         if let Some(every) = self.every.flatten() {
             let text = humantime::format_duration(every).to_string();
@@ -460,7 +481,14 @@ impl Job {
             remember.insert(annotations::DETERMINISTIC.to_owned(), "true".to_owned());
         }
         self.sealing.remember(&mut remember);
-        let writer = Writer::new(store, name, code.bytes().clone(), remember, self.layering);
+        if let Some(change) = self.change_retention.take() {
+            change(&mut self.retention);
+        }
+        if !self.retention.is_empty() {
+            remember.insert(annotations::KEEP.to_owned(), self.retention.to_string());
+        }
+        let mut writer = Writer::new(store, name, code.bytes().clone(), remember, self.layering);
+        writer.retain = Retain::by(std::mem::take(&mut self.retention));
         Arc::new(writer)
     }
 }

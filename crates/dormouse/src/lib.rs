@@ -41,6 +41,7 @@ pub mod exit;
 mod job;
 mod outcome;
 pub mod places;
+mod retain;
 pub mod running;
 mod sealing;
 mod target;
@@ -49,6 +50,7 @@ mod writer;
 
 pub use desk::Why;
 pub use dormouse_engine::{Line, Passed, Place};
+pub use dormouse_store::Retention;
 pub use errors::{Error, Result, one_line};
 pub use job::Job;
 pub use outcome::{Notice, Outcome, Rehearsal};
@@ -60,6 +62,8 @@ pub mod annotations {
     pub const PROGRAM: &str = "io.dormouse.program";
     /// The interval between checkpoints, such as `30s`; absent where there was none.
     pub const EVERY: &str = "io.dormouse.every";
+    /// The rules for old checkpoints, such as `last=3 daily=7`; absent where there were none.
+    pub const KEEP: &str = "io.dormouse.keep";
     /// The program's stack in bytes.
     pub const STACK: &str = "io.dormouse.stack";
     /// The mark the program's files go back to, 16 hex digits; absent where none is kept.

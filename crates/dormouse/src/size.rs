@@ -10,18 +10,7 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Size, String> {
-        let bad = || "write a number of bytes, or one with K, M or G, such as 64M".to_owned();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| bad())?;
-        let shift = match unit.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
-            "" => 0,
-            "k" => 10,
-            "m" => 20,
-            "g" => 30,
-            _ => return Err(bad()),
-        };
-        let bytes = number.checked_mul(1 << shift).ok_or_else(bad)?;
+        let bytes = bytes(text)?;
         // Less does not even hold one call into the host; more is a slip of the keyboard.
         match (bytes, usize::try_from(bytes)) {
             (65_536..=0x10_0000_0000, Ok(bytes)) => Ok(Size(bytes)),
@@ -29,6 +18,23 @@ impl FromStr for Size {
             _ => Err("a stack has from 64K to 64G".to_owned()),
         }
     }
+}
+
+/// A number of bytes, or one with a unit: `10G`, `10GB` and `10GiB` are the same.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let bad = || "write a number of bytes, or one with K, M, G or T, such as 64M".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    let shift = match unit.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(bad()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(bad)
 }
 
 /// In the largest unit that leaves at least one.
@@ -60,6 +66,7 @@ mod tests {
         for bad in ["", "M", "-1", "1.5M", "64Q", "0", "999999G", "99999999999999999999"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
+        assert_eq!(["10GB", "1T", "0"].map(bytes), [Ok(10 << 30), Ok(1 << 40), Ok(0)]);
         assert_eq!(
             [text(0), text(1023), text(1536), text(3 << 30)],
             ["0 B", "1023 B", "1.5 KiB", "3.0 GiB"]

@@ -66,6 +66,11 @@ pub fn table(rows: &[Vec<String>]) -> String {
     out
 }
 
+/// `1 file`, `2 files`.
+pub fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// For a shell.
 pub fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+=:@,%".contains(c);

@@ -9,6 +9,7 @@
 //! The first checkpoint has all pages, and so has one that comes after layers that are gone or damaged.
 
 use crate::desk::Answer;
+use crate::retain::Retain;
 use crate::{annotations, one_line};
 use dormouse_engine::Run;
 use dormouse_memory::{Changes, Fingerprints, Layout, LinearMemory, PAGE_SIZE, nonzero_pages};
@@ -54,6 +55,8 @@ pub(crate) struct Writer {
     pub module: Arc<[u8]>,
     pub annotations: BTreeMap<String, String>,
     pub layering: Layering,
+    /// What happens to older ones once a new one is durable.
+    pub retain: Retain,
     last: Mutex<Option<Last>>,
     /// Held by the one that squashes.
     squashing: Mutex<()>,
@@ -90,6 +93,7 @@ impl Writer {
             module,
             annotations,
             layering,
+            retain: Retain::by(Default::default()),
             last: Mutex::default(),
             squashing: Mutex::default(),
             stop: AtomicBool::default(),

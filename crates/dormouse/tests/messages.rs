@@ -218,7 +218,10 @@ fn reports() {
     p.ok(&["checkpoint", "--stop", "sim"]);
     Ended::wait(job);
     let list = p.json(&["list", "--json"]);
-    assert_eq!((&list[0]["job"], &list[0]["running"]), (&"sim".into(), &false.into()));
+    assert_eq!(
+        (&list["jobs"][0]["job"], &list["jobs"][0]["running"]),
+        (&"sim".into(), &false.into())
+    );
     assert!(p.ok(&["list"]).contains("sim@1"));
     assert!(p.ok(&["list", "sim"]).contains("sim@1"));
     let report = p.json(&["inspect", "sim@1", "--json"]);

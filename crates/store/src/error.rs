@@ -100,6 +100,15 @@ pub enum StoreError {
         /// Whether any key was given.
         given: bool,
     },
+    /// Others save without a pause.
+    #[error(
+        "others are saving into {} without a pause, so nothing was removed; try again later",
+        dir.display()
+    )]
+    Busy {
+        /// The store.
+        dir: PathBuf,
+    },
     /// The state cannot be carried.
     #[error("cannot save this state: {0}")]
     InvalidState(#[from] InvalidState),

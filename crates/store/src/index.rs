@@ -83,6 +83,28 @@ impl Index {
         Ok(())
     }
 
+    /// Entries that are no checkpoints of ours: other tools' images.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests.iter().filter(|entry| manifest::entry_info(entry).is_none())
+    }
+
+    /// Takes checkpoints out, by job and number, and returns them. Their numbers stay used.
+    pub(crate) fn remove(&mut self, names: &HashSet<(String, u64)>) -> Vec<CheckpointInfo> {
+        let mut gone = self.checkpoints();
+        gone.retain(|(info, _)| names.contains(&(info.job.clone(), info.number)));
+        // A list that was put together again does not know the highest ones yet.
+        for of_job in gone.chunk_by(|(a, _), (b, _)| a.job == b.job) {
+            let job = &of_job[0].0.job;
+            let last = self.next_number(job) - 1;
+            self.annotations.insert(format!("{LAST}{job}"), last.to_string());
+        }
+        self.manifests.retain(|entry| {
+            manifest::entry_info(entry)
+                .is_none_or(|(info, _)| !names.contains(&(info.job, info.number)))
+        });
+        gone.into_iter().map(|(info, _)| info).collect()
+    }
+
     /// Replaces the file. On success the list is what readers see, now and after a power cut.
     pub(crate) fn write(&self, store: &Path) -> Result<(), StoreError> {
         let path = store.join(FILE);

@@ -17,7 +17,8 @@
 //! A save writes its blobs to temporary names and syncs them, renames them, syncs the directory, and
 //! replaces `index.json` last, in the same way; only then does [`Store::save`] return. Whatever
 //! happens before, every older checkpoint stays as it was. A load checks every digest, and
-//! falls back to the newest good checkpoint. `docs/format.md` describes the files byte for byte.
+//! falls back to the newest good checkpoint. Old ones go by hand ([`Store::remove`]) or by rules
+//! ([`Store::retain`]), and with them the blobs that nothing needs any more. `docs/format.md` describes the files byte for byte.
 //!
 //! ```
 //! use dormouse_state::{Frame, Memory, Site, State};
@@ -57,25 +58,35 @@ mod error;
 #[cfg(all(test, unix))]
 mod fault_chain_tests;
 #[cfg(all(test, unix))]
+mod fault_gc_tests;
+#[cfg(all(test, unix))]
 mod fault_tests;
 mod fs;
+mod gc;
 mod index;
 mod job;
 mod layer;
 mod load;
+mod load_again;
 mod manifest;
 mod open;
 mod parent;
+mod reach;
+mod retention;
+#[cfg(test)]
+mod retention_tests;
 mod save;
 #[cfg(feature = "encryption")]
 mod seal;
 #[cfg(not(feature = "encryption"))]
 #[path = "unsealed.rs"]
 mod seal;
+mod sizes;
 mod verify;
 
 pub use blob::sha256;
 pub use error::{Damage, DamageKind, StoreError};
+pub use gc::{Care, GcReport};
 pub use job::{CheckpointInfo, JobSummary};
 pub use layer::{
     BadLayer, FRAME_PAGES, Kind, LayerError, MemoryLayer, Overlay, PAGE_SIZE, PageReader, ReadAt,
@@ -88,7 +99,9 @@ pub use manifest::{
 };
 pub use open::Store;
 pub use parent::{MAX_LAYERS, Parent, Squashed};
+pub use retention::{OverQuota, Retention};
 pub use save::{Content, MemoryPages, NewCheckpoint};
 #[cfg(feature = "encryption")]
 pub use seal::Keys;
+pub use sizes::{CheckpointSizes, Sizes, StoreSizes};
 pub use verify::VerifyReport;

@@ -70,14 +70,12 @@ impl Checkpoint {
 }
 
 impl Store {
-    /// Loads checkpoint `number` of `job`; with `None` the newest that is good, and damage to newer
-    /// ones is told in [`Checkpoint::warnings`]. Writes nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::NoJob`], [`StoreError::NoCheckpoint`]; [`StoreError::Damaged`] if the
-    /// one asked for is, [`StoreError::AllDamaged`] if all are; [`StoreError::Unsupported`] if the
-    /// newest was written by a newer dormouse (it is not passed over).
-    pub fn load(&self, job: &str, number: Option<u64>) -> Result<Checkpoint, StoreError> {
+    /// One attempt of [`Store::load`], with the list as it is now.
+    pub(crate) fn load_listed(
+        &self,
+        job: &str,
+        number: Option<u64>,
+    ) -> Result<Checkpoint, StoreError> {
         check_name(job)?;
         let (index, damage) = Index::read(&self.dir)?;
         let mut warnings: Vec<Damage> = self.layout_damage().into_iter().chain(damage).collect();
@@ -112,7 +110,11 @@ impl Store {
         Err(StoreError::AllDamaged { job: job.to_owned(), damages: warnings })
     }
 
-    fn load_entry(&self, entry: &CheckpointInfo, blob: &BlobRef) -> Result<Checkpoint, Bad> {
+    pub(crate) fn load_entry(
+        &self,
+        entry: &CheckpointInfo,
+        blob: &BlobRef,
+    ) -> Result<Checkpoint, Bad> {
         let manifest = self.load_manifest(entry, blob)?;
         let info = manifest.info(*blob);
         let state = self.load_state(&info, &manifest)?;

@@ -12,12 +12,14 @@ use crate::error::{Damage, DamageKind, StoreError, Subject};
 use crate::fs;
 use crate::index::{self, Index};
 use crate::job::{CheckpointInfo, JobSummary, check_name};
+use crate::reach::is_orphan;
 use crate::seal::Keys;
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 const LAYOUT_FILE: &str = "oci-layout";
 const LAYOUT: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
@@ -131,6 +133,41 @@ impl Store {
         Ok(file)
     }
 
+    /// Held, alone, while blobs are being removed; sweeps what dead savers left. `None` if
+    /// somebody is saving for longer than `patience`; without one it waits for as long as it takes.
+    pub(crate) fn lock_alone(
+        &self,
+        patience: Option<Duration>,
+    ) -> Result<Option<File>, StoreError> {
+        let path = self.dir.join(LOCK_FILE);
+        let file = fs::open_lock(&path).map_err(StoreError::io("open", &path))?;
+        let Some(patience) = patience else {
+            file.lock().map_err(StoreError::io("lock", &path))?;
+            sweep(&self.dir);
+            return Ok(Some(file));
+        };
+        let until = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => {
+                    sweep(&self.dir);
+                    return Ok(Some(file));
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(StoreError::io("lock", &path)(error));
+                }
+                Err(TryLockError::WouldBlock) if Instant::now() >= until => return Ok(None),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    /// The same lock if it can be had at once and without writing anything.
+    pub(crate) fn glance_alone(&self) -> Option<File> {
+        let file = File::open(self.dir.join(LOCK_FILE)).ok()?;
+        file.try_lock().is_ok().then_some(file)
+    }
+
     /// Held while names are given to blobs and the list is replaced.
     pub(crate) fn lock_index(&self) -> Result<File, StoreError> {
         let path = self.dir.join(INDEX_LOCK_FILE);
@@ -163,7 +200,7 @@ fn sweep(dir: &Path) {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         // One that is wanted still is locked.
-        let orphan = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        let orphan = || is_orphan(&entry.path());
         if name.starts_with(TEMP_PREFIX) || (name.starts_with(KEPT_PREFIX) && orphan()) {
             let _ = fs::remove(&entry.path());
         }

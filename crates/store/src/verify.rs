@@ -14,6 +14,7 @@ use crate::load::subject;
 use crate::manifest::Manifest;
 use crate::open::Store;
 use crate::parent::{Chain, layer_subject};
+use crate::reach::What;
 use crate::seal;
 use dormouse_state::State;
 use std::collections::{HashMap, HashSet};
@@ -30,9 +31,11 @@ pub struct VerifyReport {
     pub unopened: usize,
     /// Everything that is bad. A blob that several checkpoints share is named for each.
     pub damages: Vec<Damage>,
-    /// Files in `blobs/sha256`, relative to the store, that no checkpoint refers to: left by saves
-    /// that died. Harmless.
+    /// Files in `blobs/sha256`, relative to the store, that nothing in the list needs: left by saves
+    /// that died. Harmless; [`Store::collect`] deletes them.
     pub unreferenced: Vec<PathBuf>,
+    /// How many bytes they have.
+    pub unreferenced_bytes: u64,
 }
 
 impl Store {
@@ -70,15 +73,14 @@ impl Store {
             }
             report.good += usize::from(report.damages.len() == before);
         }
-        let dir = self.blobs();
-        for entry in std::fs::read_dir(&dir).map_err(StoreError::io("list", &dir))? {
-            let name = entry.map_err(StoreError::io("list", &dir))?.file_name();
-            let digest = name.to_str().and_then(blob::from_hex);
-            if digest.is_none_or(|digest| !reached.contains(&digest)) {
-                report.unreferenced.push(PathBuf::from("blobs/sha256").join(name));
+        // What other tools' images need is theirs to check.
+        self.reach_others(&index, &mut reached, &mut Vec::new())?;
+        for file in self.files(false)? {
+            if !matches!(file.what, What::Blob(digest) if reached.contains(&digest)) {
+                report.unreferenced_bytes = report.unreferenced_bytes.saturating_add(file.size);
+                report.unreferenced.push(file.path);
             }
         }
-        report.unreferenced.sort();
         Ok(report)
     }
 

@@ -214,7 +214,8 @@ fn every_byte_of_the_list() {
     check(store, &BTreeSet::new(), Path::new(""), true);
     let store = Store::open(store).unwrap();
     let report = store.verify().unwrap();
-    assert_eq!((report.good, report.unreferenced.len()), (7, 4));
+    // The others are not named like files of ours, or may be wanted still.
+    assert_eq!((report.good, report.unreferenced.len()), (7, 1));
 }
 
 /// `contrib/read-image.py` was written from docs/format.md: it reads what this crate writes, chains of layers too.

@@ -5,7 +5,9 @@
 mod sample;
 
 use age::x25519::Identity;
-use dormouse_store::{Keys, MemoryPages, NewCheckpoint, PAGE_SIZE, Parent, Store, StoreError};
+use dormouse_store::{
+    Care, Keys, MemoryPages, NewCheckpoint, PAGE_SIZE, Parent, Retention, Store, StoreError,
+};
 use sample::{MODULE, Sample, files};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -189,4 +191,34 @@ fn what_is_no_key_is_told() {
         format!("{:?}", recipient(&Identity::generate())),
         "Keys(2 recipients, 1 identities)"
     );
+}
+
+/// Who removes old checkpoints needs no key: digests tell which is good.
+#[test]
+fn old_ones_go_without_the_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = Identity::generate();
+    let writer = Store::create_or_open(dir.path()).unwrap().with_keys(recipient(&mine));
+    let blobs = || files(&dir.path().join("blobs/sha256"));
+    let mut before = blobs();
+    let mut parent = None;
+    for n in 0..4 {
+        before = blobs();
+        parent = Some(save(&writer, n, parent.as_ref()).unwrap());
+    }
+    let store = Store::open(dir.path()).unwrap();
+    let retain = |last| {
+        let rules = Retention { last: Some(last), ..Retention::default() };
+        store.retain(&["sim".to_owned()], &rules, None, Care::Thorough).unwrap();
+        store.list("sim").unwrap().iter().map(|c| c.number).collect::<Vec<_>>()
+    };
+    assert_eq!(retain(3), [2, 3, 4]);
+    for (path, bytes) in blobs() {
+        if !before.contains_key(&path) && !bytes.starts_with(b"{") {
+            std::fs::write(dir.path().join("blobs/sha256").join(path), "rotten").unwrap();
+        }
+    }
+    assert_eq!(retain(1), [3, 4], "the newest is damaged");
+    let store = Store::open(dir.path()).unwrap().with_keys(identity(&mine));
+    holds(&store, Some(3), 2);
 }

@@ -3,7 +3,7 @@
 use super::Done;
 use crate::{cli, size, ui};
 use dormouse::{annotations, running};
-use dormouse_store::{CheckpointInfo, Store, StoreError};
+use dormouse_store::{CheckpointInfo, CheckpointSizes, Store, StoreError, StoreSizes};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -22,12 +22,23 @@ pub struct Checkpoint<'a> {
     annotations: &'a BTreeMap<String, String>,
 }
 
+/// One of a list: what it takes, in bytes, is nothing where its manifest cannot be read.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    checkpoint: Checkpoint<'a>,
+    own: Option<u64>,
+    shared: Option<u64>,
+    total: Option<u64>,
+}
+
 #[derive(Serialize)]
 struct JobRow<'a> {
     job: &'a str,
     checkpoints: usize,
+    total: u64,
     running: bool,
-    newest: Checkpoint<'a>,
+    newest: Listed<'a>,
 }
 
 impl<'a> From<&'a CheckpointInfo> for Checkpoint<'a> {
@@ -47,66 +58,114 @@ impl<'a> From<&'a CheckpointInfo> for Checkpoint<'a> {
     }
 }
 
-pub fn list(args: cli::List) -> Done {
-    let dir = args.listing.place.dir()?;
-    let store = Store::open(&dir)?;
-    match args.job {
-        Some(job) => checkpoints(&store, job, args.listing.json),
-        None => jobs(&store, args.listing.json),
+impl<'a> From<&'a CheckpointSizes> for Listed<'a> {
+    fn from(CheckpointSizes { info, sizes }: &'a CheckpointSizes) -> Self {
+        Listed {
+            checkpoint: info.into(),
+            own: sizes.map(|s| s.own),
+            shared: sizes.map(|s| s.shared),
+            total: sizes.map(|s| s.total()),
+        }
     }
 }
 
-fn jobs(store: &Store, json: bool) -> Done {
-    let jobs = store.jobs()?;
+pub fn list(args: cli::List) -> Done {
+    let store = Store::open(&args.listing.place.dir()?)?;
+    let json = args.listing.json;
+    match args.job {
+        Some(job) => {
+            // Says so if that cannot be a job.
+            store.list(&job)?;
+            checkpoints(&store.sizes()?, job, json)
+        }
+        None => jobs(&store, &store.sizes()?, json, &args.listing.place.hint()),
+    }
+}
+
+fn jobs(store: &Store, sizes: &StoreSizes, json: bool, hint: &str) -> Done {
+    let jobs = sizes.checkpoints.chunk_by(|a, b| a.info.job == b.info.job);
+    let rows: Vec<JobRow<'_>> = jobs
+        .filter_map(|checkpoints| {
+            let newest = checkpoints.last()?;
+            let job = newest.info.job.as_str();
+            Some(JobRow {
+                job,
+                checkpoints: checkpoints.len(),
+                total: sizes.jobs.get(job).copied().unwrap_or(0),
+                running: running::is_running(store.dir(), job),
+                newest: newest.into(),
+            })
+        })
+        .collect();
     if json {
-        let rows = jobs.iter().map(|j| JobRow {
-            job: &j.job,
-            checkpoints: j.checkpoints,
-            running: running::is_running(store.dir(), &j.job),
-            newest: (&j.newest).into(),
-        });
-        ui::print_json(&rows.collect::<Vec<_>>());
+        ui::print_json(&serde_json::json!({
+            "jobs": rows,
+            "store": {
+                "checkpoints": sizes.checkpoints.len(),
+                "total": sizes.total,
+                "unreferenced": sizes.unreferenced,
+            },
+        }));
         return Ok(0);
     }
     let mut table =
-        vec![row(["JOB", "CHECKPOINTS", "NEWEST", "SAVED", "SIZE", "RUNNING", "PROGRAM"])];
-    for j in &jobs {
-        let running = if running::is_running(store.dir(), &j.job) { "yes" } else { "no" };
-        let program = j.newest.annotations.get(annotations::PROGRAM).map_or("-", String::as_str);
+        vec![row(["JOB", "CHECKPOINTS", "NEWEST", "SAVED", "TOTAL", "RUNNING", "PROGRAM"])];
+    for j in &rows {
+        let newest = &j.newest.checkpoint;
         table.push(row([
-            &j.job,
+            j.job,
             &j.checkpoints.to_string(),
-            &j.newest.name(),
-            &ui::local_time(&j.newest.created),
-            &size::text(j.newest.size()),
-            running,
-            program,
+            &newest.name,
+            &ui::local_time(newest.created),
+            &size::text(j.total),
+            if j.running { "yes" } else { "no" },
+            newest.annotations.get(annotations::PROGRAM).map_or("-", String::as_str),
         ]));
     }
-    ui::print(&ui::table(&table));
+    let mut text = ui::table(&table);
+    text += &format!(
+        "{} of {} take {}\n",
+        ui::count(sizes.checkpoints.len(), "checkpoint"),
+        ui::count(rows.len(), "job"),
+        size::text(sizes.total)
+    );
+    if sizes.unreferenced > 0 {
+        let garbage = size::text(sizes.unreferenced);
+        text += &format!("{garbage} that nothing needs; `dormouse gc{hint}` deletes it\n");
+    }
+    ui::print(&text);
     Ok(0)
 }
 
-fn checkpoints(store: &Store, job: String, json: bool) -> Done {
-    let checkpoints = store.list(&job)?;
-    if checkpoints.is_empty() {
+fn checkpoints(sizes: &StoreSizes, job: String, json: bool) -> Done {
+    let of_job = sizes.checkpoints.iter().filter(|c| c.info.job == job);
+    let rows: Vec<Listed<'_>> = of_job.map(Listed::from).collect();
+    if rows.is_empty() {
         return Err(StoreError::NoJob { job }.into());
     }
     if json {
-        ui::print_json(&checkpoints.iter().map(Checkpoint::from).collect::<Vec<_>>());
+        ui::print_json(&rows);
         return Ok(0);
     }
-    let mut table = vec![row(["CHECKPOINT", "SAVED", "MEMORY", "STATE", "MODULE"])];
-    for c in &checkpoints {
+    let mut table = vec![row(["CHECKPOINT", "SAVED", "OWN", "SHARED", "TOTAL"])];
+    let text = |bytes: Option<u64>| bytes.map_or("damaged".to_owned(), size::text);
+    for c in &rows {
         table.push(row([
-            &c.name(),
-            &ui::local_time(&c.created),
-            &size::text(c.memory_size),
-            &size::text(c.state_size),
-            &size::text(c.module_size),
+            &c.checkpoint.name,
+            &ui::local_time(c.checkpoint.created),
+            &text(c.own),
+            &text(c.shared),
+            &text(c.total),
         ]));
     }
-    ui::print(&ui::table(&table));
+    let total = sizes.jobs.get(&job).copied().unwrap_or(0);
+    ui::print(&format!(
+        "{}{} of {job} take {}; all of the store take {}\n",
+        ui::table(&table),
+        ui::count(rows.len(), "checkpoint"),
+        size::text(total),
+        size::text(sizes.total)
+    ));
     Ok(0)
 }
 

@@ -6,9 +6,11 @@ use std::path::Path;
 pub mod check;
 pub mod control;
 pub mod demo;
+pub mod gc;
 pub mod inspect;
 pub mod list;
 pub mod ps;
+pub mod rm;
 pub mod run;
 pub mod verify;
 

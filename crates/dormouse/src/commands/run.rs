@@ -146,6 +146,7 @@ fn job(
     if let Some(every) = engine.every {
         job = job.every(every.0);
     }
+    job = job.retention(engine.keep.change());
     for dir in dirs {
         job = job.dir(dir.host, dir.guest);
     }

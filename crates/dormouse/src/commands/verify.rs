@@ -1,7 +1,7 @@
 //! `verify`: whether everything in the store is whole.
 
 use super::Done;
-use crate::{cli, ui};
+use crate::{cli, size, ui};
 use dormouse::exit;
 
 pub fn verify(args: cli::Verify) -> Done {
@@ -22,6 +22,7 @@ pub fn verify(args: cli::Verify) -> Done {
             })).collect::<Vec<_>>(),
             "unopened": report.unopened,
             "unreferenced": report.unreferenced,
+            "unreferenced_bytes": report.unreferenced_bytes,
         }));
         return Ok(found);
     }
@@ -36,8 +37,12 @@ pub fn verify(args: cli::Verify) -> Done {
         ));
     }
     if !report.unreferenced.is_empty() {
-        let n = report.unreferenced.len();
-        ui::print(&format!("{n} files belong to no checkpoint (of saves cut short; harmless)\n"));
+        ui::print(&format!(
+            "{}, {}, that nothing needs (left by saves cut short; harmless)\n`dormouse gc{}` deletes what nothing needs\n",
+            ui::count(report.unreferenced.len(), "file"),
+            size::text(report.unreferenced_bytes),
+            args.listing.place.hint()
+        ));
     }
     if found != 0 {
         ui::warning("`dormouse resume JOB` goes on from the newest checkpoint that is good");
