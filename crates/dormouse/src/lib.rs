@@ -38,13 +38,16 @@ mod door;
 mod drive;
 mod errors;
 pub mod exit;
+mod host;
 mod job;
+mod lease;
 mod outcome;
 pub mod places;
 pub mod running;
 mod sealing;
 mod target;
 mod timer;
+mod upkeep;
 mod writer;
 
 pub use desk::Why;

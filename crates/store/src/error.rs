@@ -100,6 +100,12 @@ pub enum StoreError {
         /// Whether any key was given.
         given: bool,
     },
+    /// The caller's guard did not allow it.
+    #[error("the checkpoint was not saved: {why}")]
+    Refused {
+        /// Its reason.
+        why: String,
+    },
     /// The state cannot be carried.
     #[error("cannot save this state: {0}")]
     InvalidState(#[from] InvalidState),

@@ -86,7 +86,7 @@ pub use manifest::{
 };
 pub use open::Store;
 pub use parent::{MAX_LAYERS, Parent, Squashed};
-pub use save::{Content, MemoryPages, NewCheckpoint};
+pub use save::{Content, Guard, MemoryPages, NewCheckpoint};
 #[cfg(feature = "encryption")]
 pub use seal::Keys;
 pub use verify::VerifyReport;

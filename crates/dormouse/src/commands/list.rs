@@ -27,6 +27,8 @@ struct JobRow<'a> {
     job: &'a str,
     checkpoints: usize,
     running: bool,
+    /// Where, if it is.
+    host: Option<String>,
     newest: Checkpoint<'a>,
 }
 
@@ -59,11 +61,17 @@ pub fn list(args: cli::List) -> Done {
 fn jobs(store: &Store, json: bool) -> Done {
     let jobs = store.jobs()?;
     if json {
-        let rows = jobs.iter().map(|j| JobRow {
-            job: &j.job,
-            checkpoints: j.checkpoints,
-            running: running::is_running(store.dir(), &j.job),
-            newest: (&j.newest).into(),
+        let rows = jobs.iter().map(|j| {
+            let running = running::is_running(store.dir(), &j.job);
+            let holder = running::holder(store.dir(), &j.job).filter(|_| running);
+            let (job, checkpoints) = (&*j.job, j.checkpoints);
+            JobRow {
+                job,
+                checkpoints,
+                running,
+                host: holder.map(|h| h.host),
+                newest: (&j.newest).into(),
+            }
         });
         ui::print_json(&rows.collect::<Vec<_>>());
         return Ok(0);
@@ -71,7 +79,13 @@ fn jobs(store: &Store, json: bool) -> Done {
     let mut table =
         vec![row(["JOB", "CHECKPOINTS", "NEWEST", "SAVED", "SIZE", "RUNNING", "PROGRAM"])];
     for j in &jobs {
-        let running = if running::is_running(store.dir(), &j.job) { "yes" } else { "no" };
+        let running = match running::is_running(store.dir(), &j.job) {
+            true => match running::holder(store.dir(), &j.job).filter(|h| !h.is_here()) {
+                Some(holder) => format!("on {}", holder.host),
+                None => "yes".to_owned(),
+            },
+            false => "no".to_owned(),
+        };
         let program = j.newest.annotations.get(annotations::PROGRAM).map_or("-", String::as_str);
         table.push(row([
             &j.job,
@@ -79,7 +93,7 @@ fn jobs(store: &Store, json: bool) -> Done {
             &j.newest.name(),
             &ui::local_time(&j.newest.created),
             &size::text(j.newest.size()),
-            running,
+            &running,
             program,
         ]));
     }
