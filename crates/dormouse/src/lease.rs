@@ -234,7 +234,7 @@ impl Watch {
 }
 
 /// Time, replaced in tests.
-trait Clock {
+pub(crate) trait Clock {
     fn now(&self) -> Instant;
     fn sleep(&self, time: Duration);
 }
@@ -252,15 +252,15 @@ impl Clock for System {
 }
 
 /// Where and when a lease is taken.
-struct Scene<'a> {
-    host: &'a Host,
-    clock: &'a dyn Clock,
+pub(crate) struct Scene<'a> {
+    pub host: &'a Host,
+    pub clock: &'a dyn Clock,
     /// Whether locks are seen. Always, but in tests.
-    locks: bool,
+    pub locks: bool,
 }
 
 impl Scene<'_> {
-    fn take(
+    pub fn take(
         &self,
         store: &Path,
         job: &str,

@@ -41,6 +41,8 @@ pub mod exit;
 mod host;
 mod job;
 mod lease;
+#[cfg(test)]
+mod lease_tests;
 mod outcome;
 pub mod places;
 pub mod running;

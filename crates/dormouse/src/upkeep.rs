@@ -283,3 +283,100 @@ impl Upkeep {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desk::Task;
+    use crate::lease::{Lease, Terms};
+
+    #[test]
+    fn a_third_then_each_twelfth() {
+        let zero = Instant::now();
+        let at = |seconds| zero + Duration::from_secs(seconds);
+        let ttl = Duration::from_secs(30);
+        let new = Times { ttl, renewed: zero, seen: zero, tried: None };
+        assert_eq!((new.due(), new.doubtful()), (at(10), at(25)));
+        let failed = Times { tried: Some(at(10)), ..new };
+        assert_eq!(failed.due(), zero + Duration::from_millis(12_500));
+        let full_disk = Times { seen: at(10), ..failed };
+        assert_eq!((full_disk.due(), full_disk.doubtful()), (failed.due(), at(35)));
+        let renewed = Times { renewed: at(10), ..full_disk };
+        assert_eq!(renewed.due(), at(20));
+    }
+
+    fn place() -> (tempfile::TempDir, Lease, Upkeep) {
+        let dir = tempfile::tempdir().unwrap();
+        let lease = Lease::take(dir.path(), "a", "a.wasm", Terms::default(), &|_| {}).unwrap();
+        let desk = Arc::new(Desk::new(Arc::new(|_| {})));
+        let upkeep = Upkeep::new(lease.keeper.clone(), desk);
+        (dir, lease, upkeep)
+    }
+
+    /// As if this process had slept for so long.
+    fn sleep(upkeep: &Upkeep, time: Duration) {
+        let times = &mut upkeep.keeper.kept().times;
+        times.renewed -= time;
+        times.seen -= time;
+        times.tried = None;
+    }
+
+    fn turn(upkeep: &Upkeep) {
+        upkeep.turn();
+        while upkeep.shared.busy.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn it_renews_when_it_is_time() {
+        let (_dir, lease, upkeep) = place();
+        let renewed = || upkeep.keeper.kept().holder.renewed;
+        turn(&upkeep);
+        assert_eq!(renewed(), 0);
+        assert!(upkeep.rest() > Duration::from_secs(5));
+        sleep(&upkeep, lease::TTL);
+        assert!(upkeep.rest() < Duration::from_secs(1));
+        turn(&upkeep);
+        assert_eq!(renewed(), 1);
+        assert!(matches!(upkeep.desk.collect(), Task::Nothing), "it goes on");
+        assert_eq!(upkeep.desk.lost(), None);
+        drop(lease);
+    }
+
+    #[test]
+    fn who_wakes_up_and_is_taken_over_ends() {
+        let (_dir, lease, upkeep) = place();
+        std::fs::remove_file(lease.keeper.path()).unwrap();
+        sleep(&upkeep, lease::TTL);
+        turn(&upkeep);
+        assert!(upkeep.desk.lost().unwrap().ends_with("is gone"));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_stands_still() {
+        let (_dir, lease, upkeep) = place();
+        let path = lease.keeper.path();
+        let kept = path.with_extension("kept");
+        std::fs::rename(path, &kept).unwrap();
+        // It can be neither read nor written.
+        std::fs::create_dir(path).unwrap();
+        sleep(&upkeep, lease::TTL);
+        turn(&upkeep);
+        let (desk, went_on) = (upkeep.desk.clone(), Arc::new(AtomicBool::new(false)));
+        let flag = went_on.clone();
+        let program = std::thread::spawn(move || {
+            desk.collect();
+            flag.store(true, Ordering::SeqCst);
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!went_on.load(Ordering::SeqCst));
+        std::fs::remove_dir(path).unwrap();
+        std::fs::rename(&kept, path).unwrap();
+        sleep(&upkeep, Duration::ZERO);
+        turn(&upkeep);
+        program.join().unwrap();
+        assert_eq!(upkeep.desk.lost(), None);
+        assert!(!upkeep.shared.told.load(Ordering::SeqCst), "told that it is well again");
+    }
+}
