@@ -423,6 +423,7 @@ impl Job {
             env: std::mem::take(&mut self.env),
             stdio: std::mem::take(&mut self.stdio),
             check_files: self.check_files,
+            clone: name != checkpoint.info.job,
             undo: self.check_files.then(|| undo_log(&self.store, name)),
             // A clone has no past of its own; what the first did to its files stays.
             mark: mark
