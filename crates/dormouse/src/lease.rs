@@ -63,8 +63,8 @@ pub(crate) struct Lease {
     pub holder: Holder,
     /// Closing it gives the lock back.
     _file: File,
-    /// Nothing is removed, because it is another's.
-    lost: bool,
+    /// It was given back, or is another's.
+    ended: bool,
 }
 
 impl Lease {
@@ -89,31 +89,34 @@ impl Lease {
         match self.keeper.renew().map_err(Error::io("renew", path))? {
             Standing::Ours => Ok(()),
             Standing::Lost(why) => {
-                self.lost = true;
+                self.ended = true;
                 Err(Error::LeaseLost { job: self.keeper.job().to_owned(), why })
             }
         }
     }
 
-    /// Gives it back; says who else has it, if somebody has.
+    /// Gives it back; says who else has it, if somebody has. Nobody else's is removed.
     pub fn give_back(mut self) -> Option<String> {
-        match self.keeper.certainly() {
-            Standing::Ours => None,
-            Standing::Lost(why) => {
-                self.lost = true;
-                Some(why)
-            }
+        self.end()
+    }
+
+    fn end(&mut self) -> Option<String> {
+        if std::mem::replace(&mut self.ended, true) {
+            return None;
         }
+        if let Standing::Lost(why) = self.keeper.certainly() {
+            return Some(why);
+        }
+        // While it is still locked.
+        let _ = std::fs::remove_file(&self.socket);
+        let _ = std::fs::remove_file(self.keeper.path());
+        None
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // While it is still locked, and ours: nobody else's are removed.
-        if !self.lost && matches!(self.keeper.certainly(), Standing::Ours) {
-            let _ = std::fs::remove_file(&self.socket);
-            let _ = std::fs::remove_file(self.keeper.path());
-        }
+        self.end();
     }
 }
 
@@ -351,7 +354,7 @@ impl Scene<'_> {
                 socket: socket.clone(),
                 holder: holder.clone(),
                 _file: file,
-                lost: false,
+                ended: false,
             };
             if !fresh {
                 // Somebody on another host may have come to the same end at the same time.

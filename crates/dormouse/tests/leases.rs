@@ -61,7 +61,9 @@ fn who_lost_the_lease_writes_no_checkpoint() {
     let p = Place::new();
     // With a directory there is an undo log, which is durable too.
     std::fs::create_dir(p.path("out")).unwrap();
-    let first = copying(&p, &["--dir", "out"], "1h");
+    let mut first = copying(&p, &["--dir", "out"], "1h");
+    // It must not come to an end by itself.
+    let _input = first.stdin.take();
     std::fs::remove_file(lock_file(&p)).unwrap();
     let mut second = resumed(&p);
     assert_eq!(p.checkpoints("sim"), 1);
@@ -90,7 +92,8 @@ fn who_lost_the_lease_writes_no_checkpoint() {
 #[test]
 fn who_sleeps_is_taken_over_and_ends_when_it_wakes() {
     let p = Place::new();
-    let first = copying(&p, &[], "2s");
+    let mut first = copying(&p, &[], "2s");
+    let _input = first.stdin.take();
     signal(&first, "STOP");
     let mut stranger = lease(&p);
     stranger["host"] = "elsewhere".into();
