@@ -160,6 +160,9 @@ pub struct Engine {
     /// Encrypt the module too
     #[arg(long, requires = "encrypt_to")]
     pub encrypt_module: bool,
+    /// If the job's lease names a process of another host, do not watch whether that lives, but fail
+    #[arg(long)]
+    pub no_wait: bool,
     /// Where compiled code is kept [default: $DORMOUSE_CACHE or ~/.cache/dormouse]
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     pub cache: Option<PathBuf>,

@@ -15,8 +15,8 @@
 //! the job's lease has been given back: then it can be resumed.
 
 use crate::desk::{Desk, Why};
-use crate::running;
-use crate::{Error, Result};
+use crate::host::Host;
+use crate::{Error, Result, lease, running};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -91,13 +91,17 @@ pub struct Status {
 /// Asks a running job.
 ///
 /// # Errors
-/// [`Error::NotRunning`]; [`Error::Silent`] if it ends before it answers, or does not.
+/// [`Error::NotRunning`]; [`Error::Elsewhere`] if another host has it; [`Error::Silent`] if it ends before it answers, or does not.
 pub fn ask(store: &Path, job: &str, request: Request) -> Result<Response> {
     let silent = |why: String| Error::Silent { job: job.to_owned(), why };
     if !running::is_running(store, job) {
         return Err(Error::NotRunning { job: job.to_owned() });
     }
     let holder = running::holder(store, job).ok_or_else(|| silent("its lease is empty".into()))?;
+    let here = Host::this();
+    if !here.has(&holder) {
+        return Err(Error::Elsewhere { job: job.to_owned(), by: lease::by(Some(&holder), &here) });
+    }
     let talk = || -> io::Result<Option<Response>> {
         let mut stream = UnixStream::connect(&holder.socket)?;
         if request == Request::Status {

@@ -66,6 +66,10 @@ struct Inner {
     wanted: Vec<Order>,
     writing: bool,
     kill: bool,
+    /// What became of the lease, if it is another's.
+    lost: Option<String>,
+    /// Nobody knows whose the lease is: the program is not to go on before that is seen.
+    held: bool,
     /// Why no more orders are taken.
     ended: Option<String>,
     /// The lease has been given back.
@@ -120,12 +124,48 @@ impl Desk {
         let mut inner = self.lock();
         inner.kill = true;
         inner.request();
+        drop(inner);
+        self.changed.notify_all();
     }
 
-    /// The program stands still: what for?
+    /// Orders the end of the program: the lease is another's.
+    pub fn lose(&self, why: String) {
+        let mut inner = self.lock();
+        inner.lost.get_or_insert(why);
+        inner.request();
+        drop(inner);
+        self.changed.notify_all();
+    }
+
+    /// What became of the lease, if it is another's.
+    pub fn lost(&self) -> Option<String> {
+        self.lock().lost.clone()
+    }
+
+    /// Has the program stand still until [`Desk::release`].
+    pub fn hold(&self) {
+        let mut inner = self.lock();
+        inner.held = true;
+        inner.request();
+    }
+
+    /// Lets it go on.
+    pub fn release(&self) {
+        if std::mem::take(&mut self.lock().held) {
+            self.changed.notify_all();
+        }
+    }
+
+    /// The program stands still: what for? Comes back when there is something to do with it, or it may go on.
     pub fn collect(&self) -> Task {
         let mut inner = self.lock();
-        if inner.kill {
+        while inner.held && inner.lost.is_none() && !inner.kill {
+            inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
+        }
+        if inner.lost.is_some() {
+            // Looked at before the program would go on.
+            Task::Nothing
+        } else if inner.kill {
             Task::Kill
         } else if inner.wanted.is_empty() || inner.writing {
             Task::Nothing
@@ -149,6 +189,8 @@ impl Desk {
                     inner.told = false;
                     Some(Notice::Saved { checkpoint: info.clone(), why, first: inner.saved == 1 })
                 }
+                // That is told at the end, which is near.
+                Err(_) if inner.lost.is_some() => None,
                 Err(_) if why == Why::Timer && inner.told => None,
                 Err(message) => {
                     inner.told = true;
@@ -236,7 +278,10 @@ impl Desk {
 impl Inner {
     fn request(&self) {
         if let Some(requester) = &self.requester
-            && (self.kill || (!self.wanted.is_empty() && !self.writing))
+            && (self.kill
+                || self.held
+                || self.lost.is_some()
+                || (!self.wanted.is_empty() && !self.writing))
         {
             requester.request();
         }

@@ -1,5 +1,5 @@
 //! The door of a running job: signals and connections, both answered by the thread that waits for the
-//! program's end. A job that nobody disturbs costs no thread besides the program's own.
+//! program's end, and renews the lease. A job that nobody disturbs costs no thread besides the program's own.
 //!
 //! ```text
 //!   SIGTERM           checkpoint, then stop
@@ -10,10 +10,11 @@
 
 use crate::control::{self, About};
 use crate::desk::{Desk, Why};
+use crate::lease::Lease;
 use crate::outcome::Notice;
-use crate::running::Lease;
+use crate::upkeep::Upkeep;
 use crate::{Error, Result};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::backend::{Handle, SignalDelivery};
 use signal_hook::iterator::exfiltrator::SignalOnly;
@@ -34,6 +35,7 @@ pub(crate) struct Door {
     /// Connections that have asked and are not yet answered.
     busy: Arc<AtomicUsize>,
     interrupts: u32,
+    upkeep: Upkeep,
 }
 
 /// Lets [`Door::keep`] return when dropped.
@@ -57,7 +59,8 @@ impl Door {
             .and_then(|(read, write)| SignalDelivery::with_pipe(read, write, SignalOnly, wanted))
             .map_err(Error::io("watch for signals in", "this process"))?;
         let (about, busy) = (Arc::new(about), Arc::default());
-        Ok(Door { listener, signals, about, desk, busy, interrupts: 0 })
+        let upkeep = Upkeep::new(lease.keeper.clone(), desk.clone());
+        Ok(Door { listener, signals, about, desk, busy, interrupts: 0, upkeep })
     }
 
     /// What ends [`Door::keep`].
@@ -65,7 +68,7 @@ impl Door {
         Closer(self.signals.handle())
     }
 
-    /// Answers until the closer is dropped.
+    /// Answers, and keeps the lease, until the closer is dropped.
     pub fn keep(&mut self) {
         while !self.signals.handle().is_closed() {
             let mut fds = [
@@ -73,7 +76,10 @@ impl Door {
                 PollFd::new(&self.listener, PollFlags::IN),
             ];
             // Interrupted, or out of memory for a moment: looked at again.
-            let _ = poll(&mut fds, None);
+            let rest = Timespec::try_from(self.upkeep.rest()).ok();
+            let _ = poll(&mut fds, rest.as_ref());
+            // First: who has slept must not do what it was told meanwhile.
+            self.upkeep.turn();
             let signals: Vec<i32> = self.signals.pending().collect();
             for signal in signals {
                 self.signal(signal);

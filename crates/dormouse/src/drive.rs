@@ -3,6 +3,7 @@
 //! ```text
 //!   advance ──> Exited, Returned, Trapped, Aborted ────────────> outcome
 //!      ^  └───> Stopped ─> copy ─> writer (on its thread)
+//!      │                    │        the lease is another's: not written ─────> outcome
 //!      │                    │        stop ordered: written here, and durable ──> outcome
 //!      └────────────────────┴─ go on; also if the copy or the write fails
 //! ```
@@ -85,6 +86,9 @@ fn advance<'scope>(
     closer: &Arc<Closer>,
 ) -> Result<Outcome> {
     loop {
+        if let Some(why) = desk.lost() {
+            return Ok(Outcome::LeaseLost { why });
+        }
         let event = run.advance()?;
         match (manner.stop_at, &event) {
             (None, _) => {}
@@ -110,6 +114,11 @@ fn advance<'scope>(
             Task::Kill => return Ok(Outcome::Killed),
             Task::Checkpoint(orders) => orders,
         };
+        // An image of it is a mark in its files' undo log already.
+        if let Err(why) = writer.may_write(desk) {
+            desk.answer(orders, Err(why));
+            continue;
+        }
         let stop = orders.iter().find(|o| o.stop).map(|o| o.why);
         let image = match writer.copy(run) {
             Ok(image) => image,
@@ -122,7 +131,7 @@ fn advance<'scope>(
             write_aside(threads, desk, writer, image, orders, closer.clone());
             continue;
         };
-        let Written::Done(answer) = writer.write(&image) else {
+        let Written::Done(answer) = writer.write(&image, desk) else {
             desk.again(orders);
             continue;
         };
@@ -154,7 +163,7 @@ fn write_aside<'scope>(
     };
     let theirs = orders.clone();
     let work = move || {
-        let written = writer.write(&image);
+        let written = writer.write(&image, desk);
         drop(image);
         match written {
             Written::Done(answer) => {

@@ -17,14 +17,48 @@ pub enum Error {
     Wasi(#[from] dormouse_wasi::WasiError),
     /// Its lease is held.
     #[error(
-        "job {job} is running already{}; `dormouse checkpoint {job}` speaks to it, and `resume --clone NAME` or another --name makes a second one",
-        by(*pid)
+        "job {job} is running already{}; `dormouse checkpoint {job}` speaks to it{}, and `resume --clone NAME` or another --name makes a second one",
+        by(*pid, host.as_deref()), there(host.as_deref())
     )]
     Running {
         /// The job.
         job: String,
         /// The process that runs it, if that can be told.
         pid: Option<u32>,
+        /// Its host, if that is another one.
+        host: Option<String>,
+    },
+    /// Its lease names a process that may live on another host, and waiting was not wanted.
+    #[error(
+        "job {job} may be running: {by} has its lease, and whether that lives cannot be told at once; without --no-wait it is watched for some seconds; if that process is dead for sure, remove {}", path.display()
+    )]
+    Unclear {
+        /// The job.
+        job: String,
+        /// Who has it, in words.
+        by: String,
+        /// The lease.
+        path: PathBuf,
+    },
+    /// It cannot be spoken to from here.
+    #[error(
+        "job {job} runs elsewhere: {by} has its lease; say this there. If that host is gone, `dormouse resume {job}` takes the job over once the lease has not been renewed for long enough"
+    )]
+    Elsewhere {
+        /// The job.
+        job: String,
+        /// Who has it, in words.
+        by: String,
+    },
+    /// Another has taken its lease.
+    #[error(
+        "job {job} lost its lease before it began ({why}), and was not started; `dormouse ps` shows who runs it"
+    )]
+    LeaseLost {
+        /// The job.
+        job: String,
+        /// What became of the lease.
+        why: String,
     },
     /// Checkpoints are to be sealed, and this program cannot.
     #[error("this dormouse was built without the feature `encryption`; use one that has it")]
@@ -38,9 +72,7 @@ pub enum Error {
         job: String,
     },
     /// The lease is held, but nobody listens.
-    #[error(
-        "job {job} runs but does not answer ({why}); it may be starting, or run on another machine: try again"
-    )]
+    #[error("job {job} runs but does not answer ({why}); it may be starting: try again")]
     Silent {
         /// The job.
         job: String,
@@ -68,7 +100,7 @@ pub enum Error {
     /// `rm` of a running job's checkpoints without `--force`.
     #[error(
         "job {job} is running{}; end it first, with `dormouse checkpoint --stop {job}` or `dormouse kill {job}`, or add --force",
-        by(*pid)
+        by(*pid, None)
     )]
     RemoveRunning {
         /// The job.
@@ -135,8 +167,13 @@ impl Error {
     }
 }
 
-fn by(pid: Option<u32>) -> String {
-    pid.map_or(String::new(), |p| format!(" (process {p})"))
+fn by(pid: Option<u32>, host: Option<&str>) -> String {
+    let host = host.map_or(String::new(), |h| format!(" on {h}"));
+    pid.map_or(String::new(), |p| format!(" (process {p}{host})"))
+}
+
+fn there(host: Option<&str>) -> &'static str {
+    if host.is_some() { " there" } else { "" }
 }
 
 /// A message of several lines as one.

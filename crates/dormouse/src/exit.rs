@@ -10,7 +10,7 @@
 //!   125       Dormouse itself failed
 //!   130       stopped by Ctrl-C
 //!   134       the program trapped
-//!   137       ended by `dormouse kill`
+//!   137       ended by `dormouse kill`, or because another has the job's lease
 //! ```
 
 /// The program made a call that ends it: an address outside of its memory, an exit status there is none of. Stock
@@ -41,7 +41,7 @@ Exit status:
   125    dormouse itself failed; the last line on stderr says why, and what to do
   130    stopped by Ctrl-C
   134    the program trapped
-  137    ended by `dormouse kill`
+  137    ended by `dormouse kill`, or because another host took the job over
 
 Signals to a running job:
   SIGTERM  checkpoint, then stop    SIGUSR1  checkpoint, go on

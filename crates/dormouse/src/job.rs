@@ -4,9 +4,9 @@ use crate::control::About;
 use crate::desk::{Desk, Report};
 use crate::door::Door;
 use crate::drive::Manner;
+use crate::lease::{Lease, TTLS, Terms};
 use crate::outcome::{Notice, Outcome, Rehearsal};
 use crate::retain::Retain;
-use crate::running::Lease;
 use crate::sealing::Sealing;
 use crate::writer::{self, Layering, Writer};
 use crate::{Error, Result, Target, annotations, drive, timer};
@@ -43,6 +43,7 @@ pub struct Job {
     sealing: Sealing,
     interpret: bool,
     invoke: Option<String>,
+    lease: Terms,
     report: Report,
 }
 
@@ -71,6 +72,7 @@ impl Job {
             sealing: Sealing::default(),
             interpret: false,
             invoke: None,
+            lease: Terms::default(),
             report: Arc::new(|_| {}),
         }
     }
@@ -219,6 +221,20 @@ impl Job {
         self
     }
 
+    /// For how long after a renewal the job's lease is this process's own, seen from other hosts; by default 30 seconds,
+    /// and at least 100 milliseconds. It is renewed each third of that.
+    pub fn lease_ttl(mut self, ttl: Duration) -> Job {
+        self.lease.ttl = ttl.clamp(*TTLS.start(), *TTLS.end());
+        self
+    }
+
+    /// Whether a lease that names a process of another host is watched until it is clear whether that lives
+    /// ([`Notice::Waiting`]); by default yes. Without, it is refused at once ([`Error::Unclear`]).
+    pub fn wait_for_lease(mut self, wait: bool) -> Job {
+        self.lease.wait = wait;
+        self
+    }
+
     /// Who is told what happens; called on any thread, and not for long.
     pub fn on_notice(mut self, report: impl Fn(Notice) + Send + Sync + 'static) -> Job {
         self.report = Arc::new(report);
@@ -235,7 +251,7 @@ impl Job {
             Some(name) => (name.clone(), store.list(name)?),
             None => (new_name(&store, program)?, vec![]),
         };
-        let lease = Lease::take(&self.store, &name, program)?;
+        let lease = self.take_lease(&name, program)?;
         if let Some(newest) = earlier.last() {
             self.tell(Notice::Warning(format!(
                 "job {name} has checkpoints of an earlier run, up to {}; new ones follow them",
@@ -244,7 +260,7 @@ impl Job {
         }
         let machine = Machine::new(self.options())?;
         let code = self.load(&machine, module)?;
-        let writer = self.writer(store, &name, program, &code);
+        let writer = self.writer(store, &lease, program, &code);
         let every = self.every.flatten();
         let report = self.report.clone();
         let signals = self.signals;
@@ -277,12 +293,12 @@ impl Job {
         };
         let program = newest.annotations.get(annotations::PROGRAM).unwrap_or(&from.job).clone();
         store.list(&name)?;
-        let lease = Lease::take(&self.store, &name, &program)?;
+        let lease = self.take_lease(&name, &program)?;
         let checkpoint = self.checkpoint(&store, from)?;
         let machine = Machine::new(self.options())?;
         let code = self.load(&machine, checkpoint.module.as_slice().into())?;
         let store = self.sealing.unlock(store)?;
-        let writer = self.writer(store, &name, &program, &code);
+        let writer = self.writer(store, &lease, &program, &code);
         let report = self.report.clone();
         let signals = self.signals;
         let manner = Manner { one_shot: self.one_shot, stop_at: self.stop_at };
@@ -428,6 +444,7 @@ impl Job {
             env: std::mem::take(&mut self.env),
             stdio: std::mem::take(&mut self.stdio),
             check_files: self.check_files,
+            clone: name != checkpoint.info.job,
             undo: self.check_files.then(|| undo_log(&self.store, name)),
             // A clone has no past of its own; what the first did to its files stays.
             mark: mark
@@ -468,7 +485,11 @@ impl Job {
         Ok(Arc::new(machine.load(module)?))
     }
 
-    fn writer(&mut self, store: Store, name: &str, program: &str, code: &Code) -> Arc<Writer> {
+    fn take_lease(&self, name: &str, program: &str) -> Result<Lease> {
+        Lease::take(&self.store, name, program, self.lease, &|notice| self.tell(notice))
+    }
+
+    fn writer(&mut self, store: Store, lease: &Lease, program: &str, code: &Code) -> Arc<Writer> {
         let mut remember = BTreeMap::from([(annotations::PROGRAM.to_owned(), program.to_owned())]);
         if let Some(every) = self.every.flatten() {
             let text = humantime::format_duration(every).to_string();
@@ -487,7 +508,8 @@ impl Job {
         if !self.retention.is_empty() {
             remember.insert(annotations::KEEP.to_owned(), self.retention.to_string());
         }
-        let mut writer = Writer::new(store, name, code.bytes().clone(), remember, self.layering);
+        let keeper = lease.keeper.clone();
+        let mut writer = Writer::new(store, keeper, code.bytes().clone(), remember, self.layering);
         writer.retain = Retain::by(std::mem::take(&mut self.retention));
         Arc::new(writer)
     }
@@ -507,7 +529,9 @@ struct Live {
 
 /// Runs a job with everything that can give it orders.
 fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Result<Outcome> {
-    let Live { machine, code, lease, writer, every, signals, manner, report } = live;
+    let Live { machine, code, mut lease, writer, every, signals, manner, report } = live;
+    // It was not kept while the module was compiled.
+    lease.confirm()?;
     let desk = Arc::new(Desk::new(report));
     let about = About {
         job: writer.job.clone(),
@@ -528,7 +552,14 @@ fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Resu
     desk.report(Notice::Begins { job: writer.job.clone() });
     let outcome = drive::drive(&machine, || begin(code), &desk, &writer, &mut door, manner);
     drop(door);
-    drop(lease);
+    if let (Some(why), Ok(Outcome::Exited(_) | Outcome::Returned(_))) =
+        (lease.give_back(), &outcome)
+    {
+        desk.report(Notice::Warning(format!(
+            "job {} came to its end without its lease ({why}): there may have been two copies of it",
+            writer.job
+        )));
+    }
     desk.set_gone();
     outcome
 }

@@ -38,7 +38,11 @@ mod door;
 mod drive;
 mod errors;
 pub mod exit;
+mod host;
 mod job;
+mod lease;
+#[cfg(test)]
+mod lease_tests;
 mod outcome;
 pub mod places;
 mod retain;
@@ -46,6 +50,7 @@ pub mod running;
 mod sealing;
 mod target;
 mod timer;
+mod upkeep;
 mod writer;
 
 pub use desk::Why;

@@ -3,6 +3,8 @@
 use crate::desk::Why;
 use dormouse_engine::{Code, Passed, Place, Trap};
 use dormouse_store::CheckpointInfo;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a resume would find: see [`Job::rehearse`].
 #[derive(Clone, Debug)]
@@ -47,6 +49,17 @@ pub enum Notice {
     Stopping,
     /// The second Ctrl-C: the program is to end at once.
     StopNow,
+    /// The lease names a process of another host, and nobody can tell at once whether that still runs: it is being watched.
+    Waiting {
+        /// The job.
+        job: String,
+        /// Who has it, in words.
+        by: String,
+        /// If it is not renewed for so long, it is taken over.
+        at_most: Duration,
+        /// Its file. If that process is known to be dead, removing it ends the waiting.
+        lease: PathBuf,
+    },
     /// Something the user should know.
     Warning(String),
 }
@@ -81,6 +94,11 @@ pub enum Outcome {
     },
     /// It was ended without a checkpoint.
     Killed,
+    /// It was ended without a checkpoint, because another has its lease and there must not be two copies.
+    LeaseLost {
+        /// What became of the lease.
+        why: String,
+    },
 }
 
 impl Outcome {

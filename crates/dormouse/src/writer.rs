@@ -8,14 +8,16 @@
 //!
 //! The first checkpoint has all pages, and so has one that comes after layers that are gone or damaged.
 
-use crate::desk::Answer;
+use crate::desk::{Answer, Desk};
 use crate::retain::Retain;
+use crate::upkeep::{Keeper, Standing};
 use crate::{annotations, one_line};
 use dormouse_engine::Run;
 use dormouse_memory::{Changes, Fingerprints, Layout, LinearMemory, PAGE_SIZE, nonzero_pages};
 use dormouse_state::State;
 use dormouse_store::{
-    Checkpoint, MemoryPages, NewCheckpoint, Parent, Squashed, Store, StoreError, WASM_PAGE_SIZE,
+    Checkpoint, Guard, MemoryPages, NewCheckpoint, Parent, Squashed, Store, StoreError,
+    WASM_PAGE_SIZE,
 };
 use dormouse_wasi::Mark;
 use std::collections::BTreeMap;
@@ -57,6 +59,7 @@ pub(crate) struct Writer {
     pub layering: Layering,
     /// What happens to older ones once a new one is durable.
     pub retain: Retain,
+    pub keeper: Arc<Keeper>,
     last: Mutex<Option<Last>>,
     /// Held by the one that squashes.
     squashing: Mutex<()>,
@@ -82,14 +85,15 @@ pub(crate) enum Written {
 impl Writer {
     pub fn new(
         store: Store,
-        job: &str,
+        keeper: Arc<Keeper>,
         module: Arc<[u8]>,
         annotations: BTreeMap<String, String>,
         layering: Layering,
     ) -> Writer {
         Writer {
             store,
-            job: job.to_owned(),
+            job: keeper.job().to_owned(),
+            keeper,
             module,
             annotations,
             layering,
@@ -128,11 +132,27 @@ impl Writer {
         Ok(Image { state, memories, mark })
     }
 
+    /// Whether the lease still is this process's; if not, the program's end is ordered.
+    ///
+    /// # Errors
+    /// If it is not, or nobody can tell now.
+    pub fn may_write(&self, desk: &Desk) -> Result<(), String> {
+        match self.keeper.check() {
+            Ok(Standing::Ours) => Ok(()),
+            Ok(Standing::Lost(why)) => {
+                let message = format!("the lease of job {} was lost: {why}", self.job);
+                desk.lose(why);
+                Err(message)
+            }
+            Err(e) => Err(format!("the lease of job {} cannot be read: {e}", self.job)),
+        }
+    }
+
     /// Writes one; returns when it is durable.
-    pub fn write(&self, image: &Image) -> Written {
+    pub fn write(&self, image: &Image, desk: &Desk) -> Written {
         let last = self.last().take();
         // A bug in here must not take the program with it.
-        match catch_unwind(AssertUnwindSafe(|| self.save(image, last))) {
+        match catch_unwind(AssertUnwindSafe(|| self.save(image, last, desk))) {
             Ok((Err(StoreError::NoParent), _)) => Written::Again,
             Ok((saved, last)) => {
                 *self.last() = last;
@@ -150,6 +170,7 @@ impl Writer {
         &self,
         image: &Image,
         last: Option<Last>,
+        desk: &Desk,
     ) -> (Result<dormouse_store::CheckpointInfo, StoreError>, Option<Last>) {
         let mut annotations = self.annotations.clone();
         if let Some(mark) = image.mark {
@@ -162,11 +183,13 @@ impl Writer {
             Some(Last { parent, seen, squashed }) => (Some(parent), seen, squashed),
             None => (None, vec![], vec![]),
         };
+        let may_write = || self.may_write(desk);
         let new = NewCheckpoint {
             annotations,
             parent: parent.as_ref(),
             squashed,
             deltas: self.layering.deltas,
+            guard: Some(Guard(&may_write)),
             ..NewCheckpoint::new(&self.module, &image.state, &memories)
         };
         match self.store.save_as_parent(&self.job, new) {

@@ -109,6 +109,12 @@ pub enum StoreError {
         /// The store.
         dir: PathBuf,
     },
+    /// The caller's guard did not allow it.
+    #[error("the checkpoint was not saved: {why}")]
+    Refused {
+        /// Its reason.
+        why: String,
+    },
     /// The state cannot be carried.
     #[error("cannot save this state: {0}")]
     InvalidState(#[from] InvalidState),

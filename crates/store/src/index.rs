@@ -9,7 +9,7 @@
 //! The digest tells a damaged list from a good one. A damaged or missing list is put together
 //! again from the manifests in `blobs/`, which name their job and number themselves.
 
-use crate::blob::{self, BlobRef, Stager, sha256};
+use crate::blob::{self, BlobRef, Staged, Stager, sha256};
 use crate::error::{Bad, Damage, DamageKind, StoreError, Subject};
 use crate::fs;
 use crate::job::CheckpointInfo;
@@ -107,11 +107,16 @@ impl Index {
 
     /// Replaces the file. On success the list is what readers see, now and after a power cut.
     pub(crate) fn write(&self, store: &Path) -> Result<(), StoreError> {
+        self.stage(store)?.publish(&store.join(FILE))
+    }
+
+    /// Writes it to a temporary name; it is replaced when that is published.
+    pub(crate) fn stage(&self, store: &Path) -> Result<Staged, StoreError> {
         let path = store.join(FILE);
         let bytes = self
             .encode()
             .map_err(|why| StoreError::io("encode", &path)(std::io::Error::other(why)))?;
-        Stager::whole(store, &bytes)?.publish(&path)
+        Stager::whole(store, &bytes)
     }
 
     fn encode(&self) -> Result<Vec<u8>, String> {

@@ -100,7 +100,7 @@ pub use manifest::{
 pub use open::Store;
 pub use parent::{MAX_LAYERS, Parent, Squashed};
 pub use retention::{OverQuota, Retention};
-pub use save::{Content, MemoryPages, NewCheckpoint};
+pub use save::{Content, Guard, MemoryPages, NewCheckpoint};
 #[cfg(feature = "encryption")]
 pub use seal::Keys;
 pub use sizes::{CheckpointSizes, Sizes, StoreSizes};

@@ -43,6 +43,18 @@ pub struct NewCheckpoint<'a> {
     pub squashed: Vec<Squashed>,
     /// Whether pages of which little changed are stored as differences to the parent's.
     pub deltas: bool,
+    /// Asked before any blob gets its name, and once more right before the list is replaced, with the list locked.
+    pub guard: Option<Guard<'a>>,
+}
+
+/// Says whether a checkpoint may still become durable, or why not.
+#[derive(Clone, Copy)]
+pub struct Guard<'a>(pub &'a dyn Fn() -> Result<(), String>);
+
+impl std::fmt::Debug for Guard<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Guard")
+    }
 }
 
 impl<'a> NewCheckpoint<'a> {
@@ -56,6 +68,7 @@ impl<'a> NewCheckpoint<'a> {
             parent: None,
             squashed: Vec::new(),
             deltas: true,
+            guard: None,
         }
     }
 }
@@ -111,7 +124,8 @@ impl Store {
     /// # Errors
     /// Whatever goes wrong, older checkpoints are unchanged and temporary files are removed; the
     /// checkpoint is not listed (unless only the very last sync failed). [`StoreError::NoSpace`]
-    /// says how much space there should be. [`StoreError::NoParent`] if layers of the parent are gone, or are not encrypted
+    /// says how much space there should be. [`StoreError::Refused`] if the guard did not allow it.
+    /// [`StoreError::NoParent`] if layers of the parent are gone, or are not encrypted
     /// while what is saved is to be: save all pages then.
     pub fn save(
         &self,
@@ -236,6 +250,8 @@ impl Store {
         let manifest_ref = manifest_blob.blob();
         staged.push(manifest_blob);
 
+        let allowed = || new.guard.map_or(Ok(()), |Guard(ask)| ask());
+        allowed().map_err(|why| StoreError::Refused { why })?;
         let mut published = Published(Vec::with_capacity(staged.len()));
         for blob in staged {
             published.publish(self, blob)?;
@@ -244,7 +260,13 @@ impl Store {
         index
             .add(&manifest, manifest_ref)
             .map_err(|why| StoreError::io("encode", &self.dir)(io::Error::other(why)))?;
-        index.write(&self.dir)?;
+        let list = index.stage(&self.dir)?;
+        if let Err(why) = allowed() {
+            // Whoever is in our place may refer to the same blobs by now: they stay.
+            published.0.clear();
+            return Err(StoreError::Refused { why });
+        }
+        list.publish(&self.dir.join(crate::index::FILE))?;
         published.0.clear();
         fs::sync_dir(&self.dir).map_err(StoreError::io("sync", &self.dir))?;
         self.remember(module.digest);

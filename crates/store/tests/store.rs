@@ -2,8 +2,9 @@
 
 mod sample;
 
-use dormouse_store::{MemoryPages, NewCheckpoint, Store, StoreError};
+use dormouse_store::{Guard, MemoryPages, NewCheckpoint, Store, StoreError};
 use sample::{MODULE, Sample, assert_holds, save};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 #[test]
@@ -54,6 +55,38 @@ fn annotations_travel() {
     assert_eq!(saved.annotations, new("org.example.why", value).annotations);
     let refused = store.save("sim", new("io.dormouse.job", "x"));
     assert!(matches!(refused, Err(StoreError::ReservedAnnotation { .. })));
+}
+
+/// Whoever saves may have lost the right to: asked at first, and with the list in his hand.
+#[test]
+fn a_guard_is_asked_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create_or_open(dir.path()).unwrap();
+    save(&store, "sim", 1);
+    let list = std::fs::read(dir.path().join("index.json")).unwrap();
+    let sample = Sample::new(2);
+    let pages = sample.pages();
+    for allowed in 0..3 {
+        let asked = Cell::new(0);
+        let guard = || {
+            asked.set(asked.get() + 1);
+            if asked.get() > allowed { Err("no more".to_owned()) } else { Ok(()) }
+        };
+        let new = NewCheckpoint::new(MODULE, &sample.state, &pages);
+        let saved = store.save("sim", NewCheckpoint { guard: Some(Guard(&guard)), ..new });
+        let unreferenced = store.verify().unwrap().unreferenced.len();
+        if allowed == 2 {
+            assert_eq!((saved.unwrap().name().as_str(), asked.get()), ("sim@2", 2));
+            break;
+        }
+        assert!(matches!(saved, Err(StoreError::Refused { why }) if why == "no more"));
+        assert_eq!(std::fs::read(dir.path().join("index.json")).unwrap(), list);
+        // The last moment is too late to take blobs away that another may refer to.
+        assert_eq!(unreferenced > 0, allowed == 1);
+        assert_eq!(store.list("sim").unwrap().len(), 1);
+    }
+    assert_holds(&store.load("sim", Some(1)).unwrap(), 1);
+    assert_holds(&store.load("sim", None).unwrap(), 2);
 }
 
 #[test]

@@ -115,6 +115,20 @@ pub enum WasiError {
         /// Length now.
         now: u64,
     },
+    /// A clone's file has grown, and is the first job's.
+    #[error(
+        "fd {fd}: {path:?} is {now} bytes long, {then} at the checkpoint; what was written since is the first job's, so a clone does not cut it off: give the clone a copy of the directory with --dir, or leave files as they are with --files none"
+    )]
+    NotOurs {
+        /// Guest file descriptor.
+        fd: u32,
+        /// Guest path.
+        path: String,
+        /// Length at the checkpoint.
+        then: u64,
+        /// Length now.
+        now: u64,
+    },
     /// The operating system refused something else.
     #[error("{what}: {source}")]
     Io {

@@ -123,6 +123,10 @@ pub struct RestoreOptions {
     /// Whether open files must be as they were, and are cut back to what they were, standard output and error among
     /// them. Without, they only must be there, and no file is changed.
     pub check_files: bool,
+    /// Whether this is a second program beside the saved one: then files in recorded directories, and standard streams,
+    /// are the first one's, which may be writing into them. Nothing of theirs is cut; a file that would have to be is
+    /// refused ([`WasiError::NotOurs`]).
+    pub clone: bool,
     /// As [`WasiConfig::undo`].
     pub undo: Option<PathBuf>,
     /// The mark the files go back to, if `check_files` and `undo` are given and it is one of theirs: what [`Wasi::mark`]

@@ -243,11 +243,14 @@ impl Host {
     pub fn restore(mut saved: Saved, opts: RestoreOptions) -> Result<Host, WasiError> {
         let (check_files, undo, mark) = (opts.check_files, opts.undo.clone(), opts.mark);
         let (fds, end, streams) = (std::mem::take(&mut saved.fds), saved.end, saved.streams);
+        let theirs = theirs(&opts);
+        let clone = opts.clone;
         let mut host = Host::awake(saved, opts)?;
         if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
             host.stranded = !rewind(path, mark, &host.preopens)?;
         }
         let cuts = host.reopen(fds, end, check_files)?;
+        host.may_cut(&cuts, theirs)?;
         for Cut { fd, size, .. } in cuts {
             if let Ok(file) = host.fds.file(fd) {
                 let what = doing(format!(
@@ -257,7 +260,7 @@ impl Host {
                 file.file.set_len(size).map_err(what)?;
             }
         }
-        restore_streams(&mut host.stdio, &streams, check_files);
+        restore_streams(&mut host.stdio, &streams, check_files && !clone);
         host.keep_undo(undo, mark.filter(|_| check_files))?;
         Ok(host)
     }
@@ -266,6 +269,7 @@ impl Host {
     pub fn rehearse(mut saved: Saved, opts: RestoreOptions) -> Result<Rehearsal, WasiError> {
         let (check_files, undo, mark) = (opts.check_files, opts.undo.clone(), opts.mark);
         let (fds, end) = (std::mem::take(&mut saved.fds), saved.end);
+        let theirs = theirs(&opts);
         let mut host = Host::awake(saved, opts)?;
         let dirs = host.preopens.iter().map(|p| (p.guest.clone(), p.host.clone())).collect();
         let mut rehearsal = Rehearsal { dirs, ..Rehearsal::default() };
@@ -275,8 +279,22 @@ impl Host {
         // Files that will be put back cannot be compared before they are.
         if !rehearsal.put_back {
             rehearsal.cut = host.reopen(fds, end, check_files)?;
+            host.may_cut(&rehearsal.cut, theirs)?;
         }
         Ok(rehearsal)
+    }
+
+    /// Refuses to cut files of directories that are `theirs`.
+    fn may_cut(&mut self, cuts: &[Cut], theirs: impl Fn(&str) -> bool) -> Result<(), WasiError> {
+        for Cut { fd, path, size, now } in cuts {
+            let Ok(file) = self.fds.file(*fd) else { continue };
+            let preopen = self.preopens.get(file.place.preopen);
+            if preopen.is_some_and(|p| theirs(&p.guest)) {
+                let (fd, path, then, now) = (*fd, path.clone(), *size, *now);
+                return Err(WasiError::NotOurs { fd, path, then, now });
+            }
+        }
+        Ok(())
     }
 
     /// All but what has to do with files.
@@ -450,6 +468,13 @@ impl Host {
     }
 }
 
+/// Which directories are not a clone's own, by the guest's names.
+fn theirs(opts: &RestoreOptions) -> impl Fn(&str) -> bool + use<> {
+    let given: Option<Vec<String>> =
+        opts.clone.then(|| opts.dirs.iter().map(|(_, guest)| guest.clone()).collect());
+    move |guest| given.as_ref().is_some_and(|given| !given.iter().any(|g| g == guest))
+}
+
 fn preopens(
     saved: Vec<SavedPreopen>,
     given: Vec<(PathBuf, String)>,
@@ -511,6 +536,7 @@ impl Default for RestoreOptions {
             env: Vec::new(),
             stdio: StdioConfig::default(),
             check_files: true,
+            clone: false,
             undo: None,
             mark: None,
         }

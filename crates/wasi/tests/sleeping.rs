@@ -92,6 +92,31 @@ fn next_number_after_a_resume_is_the_same() {
 }
 
 #[test]
+fn a_clone_cuts_only_what_it_was_given() {
+    let (dir, own) = (tempdir().unwrap(), tempdir().unwrap());
+    let mut g = Guest::new(dir.path());
+    let fd = g.open("out", CREAT, WRITE, 0).unwrap();
+    g.write(fd, b"before").unwrap();
+    let bytes = g.wasi.save().unwrap();
+    let clone = || RestoreOptions { clone: true, ..options() };
+    drop(Wasi::restore(&bytes, clone()).unwrap());
+    g.write(fd, b" after").unwrap();
+    for refused in [
+        Wasi::restore(&bytes, clone()).map(drop).unwrap_err(),
+        Wasi::rehearse(&bytes, clone()).map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(refused, WasiError::NotOurs { then: 6, now: 12, .. }), "{refused}");
+    }
+    drop(Wasi::restore(&bytes, RestoreOptions { check_files: false, ..clone() }).unwrap());
+    fs::copy(dir.path().join("out"), own.path().join("out")).unwrap();
+    let guest = Wasi::rehearse(&bytes, options()).unwrap().dirs[0].0.clone();
+    let given = RestoreOptions { dirs: vec![(own.path().into(), guest)], ..clone() };
+    drop(Wasi::restore(&bytes, given).unwrap());
+    assert_eq!(fs::read(own.path().join("out")).unwrap(), b"before");
+    assert_eq!(fs::read(dir.path().join("out")).unwrap(), b"before after");
+}
+
+#[test]
 fn output_after_the_checkpoint_is_cut_back() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("out");

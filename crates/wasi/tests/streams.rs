@@ -100,6 +100,12 @@ fn without_the_check_of_files_no_output_is_cut() {
     };
     assert_eq!(again(false), "one two three ");
     assert_eq!(again(true), "one three ");
+
+    // It is the first job's, as far as a clone knows.
+    fs::write(&path, "one two ").unwrap();
+    let options = RestoreOptions { stdio: stdio(), clone: true, ..options() };
+    Guest::of(Wasi::restore(&bytes, options).unwrap()).write(1, b"three ").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "one two three ");
 }
 
 #[test]

@@ -38,6 +38,10 @@ struct JobRow<'a> {
     checkpoints: usize,
     total: u64,
     running: bool,
+    /// Where, if it is.
+    host: Option<String>,
+    #[serde(skip)]
+    elsewhere: bool,
     newest: Listed<'a>,
 }
 
@@ -88,11 +92,15 @@ fn jobs(store: &Store, sizes: &StoreSizes, json: bool, hint: &str) -> Done {
         .filter_map(|checkpoints| {
             let newest = checkpoints.last()?;
             let job = newest.info.job.as_str();
+            let running = running::is_running(store.dir(), job);
+            let holder = running::holder(store.dir(), job).filter(|_| running);
             Some(JobRow {
                 job,
                 checkpoints: checkpoints.len(),
                 total: sizes.jobs.get(job).copied().unwrap_or(0),
-                running: running::is_running(store.dir(), job),
+                running,
+                elsewhere: holder.as_ref().is_some_and(|holder| !holder.is_here()),
+                host: holder.map(|holder| holder.host),
                 newest: newest.into(),
             })
         })
@@ -112,13 +120,18 @@ fn jobs(store: &Store, sizes: &StoreSizes, json: bool, hint: &str) -> Done {
         vec![row(["JOB", "CHECKPOINTS", "NEWEST", "SAVED", "TOTAL", "RUNNING", "PROGRAM"])];
     for j in &rows {
         let newest = &j.newest.checkpoint;
+        let running = match &j.host {
+            Some(host) if j.elsewhere => format!("on {host}"),
+            _ if j.running => "yes".to_owned(),
+            _ => "no".to_owned(),
+        };
         table.push(row([
             j.job,
             &j.checkpoints.to_string(),
             &newest.name,
             &ui::local_time(newest.created),
             &size::text(j.total),
-            if j.running { "yes" } else { "no" },
+            &running,
             newest.annotations.get(annotations::PROGRAM).map_or("-", String::as_str),
         ]));
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 struct Row {
     job: String,
     pid: Option<u32>,
+    host: String,
     program: String,
     started: String,
     every: Option<String>,
@@ -26,13 +27,14 @@ pub fn ps(args: cli::Listing) -> Done {
         ui::print_json(&rows);
         return Ok(0);
     }
-    let heading = ["JOB", "PID", "SINCE", "EVERY", "CHECKPOINTS", "NEWEST", "PROGRAM"];
+    let heading = ["JOB", "PID", "HOST", "SINCE", "EVERY", "CHECKPOINTS", "NEWEST", "PROGRAM"];
     let mut table = vec![heading.map(str::to_owned).to_vec()];
     let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for row in rows {
         table.push(vec![
             row.job,
             dash(row.pid.map(|p| p.to_string())),
+            dash(Some(row.host).filter(|h| !h.is_empty())),
             ui::since(&row.started),
             dash(row.every),
             row.checkpoints.map_or("no answer".to_owned(), |n| n.to_string()),
@@ -45,10 +47,13 @@ pub fn ps(args: cli::Listing) -> Done {
 }
 
 fn row(store: &std::path::Path, job: String) -> Row {
+    let holder = running::holder(store, &job).unwrap_or_default();
+    // Jobs of other hosts cannot be asked from here.
     if let Ok(Response::Status(s)) = ask(store, &job, Request::Status) {
         return Row {
             job,
             pid: Some(s.pid),
+            host: holder.host,
             program: s.program,
             started: s.started,
             every: s.every,
@@ -57,8 +62,15 @@ fn row(store: &std::path::Path, job: String) -> Row {
             answers: true,
         };
     }
-    let holder = running::holder(store, &job);
-    let (pid, program, started) =
-        holder.map_or_else(Default::default, |h| (Some(h.pid), h.program, h.started));
-    Row { job, pid, program, started, every: None, checkpoints: None, newest: None, answers: false }
+    Row {
+        job,
+        pid: Some(holder.pid).filter(|pid| *pid != 0),
+        host: holder.host,
+        program: holder.program,
+        started: holder.started,
+        every: None,
+        checkpoints: None,
+        newest: None,
+        answers: false,
+    }
 }

@@ -131,6 +131,10 @@ fn job(
     if !engine.no_cache {
         job = job.cache(engine.cache.clone().or_else(places::cache));
     }
+    if let Some(ttl) = lease_ttl() {
+        job = job.lease_ttl(ttl);
+    }
+    job = job.wait_for_lease(!engine.no_wait);
     job = job.deterministic(engine.deterministic).interpret(engine.interpret);
     if let Some(n) = engine.stop_at {
         job = job.stop_at(n);
@@ -160,6 +164,18 @@ fn job(
         }
     }
     job
+}
+
+/// `DORMOUSE_LEASE`.
+fn lease_ttl() -> Option<std::time::Duration> {
+    let text = std::env::var("DORMOUSE_LEASE").ok()?;
+    let ttl = humantime::parse_duration(&text).ok();
+    if ttl.is_none() {
+        ui::warning(&format!(
+            "DORMOUSE_LEASE={text}: write a number and a unit, such as 30s; it is not used"
+        ));
+    }
+    ttl
 }
 
 /// Tells on stderr what happens to the job.
@@ -200,6 +216,12 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
             ui::note("stopped without a checkpoint; older ones are whole");
             std::process::exit(exit::INTERRUPTED.into());
         }
+        Notice::Waiting { job, by, at_most, lease } => ui::note(&format!(
+            "the lease of job {job} names {by}; watching for up to {} whether it is renewed (if that process is dead \
+             for sure, remove {})",
+            humantime::format_duration(at_most),
+            lease.display()
+        )),
         Notice::Warning(message) => ui::warning(&message),
         _ => {}
     }
@@ -229,6 +251,13 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
         }
         Outcome::Killed => {
             ui::note("ended without a checkpoint");
+            exit::KILLED
+        }
+        Outcome::LeaseLost { why } => {
+            ui::error(&format!(
+                "the lease was lost: {why}; so this copy was ended without a checkpoint; older ones are whole, \
+                 and `dormouse ps` shows who runs the job"
+            ));
             exit::KILLED
         }
     }
