@@ -9,7 +9,7 @@ use crate::outcome::{Notice, Outcome, Rehearsal};
 use crate::retain::Retain;
 use crate::sealing::Sealing;
 use crate::writer::{self, Layering, Writer};
-use crate::{Error, Result, Target, annotations, drive, timer};
+use crate::{Error, Result, Target, annotations, drive, running, timer};
 use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Passed, Run};
 use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, sha256};
 use dormouse_transform::Program;
@@ -335,8 +335,8 @@ impl Job {
     }
 
     /// What [`Job::resume`] would do, up to the program's first step: whether the checkpoint is whole, its module can be
-    /// compiled here, its memory fits, and directories and files are as they must be. Changes nothing but the cache, and
-    /// needs no lease.
+    /// compiled here, its memory fits, directories and files are as they must be, and the job is not running. Changes nothing
+    /// but the cache, and takes no lease.
     ///
     /// # Errors
     /// Those that the resume would give.
@@ -344,6 +344,11 @@ impl Job {
         let store = self.sealing.unlock(Store::open(&self.store)?)?;
         let name = self.name.clone().unwrap_or_else(|| from.job.clone());
         store.list(&name)?;
+        if running::is_running(&self.store, &name) {
+            let holder = running::holder(&self.store, &name);
+            let host = holder.as_ref().filter(|h| !h.is_here()).map(|h| h.host.clone());
+            return Err(Error::Running { job: name, pid: holder.map(|h| h.pid), host });
+        }
         let checkpoint = self.checkpoint(&store, from)?;
         let machine = Machine::new(self.options())?;
         let code = self.load(&machine, checkpoint.module.as_slice().into())?;

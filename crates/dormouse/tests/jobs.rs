@@ -230,6 +230,8 @@ fn one_live_copy_unless_cloned() {
         let expected = format!("job only is running already (process {});", job.id());
         assert!(refused.error().starts_with(&expected), "{}", refused.err);
     }
+    let rehearsed = p.dormouse(&["resume", "only", "--dry-run"]);
+    assert!(rehearsed.error().starts_with("job only is running already"), "{}", rehearsed.err);
     let clone = p.dormouse(&["resume", "only", "--clone", "other"]);
     assert_eq!((clone.code, clone.out.as_str()), (Some(9), ""), "{}", clone.err);
     assert!(p.dormouse(&["resume", "only", "--clone", "only"]).error().contains("another name"));

@@ -137,7 +137,7 @@ fn a_job_of_another_host_is_shown_and_left_alone() {
     assert_eq!((&shown["host"], &shown["answers"]), (&"nodeb".into(), &false.into()));
     assert!(p.ok(&["ps"]).contains(" nodeb "));
     assert!(p.ok(&["list"]).contains(" on nodeb "));
-    assert_eq!(p.json(&["list", "--json"])[0]["host"], "nodeb");
+    assert_eq!(p.json(&["list", "--json"])["jobs"][0]["host"], "nodeb");
     for command in ["checkpoint", "kill"] {
         let refused = p.dormouse(&[command, "sim"]);
         let expected =
