@@ -79,7 +79,9 @@ impl Index {
     /// Adds a checkpoint.
     pub(crate) fn add(&mut self, manifest: &Manifest, blob: BlobRef) -> Result<(), String> {
         self.manifests.push(manifest.entry(blob)?);
-        self.annotations.insert(format!("{LAST}{}", manifest.job), manifest.number.to_string());
+        // One that was pulled may be older than those of here.
+        let last = self.next_number(&manifest.job) - 1;
+        self.annotations.insert(format!("{LAST}{}", manifest.job), last.to_string());
         Ok(())
     }
 

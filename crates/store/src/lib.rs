@@ -11,7 +11,8 @@
 //!        ├─ 9a31..            state     application/vnd.dormouse.state.v1
 //!        ├─ e220..            module    application/wasm (shared by all checkpoints)
 //!        ├─ 7b6d..            memory    application/vnd.dormouse.memory.v1+zstd
-//!        └─ .tmp-..           of a save that is going on, or died
+//!        ├─ .tmp-..           of a save that is going on, or died
+//!        └─ .part-e220..      what has arrived of a blob that is being pulled
 //! ```
 //!
 //! A save writes its blobs to temporary names and syncs them, renames them, syncs the directory, and
@@ -54,9 +55,11 @@
 
 mod blob;
 mod error;
+mod export;
 #[cfg(all(test, unix))]
 mod fault_tests;
 mod fs;
+mod import;
 mod index;
 mod job;
 mod layer;
@@ -64,6 +67,7 @@ mod load;
 mod manifest;
 mod open;
 mod parent;
+mod part;
 mod save;
 #[cfg(feature = "encryption")]
 mod seal;
@@ -72,8 +76,10 @@ mod seal;
 mod seal;
 mod verify;
 
-pub use blob::sha256;
+pub use blob::{BlobRef, sha256};
 pub use error::{Damage, DamageKind, StoreError};
+pub use export::Image;
+pub use import::{Arrival, Incoming, MAX_BLOBS, MAX_LAYER_LEN};
 pub use job::{CheckpointInfo, JobSummary};
 pub use layer::{
     BadLayer, FRAME_PAGES, Kind, LayerError, MemoryLayer, Overlay, PAGE_SIZE, PageReader, ReadAt,
@@ -81,11 +87,12 @@ pub use layer::{
 };
 pub use load::Checkpoint;
 pub use manifest::{
-    ARTIFACT_TYPE, CHANGES_MEDIA_TYPE, MAX_MODULE_LEN, MEMORY_MEDIA_TYPE, MODULE_MEDIA_TYPE,
-    STATE_MEDIA_TYPE,
+    ARTIFACT_TYPE, CHANGES_MEDIA_TYPE, MAX_MANIFEST_LEN, MAX_MODULE_LEN, MEMORY_MEDIA_TYPE,
+    MODULE_MEDIA_TYPE, STATE_MEDIA_TYPE,
 };
 pub use open::Store;
 pub use parent::{MAX_LAYERS, Parent, Squashed};
+pub use part::Part;
 pub use save::{Content, MemoryPages, NewCheckpoint};
 #[cfg(feature = "encryption")]
 pub use seal::Keys;
