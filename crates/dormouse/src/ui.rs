@@ -132,6 +132,43 @@ impl Drop for Spinner {
     }
 }
 
+/// Bytes that are on their way, on a terminal; gone when dropped.
+#[cfg(feature = "registry")]
+pub struct Bar(Option<indicatif::ProgressBar>);
+
+#[cfg(feature = "registry")]
+impl Bar {
+    /// Nothing where stderr is not a terminal.
+    pub fn start(message: String) -> Bar {
+        if !std::io::stderr().is_terminal() {
+            return Bar(None);
+        }
+        let template = "{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta}";
+        let bar = indicatif::ProgressBar::new(0).with_message(message);
+        if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Bar(Some(bar))
+    }
+
+    /// So much of it is done.
+    pub fn set(&self, done: u64, total: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+    }
+}
+
+#[cfg(feature = "registry")]
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// `DORMOUSE_LOG=debug` (or warn, info, trace) tells what goes on inside.
 pub fn log() {
     let Ok(level) = std::env::var("DORMOUSE_LOG") else { return };

@@ -9,6 +9,8 @@ pub mod demo;
 pub mod inspect;
 pub mod list;
 pub mod ps;
+#[cfg(feature = "registry")]
+pub mod registry;
 pub mod run;
 pub mod verify;
 

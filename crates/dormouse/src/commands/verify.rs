@@ -37,7 +37,9 @@ pub fn verify(args: cli::Verify) -> Done {
     }
     if !report.unreferenced.is_empty() {
         let n = report.unreferenced.len();
-        ui::print(&format!("{n} files belong to no checkpoint (of saves cut short; harmless)\n"));
+        ui::print(&format!(
+            "{n} files belong to no checkpoint (of saves or pulls cut short; harmless)\n"
+        ));
     }
     if found != 0 {
         ui::warning("`dormouse resume JOB` goes on from the newest checkpoint that is good");
