@@ -41,7 +41,7 @@ pub(crate) fn upload(
             Ok(()) => return Ok(true),
             Err(fault) => {
                 progress(-(counted.get() as i64));
-                patience.wait(fault)?;
+                patience.wait(client, fault)?;
             }
         }
         // The answer to the last request may be all that was lost.
@@ -107,7 +107,7 @@ impl Upload<'_> {
             let mut response = match self.client.once(&patch) {
                 Ok(response) => response,
                 Err(fault) => {
-                    patience.wait(fault)?;
+                    patience.wait(self.client, fault)?;
                     (url, at) = self.how_far(url)?;
                     // What is to be sent once more.
                     (self.progress)(at as i64 - counted.get() as i64);
@@ -160,7 +160,7 @@ impl Upload<'_> {
     /// How much has come, after a request that was cut off, and where the rest goes.
     fn how_far(&self, url: String) -> Result<(String, u64), Fault> {
         let request = self.request(Method::GET, url.clone(), Content::None);
-        let response = self.client.once(&request)?;
+        let response = self.client.ask(&request).map_err(Fault::passing)?;
         let range = response.headers().get(header::RANGE).and_then(|r| r.to_str().ok());
         let last = range.and_then(|r| r.rsplit_once('-')?.1.parse::<u64>().ok());
         match (response.status().as_u16(), last) {
@@ -204,7 +204,7 @@ pub(crate) fn download(
             match end {
                 Ok(()) => {}
                 Err(fault) => {
-                    patience.wait(fault)?;
+                    patience.wait(client, fault)?;
                     whole &= part.len() == 0;
                 }
             }

@@ -16,17 +16,20 @@ use serde::Deserialize;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::{HeaderMap, Method, Response, header};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, Body, Proxy, SendBody};
 
 const CONNECT: Duration = Duration::from_secs(20);
 /// A registry may take its time over a large blob before it answers.
 const SILENCE: Duration = Duration::from_secs(120);
-/// How often the same thing may fail in a row.
-const TRIES: u32 = 5;
+/// How often the same thing may fail in a row, with a registry that has answered before: for about a minute.
+const TRIES: u32 = 7;
+/// The same, with one that may not exist: for some seconds.
+const FIRST_TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const MAX_ERROR_LEN: u64 = 64 << 10;
@@ -38,6 +41,8 @@ pub(crate) struct Client {
     /// `https://host:port`
     base: String,
     auth: Auth,
+    /// It has, once.
+    answered: AtomicBool,
 }
 
 /// What to ask.
@@ -68,7 +73,7 @@ pub(crate) enum Content<'a> {
 /// What went wrong with one try.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    pub(crate) error: Error,
+    pub(crate) error: Box<Error>,
     /// It may be better next time.
     passing: bool,
     /// When the registry wants to hear from us again.
@@ -77,13 +82,13 @@ pub(crate) struct Fault {
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Fault {
-        Fault { error, passing: false, after: None }
+        Fault { error: error.into(), passing: false, after: None }
     }
 }
 
 impl Fault {
     pub(crate) fn passing(error: Error) -> Fault {
-        Fault { error, passing: true, after: None }
+        Fault { error: error.into(), passing: true, after: None }
     }
 }
 
@@ -100,10 +105,11 @@ impl Patience {
     }
 
     /// Waits before the next try, or gives the error back.
-    pub(crate) fn wait(&mut self, fault: Fault) -> Result<(), Error> {
+    pub(crate) fn wait(&mut self, client: &Client, fault: Fault) -> Result<(), Error> {
         self.failures += 1;
-        if !fault.passing || self.failures >= TRIES {
-            return Err(fault.error);
+        let tries = if client.answered.load(Relaxed) { TRIES } else { FIRST_TRIES };
+        if !fault.passing || self.failures >= tries {
+            return Err(*fault.error);
         }
         let wait = FIRST_WAIT * 3u32.pow(self.failures - 1);
         let wait = wait.max(fault.after.unwrap_or_default()).min(LONGEST_WAIT);
@@ -118,10 +124,11 @@ impl Client {
         let registry = reference.registry();
         let plain = plain_http || (reference.is_local() && !wants_tls(registry));
         Client {
-            agent: agent(!plain),
+            agent: agent(!plain, reference.is_local()),
             reference: reference.clone(),
             base: format!("{}://{registry}", if plain { "http" } else { "https" }),
             auth: Auth::new(reference, push),
+            answered: AtomicBool::new(false),
         }
     }
 
@@ -157,7 +164,7 @@ impl Client {
         loop {
             match self.once(request) {
                 Ok(response) => return Ok(response),
-                Err(fault) => patience.wait(fault)?,
+                Err(fault) => patience.wait(self, fault)?,
             }
         }
     }
@@ -170,6 +177,7 @@ impl Client {
         loop {
             let shown = if ours { self.auth.header() } else { None };
             let mut response = self.send(request, shown.as_deref())?;
+            self.answered.store(true, Relaxed);
             let status = response.status().as_u16();
             tracing::debug!("{} {}: {status}", request.method, without_query(&request.url));
             // Once for a token that has run out, once for a thread that was faster.
@@ -232,7 +240,7 @@ impl Client {
     pub(crate) fn unexpected(&self, action: &str, response: &mut Response<Body>) -> Error {
         let status = response.status().as_u16();
         let body = body(response);
-        refused(self.reference.registry(), action, status, &body).error
+        *refused(self.reference.registry(), action, status, &body).error
     }
 }
 
@@ -261,9 +269,12 @@ impl Read for Sending<'_> {
     }
 }
 
-fn agent(tls_only: bool) -> Agent {
+fn agent(tls_only: bool, local: bool) -> Agent {
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+    // $HTTPS_PROXY and the like; it cannot reach this machine's own addresses.
+    let proxy = if local { None } else { Proxy::try_from_env() };
     Agent::config_builder()
+        .proxy(proxy)
         .http_status_as_error(false)
         .https_only(tls_only)
         .tls_config(tls)
@@ -279,7 +290,7 @@ fn agent(tls_only: bool) -> Agent {
 
 /// Whether the registry on this machine does not want plain HTTP.
 fn wants_tls(registry: &str) -> bool {
-    let answer = agent(false).get(format!("http://{registry}/v2/")).call();
+    let answer = agent(false, true).get(format!("http://{registry}/v2/")).call();
     answer.is_ok_and(|mut response| {
         response.status() == 400 && String::from_utf8_lossy(&body(&mut response)).contains("HTTPS")
     })
@@ -321,7 +332,11 @@ pub(crate) fn refused(registry: &str, action: &str, status: u16, body: &[u8]) ->
         status,
         message: said(body).1,
     };
-    Fault { error, passing: matches!(status, 408 | 429 | 500 | 502 | 503 | 504), after: None }
+    Fault {
+        error: error.into(),
+        passing: matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+        after: None,
+    }
 }
 
 /// The body of an error, as much of it as is worth reading.

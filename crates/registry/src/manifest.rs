@@ -81,7 +81,7 @@ pub(crate) fn get(client: &Client) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![];
     let mut reader = response.body_mut().as_reader().take(MAX_MANIFEST_LEN + 1);
     if let Err(error) = reader.read_to_end(&mut bytes) {
-        return Err(crate::client::fault(client.reference.registry(), error.into()).error);
+        return Err(*crate::client::fault(client.reference.registry(), error.into()).error);
     }
     let found = digest(&bytes);
     match client.reference.digest() {

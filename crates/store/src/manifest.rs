@@ -250,7 +250,7 @@ fn descriptor<const N: usize>(
     Ok(descriptor)
 }
 
-fn blob_ref(descriptor: &Descriptor) -> Option<BlobRef> {
+pub(crate) fn blob_ref(descriptor: &Descriptor) -> Option<BlobRef> {
     let digest = blob::from_hex(descriptor.as_digest_sha256()?)?;
     Some(BlobRef { digest, size: descriptor.size(), sealed: false })
 }
