@@ -191,7 +191,7 @@ fn manifest_of(store: &Path, entry: &Descriptor) -> Option<Descriptor> {
         return None;
     }
     let subject = Subject { checkpoint: None, what: "manifest".to_owned(), path };
-    let BlobRef { digest, size } = blob;
+    let BlobRef { digest, size, .. } = blob;
     let bytes = blob::read_verified(store, &subject, &digest, size, MAX_MANIFEST_LEN).ok()?;
     Manifest::decode(&bytes, &subject).ok()?.entry(blob).ok()
 }
