@@ -45,7 +45,39 @@ pub fn run(args: &Args) -> Result<()> {
         println!("zig: {}", zig()?.display());
     }
     println!("C compiler: {}", Compiler::get()?.describe());
+    registry();
     Ok(())
+}
+
+/// A registry and a tool that copies images, of the system's own suite: what `push` and `pull` are tested with. Without
+/// them those tests are left out.
+pub fn registry() {
+    const PACKAGES: [&str; 2] = ["docker-registry", "skopeo"];
+    let versions = || {
+        let query = ["-W", "-f", "${db:Status-Abbrev}${Package} ${Version}\\n"];
+        let output = Command::new("dpkg-query").args(query).args(PACKAGES).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        let installed: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("ii ")).collect();
+        (installed.len() == PACKAGES.len()).then(|| installed.join(", "))
+    };
+    if versions().is_none() {
+        println!("installing {}", PACKAGES.join(" and "));
+        let apt = |args: &[&str]| {
+            let mut apt = Command::new("apt-get");
+            let _ = apt.args(args).env("DEBIAN_FRONTEND", "noninteractive").status();
+        };
+        apt(&["update", "-qq"]);
+        let install = ["install", "-y", "-qq", "--no-install-recommends"];
+        apt(&[&install[..], &PACKAGES].concat());
+    }
+    match versions() {
+        Some(versions) => println!("registry: {versions}"),
+        None => {
+            let line = "#".repeat(80);
+            eprintln!("{line}\nWARNING: {} cannot be installed here.", PACKAGES.join(" and "));
+            eprintln!("WARNING: most tests of `push` and `pull` are LEFT OUT.\n{line}");
+        }
+    }
 }
 
 /// The repository's root.

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must pass, on a machine that has only Rust and a C compiler.
 
-use crate::setup::{root, run_command};
+use crate::setup::{self, root, run_command};
 use crate::{catalogue, fuzz, guests, hetero};
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader};
@@ -19,6 +19,7 @@ pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     step("tools, sources and guest programs");
     guests::build_all()?;
+    setup::registry();
 
     step("cargo build --release");
     build()?;

@@ -1,5 +1,7 @@
 //! What can be typed, and which command does it.
 
+#[cfg(feature = "registry")]
+use crate::commands::registry;
 use crate::commands::{check, control, demo, gc, inspect, list, ps, rm, run, verify};
 use crate::size::Size;
 use crate::ui;
@@ -46,6 +48,12 @@ enum Command {
     Gc(Gc),
     /// Remove checkpoints
     Rm(Rm),
+    /// Send a checkpoint to an OCI registry
+    #[cfg(feature = "registry")]
+    Push(Push),
+    /// Fetch a checkpoint from an OCI registry
+    #[cfg(feature = "registry")]
+    Pull(Pull),
     /// Say what a module uses, and whether it can be checkpointed
     Check(Check),
     /// Watch a computation being killed and resumed, and arrive at the same result
@@ -388,6 +396,37 @@ pub struct Rm {
     pub dry_run: bool,
 }
 
+#[cfg(feature = "registry")]
+#[derive(Args)]
+pub struct Push {
+    /// JOB (its newest good checkpoint) or JOB@N
+    pub target: Target,
+    /// Where to: REGISTRY/NAME:TAG; without :TAG, the tag is the checkpoint's number
+    #[arg(value_name = "REFERENCE")]
+    pub to: dormouse_registry::Reference,
+    #[command(flatten)]
+    pub listing: Listing,
+    /// Speak HTTP without TLS to a registry on another machine
+    #[arg(long)]
+    pub plain_http: bool,
+}
+
+#[cfg(feature = "registry")]
+#[derive(Args)]
+pub struct Pull {
+    /// Where from: REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:DIGEST
+    #[arg(value_name = "REFERENCE")]
+    pub from: dormouse_registry::Reference,
+    /// Take it in as a checkpoint of this job, under its next number
+    #[arg(long, value_name = "JOB")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub listing: Listing,
+    /// Speak HTTP without TLS to a registry on another machine
+    #[arg(long)]
+    pub plain_http: bool,
+}
+
 #[derive(Args)]
 pub struct Check {
     /// The module
@@ -455,6 +494,10 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::verify(args),
         Command::Gc(args) => gc::gc(args),
         Command::Rm(args) => rm::rm(args),
+        #[cfg(feature = "registry")]
+        Command::Push(args) => registry::push(args),
+        #[cfg(feature = "registry")]
+        Command::Pull(args) => registry::pull(args),
         Command::Check(args) => check::check(args),
         Command::Demo(args) => demo::demo(args),
     };

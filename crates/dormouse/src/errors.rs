@@ -12,6 +12,10 @@ pub enum Error {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] dormouse_store::StoreError),
+    /// A checkpoint could not be pushed or pulled.
+    #[cfg(feature = "registry")]
+    #[error(transparent)]
+    Registry(#[from] dormouse_registry::Error),
     /// Files, directories or streams could not be set up.
     #[error(transparent)]
     Wasi(#[from] dormouse_wasi::WasiError),

@@ -496,6 +496,11 @@ impl Job {
 
     fn writer(&mut self, store: Store, lease: &Lease, program: &str, code: &Code) -> Arc<Writer> {
         let mut remember = BTreeMap::from([(annotations::PROGRAM.to_owned(), program.to_owned())]);
+        let with = if self.options().pulley { "pulley" } else { "cranelift" };
+        remember
+            .insert(annotations::ENGINE.to_owned(), format!("{} {with}", dormouse_engine::NAME));
+        let host = format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH);
+        remember.insert(annotations::HOST.to_owned(), host);
         if let Some(every) = self.every.flatten() {
             let text = humantime::format_duration(every).to_string();
             remember.insert(annotations::EVERY.to_owned(), text);

@@ -75,6 +75,10 @@ pub mod annotations {
     pub const MARK: &str = "io.dormouse.mark";
     /// The age recipients that checkpoints are sealed for, with spaces between them; absent where they are not.
     pub const RECIPIENTS: &str = "io.dormouse.recipients";
+    /// The engine that ran it, such as `wasmtime 48 cranelift`. Of no consequence: any other goes on.
+    pub const ENGINE: &str = "io.dormouse.engine";
+    /// Operating system and processor that it was taken on, such as `linux/x86_64`. Of no consequence.
+    pub const HOST: &str = "io.dormouse.host";
     /// Present where the program computes the same bits on every host.
     pub const DETERMINISTIC: &str = "io.dormouse.deterministic";
 }

@@ -52,11 +52,13 @@ pub fn print_json(value: &impl serde::Serialize) {
 
 /// Columns, aligned; the first row is the heading.
 pub fn table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
     let columns = rows.first().map_or(0, Vec::len);
     let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut out = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             let _ = write!(line, "{cell:width$}   ");
@@ -69,6 +71,12 @@ pub fn table(rows: &[Vec<String>]) -> String {
 /// `1 file`, `2 files`.
 pub fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// In one line and without what a terminal obeys: names in a checkpoint may be a stranger's.
+pub fn visible(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
+    text.chars().flat_map(escaped).collect()
 }
 
 /// For a shell.
@@ -133,6 +141,43 @@ impl Drop for Spinner {
         self.end = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+/// Bytes that are on their way, on a terminal; gone when dropped.
+#[cfg(feature = "registry")]
+pub struct Bar(Option<indicatif::ProgressBar>);
+
+#[cfg(feature = "registry")]
+impl Bar {
+    /// Nothing where stderr is not a terminal.
+    pub fn start(message: String) -> Bar {
+        if !std::io::stderr().is_terminal() {
+            return Bar(None);
+        }
+        let template = "{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta}";
+        let bar = indicatif::ProgressBar::new(0).with_message(message);
+        if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Bar(Some(bar))
+    }
+
+    /// So much of it is done.
+    pub fn set(&self, done: u64, total: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+    }
+}
+
+#[cfg(feature = "registry")]
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
         }
     }
 }

@@ -43,3 +43,6 @@ pub use run::{Event, Run};
 pub use source::Line;
 pub use trap::{Place, Trap};
 pub use values::Passed;
+
+/// The engine's name and version.
+pub const NAME: &str = "wasmtime 48";

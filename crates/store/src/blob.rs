@@ -59,11 +59,20 @@ pub(crate) fn relative_path(digest: &[u8; 32]) -> PathBuf {
 
 /// A blob, as it is referred to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BlobRef {
-    pub(crate) digest: [u8; 32],
-    pub(crate) size: u64,
+pub struct BlobRef {
+    /// SHA-256 of its bytes, as they are stored.
+    pub digest: [u8; 32],
+    /// How many there are.
+    pub size: u64,
     /// Encrypted.
-    pub(crate) sealed: bool,
+    pub sealed: bool,
+}
+
+impl BlobRef {
+    /// Its digest, as `sha256:...`.
+    pub fn name(&self) -> String {
+        name(&self.digest)
+    }
 }
 
 /// A file being written under a temporary name.

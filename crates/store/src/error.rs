@@ -152,6 +152,43 @@ pub enum StoreError {
         /// The key.
         key: String,
     },
+    /// A checkpoint from elsewhere has the name of another one that is here.
+    #[error(
+        "the store has another checkpoint {name} already ({found}, not {expected}); take this one in under another \
+         name with --name OTHER"
+    )]
+    Taken {
+        /// `job@N`.
+        name: String,
+        /// Digest of the manifest that is here.
+        found: String,
+        /// Digest of the one that was to come.
+        expected: String,
+    },
+    /// A manifest from elsewhere that is not a checkpoint's, or asks for too much.
+    #[error("this is not a checkpoint that can be taken in: {why}")]
+    Foreign {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The bytes that came are not those of the blob.
+    #[error("the bytes that came for {expected} are others: their digest is {found}")]
+    WrongBytes {
+        /// The blob.
+        expected: String,
+        /// The digest of what came.
+        found: String,
+    },
+    /// More or fewer bytes came than the blob has.
+    #[error("{name} has {size} bytes, but {came} came")]
+    WrongLength {
+        /// The blob.
+        name: String,
+        /// Its size.
+        size: u64,
+        /// How many bytes came, at least.
+        came: u64,
+    },
     /// The checkpoint has no such memory.
     #[error("the checkpoint has no memory {index}")]
     NoMemory {
@@ -255,7 +292,7 @@ fn shortage(needed: u64, free: Option<u64>) -> String {
 }
 
 /// What is quoted from a damaged file may hold anything: no line ends, nothing a terminal obeys.
-fn one_line(text: impl ToString) -> String {
+pub(crate) fn one_line(text: impl ToString) -> String {
     let text = text.to_string();
     text.chars()
         .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })

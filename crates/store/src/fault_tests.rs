@@ -5,9 +5,10 @@
 //!   they were, byte for byte; sim@3 complete or not listed; the next save works
 //! ```
 
-use crate::{MemoryPages, NewCheckpoint, Store, StoreError, sha256};
+use crate::{Arrival, MemoryPages, NewCheckpoint, Store, StoreError, sha256};
 use dormouse_state::{Frame, Memory, Site, State, Value};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -72,26 +73,52 @@ fn child() {
     let Some(dir) = std::env::var_os("DORMOUSE_TEST_STORE") else {
         return;
     };
-    let result = Store::create_or_open(Path::new(&dir)).and_then(|store| save(&store, 3));
+    let result = Store::create_or_open(Path::new(&dir)).and_then(|store| {
+        match std::env::var_os("DORMOUSE_TEST_FROM") {
+            None => save(&store, 3),
+            Some(from) => take_in(&store, &Store::open(Path::new(&from))?),
+        }
+    });
     match result {
         Ok(number) => println!("SAVED {number}"),
         Err(error) => println!("FAILED {error}"),
     }
 }
 
+/// What a pull does: `sim@3` of another store.
+fn take_in(store: &Store, from: &Store) -> Result<u64, StoreError> {
+    let image = from.export("sim", Some(3))?;
+    let incoming = match store.import(&image.manifest, None)? {
+        Arrival::Here(info) => return Ok(info.number),
+        Arrival::Wanted(incoming) => incoming,
+    };
+    for blob in incoming.missing() {
+        let mut bytes = vec![];
+        from.open_blob(blob)?.read_to_end(&mut bytes).unwrap();
+        let Some(mut part) = incoming.receive(blob)? else { continue };
+        part.write(&bytes[part.len() as usize..])?;
+        part.finish()?;
+    }
+    Ok(incoming.commit()?.number)
+}
+
 fn run_child(store: &Path, fault: &str, trace: Option<&Path>) -> Output {
-    run_in_child("fault_tests::child", store, fault, trace)
+    command("fault_tests::child", store, fault, trace).output().unwrap()
 }
 
 /// Runs a test of this binary on its own, with a fault.
 pub(crate) fn run_in_child(test: &str, store: &Path, fault: &str, trace: Option<&Path>) -> Output {
+    command(test, store, fault, trace).output().unwrap()
+}
+
+fn command(test: &str, store: &Path, fault: &str, trace: Option<&Path>) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
     command.env("DORMOUSE_TEST_STORE", store).env("DORMOUSE_FAULT", fault);
     if let Some(trace) = trace {
         command.env("DORMOUSE_FAULT_TRACE", trace);
     }
-    command.output().unwrap()
+    command
 }
 
 pub(crate) fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -213,6 +240,46 @@ fn killed_at_every_step_of_the_first_save() {
         assert_eq!(store.verify().unwrap().damages, []);
         assert_eq!(temps(&files(dir)), 0);
     });
+}
+
+/// Pulls that die or find the disk full, and then the same once more: it goes on from what came.
+#[test]
+fn taking_in_at_every_step() {
+    let before = two_checkpoints();
+    let from = tempfile::tempdir().unwrap();
+    write_files(from.path(), &before);
+    save(&Store::open(from.path()).unwrap(), 3).unwrap();
+    for kind in ["kill", "enospc"] {
+        for step in 1.. {
+            let dir = tempfile::tempdir().unwrap();
+            write_files(dir.path(), &before);
+            let trace = dir.path().join("trace");
+            let output =
+                command("fault_tests::child", dir.path(), &format!("{kind}@{step}"), Some(&trace))
+                    .env("DORMOUSE_TEST_FROM", from.path())
+                    .output()
+                    .unwrap();
+            let steps = std::fs::read_to_string(&trace).unwrap().lines().count();
+            std::fs::remove_file(trace).unwrap();
+            assert_older_unchanged(dir.path(), &before);
+            let store = Store::open(dir.path()).unwrap();
+            assert_holds(&store, Some(1), 1);
+            assert_holds(&store, Some(2), 2);
+            let listed = store.list("sim").unwrap().len();
+            let took = String::from_utf8_lossy(&output.stdout).contains("SAVED");
+            assert!(listed == 3 || (listed == 2 && !took));
+            assert_eq!(store.verify().unwrap().damages, []);
+            assert_eq!(take_in(&store, &Store::open(from.path()).unwrap()).unwrap(), 3);
+            assert_holds(&store, Some(3), 3);
+            assert_eq!(save(&store, 9).unwrap(), 4);
+            assert_eq!(temps(&files(dir.path())), 0);
+            assert_eq!(store.verify().unwrap().unreferenced, Vec::<PathBuf>::new());
+            if took && step > steps {
+                assert!(step > 20, "only {step} steps: the hook is not called");
+                break;
+            }
+        }
+    }
 }
 
 #[test]

@@ -43,7 +43,10 @@ impl Index {
     pub(crate) fn read(store: &Path) -> Result<(Index, Option<Damage>), StoreError> {
         let subject = Subject { checkpoint: None, what: "index".to_owned(), path: FILE.into() };
         match read_file(store, &subject) {
-            Ok((index, true)) => Ok((index, None)),
+            Ok((mut index, true)) => {
+                index.adopt(store);
+                Ok((index, None))
+            }
             Ok((mut index, false)) => {
                 index.recover(store)?;
                 let why = "its digest does not match; the checkpoints in blobs/ were searched";
@@ -64,6 +67,8 @@ impl Index {
         all.sort_by(|(a, _), (b, _)| {
             (&a.job, a.number, &a.created).cmp(&(&b.job, b.number, &b.created))
         });
+        // Other tools list one under several names.
+        all.dedup_by(|(a, x), (b, y)| (&a.job, a.number, x.digest) == (&b.job, b.number, y.digest));
         all
     }
 
@@ -79,7 +84,9 @@ impl Index {
     /// Adds a checkpoint.
     pub(crate) fn add(&mut self, manifest: &Manifest, blob: BlobRef) -> Result<(), String> {
         self.manifests.push(manifest.entry(blob)?);
-        self.annotations.insert(format!("{LAST}{}", manifest.job), manifest.number.to_string());
+        // One that was pulled may be older than those of here.
+        let last = self.next_number(&manifest.job) - 1;
+        self.annotations.insert(format!("{LAST}{}", manifest.job), last.to_string());
         Ok(())
     }
 
@@ -136,6 +143,24 @@ impl Index {
         Ok([before, &digest, &after[ZEROS.len()..]].concat().into_bytes())
     }
 
+    /// Tools that copy images leave out what the entry says of them: it is in the manifest, too. They keep the name
+    /// that they were given there.
+    fn adopt(&mut self, store: &Path) {
+        for entry in &mut self.manifests {
+            if manifest::entry_info(entry).is_some() {
+                continue;
+            }
+            if let Some(mut ours) = manifest_of(store, entry) {
+                let name = entry.annotations().as_ref().and_then(|all| all.get(manifest::REF_NAME));
+                if let (Some(name), Some(mut all)) = (name, ours.annotations().clone()) {
+                    all.insert(manifest::REF_NAME.to_owned(), name.clone());
+                    ours.set_annotations(Some(all));
+                }
+                *entry = ours;
+            }
+        }
+    }
+
     /// Adds the checkpoints whose manifests are in `blobs/`; what they say goes before what the
     /// list says.
     fn recover(&mut self, store: &Path) -> Result<(), StoreError> {
@@ -183,6 +208,19 @@ impl Index {
         self.manifests.extend(found.iter().filter_map(|(m, blob)| m.entry(*blob).ok()));
         Ok(())
     }
+}
+
+/// The entry as we would write it, if its manifest is that of a checkpoint.
+fn manifest_of(store: &Path, entry: &Descriptor) -> Option<Descriptor> {
+    let blob = manifest::blob_ref(entry)?;
+    let path = blob::relative_path(&blob.digest);
+    if blob.size > MAX_MANIFEST_LEN || !looks_like_a_manifest(&store.join(&path)) {
+        return None;
+    }
+    let subject = Subject { checkpoint: None, what: "manifest".to_owned(), path };
+    let BlobRef { digest, size, .. } = blob;
+    let bytes = blob::read_verified(store, &subject, &digest, size, MAX_MANIFEST_LEN).ok()?;
+    Manifest::decode(&bytes, &subject).ok()?.entry(blob).ok()
 }
 
 /// A cheap look, so that recovery need not hash every blob.

@@ -11,7 +11,8 @@
 //!        ├─ 9a31..            state     application/vnd.dormouse.state.v1
 //!        ├─ e220..            module    application/wasm (shared by all checkpoints)
 //!        ├─ 7b6d..            memory    application/vnd.dormouse.memory.v1+zstd
-//!        └─ .tmp-..           of a save that is going on, or died
+//!        ├─ .tmp-..           of a save that is going on, or died
+//!        └─ .part-e220..      what has arrived of a blob that is being pulled
 //! ```
 //!
 //! A save writes its blobs to temporary names and syncs them, renames them, syncs the directory, and
@@ -55,6 +56,7 @@
 
 mod blob;
 mod error;
+mod export;
 #[cfg(all(test, unix))]
 mod fault_chain_tests;
 #[cfg(all(test, unix))]
@@ -63,6 +65,7 @@ mod fault_gc_tests;
 mod fault_tests;
 mod fs;
 mod gc;
+mod import;
 mod index;
 mod job;
 mod layer;
@@ -71,6 +74,7 @@ mod load_again;
 mod manifest;
 mod open;
 mod parent;
+mod part;
 mod reach;
 mod retention;
 #[cfg(test)]
@@ -84,9 +88,11 @@ mod seal;
 mod sizes;
 mod verify;
 
-pub use blob::sha256;
+pub use blob::{BlobRef, sha256};
 pub use error::{Damage, DamageKind, StoreError};
+pub use export::Image;
 pub use gc::{Care, GcReport};
+pub use import::{Arrival, Incoming, MAX_BLOBS, MAX_LAYER_LEN};
 pub use job::{CheckpointInfo, JobSummary};
 pub use layer::{
     BadLayer, FRAME_PAGES, Kind, LayerError, MemoryLayer, Overlay, PAGE_SIZE, PageReader, ReadAt,
@@ -94,11 +100,12 @@ pub use layer::{
 };
 pub use load::Checkpoint;
 pub use manifest::{
-    ARTIFACT_TYPE, CHANGES_MEDIA_TYPE, MAX_MODULE_LEN, MEMORY_MEDIA_TYPE, MODULE_MEDIA_TYPE,
-    STATE_MEDIA_TYPE,
+    ARTIFACT_TYPE, CHANGES_MEDIA_TYPE, MAX_MANIFEST_LEN, MAX_MODULE_LEN, MEMORY_MEDIA_TYPE,
+    MODULE_MEDIA_TYPE, STATE_MEDIA_TYPE,
 };
 pub use open::Store;
 pub use parent::{MAX_LAYERS, Parent, Squashed};
+pub use part::Part;
 pub use retention::{OverQuota, Retention};
 pub use save::{Content, Guard, MemoryPages, NewCheckpoint};
 #[cfg(feature = "encryption")]

@@ -35,7 +35,7 @@ pub(crate) const MAX_CHAIN: usize = 1024;
 /// Bytes a module may have.
 pub const MAX_MODULE_LEN: u64 = 1 << 30;
 /// Bytes a manifest may have: what registries allow.
-pub(crate) const MAX_MANIFEST_LEN: u64 = 4 << 20;
+pub const MAX_MANIFEST_LEN: u64 = 4 << 20;
 
 pub(crate) const CREATED: &str = "org.opencontainers.image.created";
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -158,6 +158,9 @@ impl Manifest {
     fn shared_annotations(&self) -> HashMap<String, String> {
         let mut all: HashMap<String, String> = self.annotations.clone().into_iter().collect();
         all.insert(CREATED.to_owned(), self.created.clone());
+        // What other tools show of an image.
+        all.insert(TITLE.to_owned(), format!("{}@{}", self.job, self.number));
+        all.insert(MODULE.to_owned(), blob::name(&self.module.digest));
         all.insert(JOB.to_owned(), self.job.clone());
         all.insert(NUMBER.to_owned(), self.number.to_string());
         all
@@ -169,7 +172,6 @@ impl Manifest {
         let mut all = self.shared_annotations();
         let info = self.info(manifest);
         all.insert(REF_NAME.to_owned(), info.name());
-        all.insert(MODULE.to_owned(), info.module_digest);
         all.insert(STATE_SIZE.to_owned(), info.state_size.to_string());
         all.insert(MODULE_SIZE.to_owned(), info.module_size.to_string());
         all.insert(MEMORY_SIZE.to_owned(), info.memory_size.to_string());
@@ -248,7 +250,7 @@ fn descriptor<const N: usize>(
     Ok(descriptor)
 }
 
-fn blob_ref(descriptor: &Descriptor) -> Option<BlobRef> {
+pub(crate) fn blob_ref(descriptor: &Descriptor) -> Option<BlobRef> {
     let digest = blob::from_hex(descriptor.as_digest_sha256()?)?;
     Some(BlobRef { digest, size: descriptor.size(), sealed: false })
 }

@@ -374,7 +374,7 @@ impl Store {
 
     /// Whether the store has this blob. Hashed once by every handle, so that a blob that rotted
     /// is written again; from then on its size is enough.
-    fn has_good(&self, blob: &BlobRef) -> bool {
+    pub(crate) fn has_good(&self, blob: &BlobRef) -> bool {
         if !self.size_is(blob) {
             return false;
         }
@@ -390,12 +390,12 @@ impl Store {
         good
     }
 
-    fn size_is(&self, blob: &BlobRef) -> bool {
+    pub(crate) fn size_is(&self, blob: &BlobRef) -> bool {
         let path = self.dir.join(blob::relative_path(&blob.digest));
         std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == blob.size)
     }
 
-    fn remember(&self, digest: [u8; 32]) {
+    pub(crate) fn remember(&self, digest: [u8; 32]) {
         if let Ok(mut known) = self.known_good.lock() {
             known.insert(digest);
         }
@@ -440,10 +440,10 @@ fn write_layer(
 }
 
 /// Blobs that this save brought in and nothing refers to yet: removed again if it fails.
-struct Published(Vec<PathBuf>);
+pub(crate) struct Published(pub(crate) Vec<PathBuf>);
 
 impl Published {
-    fn publish(&mut self, store: &Store, staged: Staged) -> Result<(), StoreError> {
+    pub(crate) fn publish(&mut self, store: &Store, staged: Staged) -> Result<(), StoreError> {
         let path = store.dir.join(blob::relative_path(&staged.digest));
         let new = !path.exists();
         // Replaces a blob of the same name too: the same bytes, or they had rotted.

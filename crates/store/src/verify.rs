@@ -32,7 +32,7 @@ pub struct VerifyReport {
     /// Everything that is bad. A blob that several checkpoints share is named for each.
     pub damages: Vec<Damage>,
     /// Files in `blobs/sha256`, relative to the store, that nothing in the list needs: left by saves
-    /// that died. Harmless; [`Store::collect`] deletes them.
+    /// that died, or kept by pulls that were cut short. Harmless; [`Store::collect`] deletes them.
     pub unreferenced: Vec<PathBuf>,
     /// How many bytes they have.
     pub unreferenced_bytes: u64,
@@ -82,6 +82,13 @@ impl Store {
             }
         }
         Ok(report)
+    }
+
+    /// What is wrong with a checkpoint, if anything. Of what is encrypted, and cannot be opened here, the digests are
+    /// looked at.
+    pub(crate) fn first_bad(&self, info: &CheckpointInfo, manifest: &Manifest) -> Option<Bad> {
+        let bad = self.check_parts(info, manifest, &mut HashMap::new());
+        bad.into_iter().find(|bad| !matches!(bad, Bad::Fatal(StoreError::NoKey { .. })))
     }
 
     /// `known`: blobs that were looked at, and what is wrong with them. Most are shared by checkpoints.

@@ -222,3 +222,40 @@ fn old_ones_go_without_the_key() {
     let store = Store::open(dir.path()).unwrap().with_keys(identity(&mine));
     holds(&store, Some(3), 2);
 }
+
+/// Pushed and pulled as they are, by somebody who cannot read them.
+#[test]
+fn sealed_checkpoints_travel() {
+    use dormouse_store::Arrival;
+    use std::io::Read;
+    let dir = tempfile::tempdir().unwrap();
+    let secret = Identity::generate();
+    let from = Store::create_or_open(&dir.path().join("from")).unwrap();
+    let from = from.with_keys(recipient(&secret));
+    let parent = save(&from, 0, None).unwrap();
+    save(&from, 1, Some(&parent)).unwrap();
+    let from = Store::open(from.dir()).unwrap();
+    let to = Store::create_or_open(&dir.path().join("to")).unwrap();
+    let image = from.export("sim", None).unwrap();
+    assert_eq!(image.info.number, 2);
+    let Arrival::Wanted(incoming) = to.import(&image.manifest, None).unwrap() else { panic!() };
+    assert!(incoming.missing().iter().any(|blob| blob.sealed));
+    for blob in incoming.missing() {
+        let mut bytes = vec![];
+        from.open_blob(blob).unwrap().read_to_end(&mut bytes).unwrap();
+        let mut part = incoming.receive(blob).unwrap().unwrap();
+        part.write(&bytes).unwrap();
+        part.finish().unwrap();
+    }
+    incoming.commit().unwrap();
+    assert_eq!(to.verify().unwrap().unopened, 1);
+    assert!(matches!(to.load("sim", None), Err(StoreError::NoKey { .. })));
+    holds(&to.with_keys(identity(&secret)), Some(2), 1);
+    // A sealed part that rotted is found without the key.
+    let state = image.blobs[0];
+    let path = from.dir().join("blobs/sha256").join(&state.name()["sha256:".len()..]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+    assert!(matches!(from.export("sim", Some(2)), Err(StoreError::Damaged(_))));
+}

@@ -151,6 +151,10 @@ fn build(target: &str, env: &BTreeMap<String, String>) -> Result<()> {
         "dormouse",
         "--bin",
         "dormouse",
+        // Nothing that speaks to a network: a C compiler for each processor is enough as it is.
+        "--no-default-features",
+        "--features",
+        "encryption",
         "--target",
         target,
     ]);

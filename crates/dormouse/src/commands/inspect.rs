@@ -94,12 +94,16 @@ pub fn inspect(args: cli::Inspect) -> Done {
 fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> String {
     let mut out = String::new();
     let mut line = |what: &str, value: String| {
-        let _ = writeln!(out, "{what:12}{value}");
+        let _ = writeln!(out, "{what:12}{}", ui::visible(&value));
     };
     line("checkpoint", info.name());
     line("saved", ui::local_time(&info.created));
     if let Some(program) = info.annotations.get(annotations::PROGRAM) {
         line("program", program.clone());
+    }
+    let told = [annotations::HOST, annotations::ENGINE].map(|key| info.annotations.get(key));
+    if let [Some(host), Some(engine)] = told {
+        line("taken on", format!("{host}, {engine}"));
     }
     line("module", format!("{} ({})", info.module_digest, size::text(info.module_size)));
     line("state", size::text(info.state_size));
@@ -137,7 +141,10 @@ fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> Str
         let times = if run.len() > 1 { format!(" ({} times)", run.len()) } else { String::new() };
         lines.push(format!(
             "  #{first:<6} {}{place}{times}   module {:#x}, {} locals, {} operands",
-            f.name, f.offset, f.locals, f.operands
+            ui::visible(&f.name),
+            f.offset,
+            f.locals,
+            f.operands
         ));
         first += run.len();
     }

@@ -10,6 +10,8 @@ pub mod gc;
 pub mod inspect;
 pub mod list;
 pub mod ps;
+#[cfg(feature = "registry")]
+pub mod registry;
 pub mod rm;
 pub mod run;
 pub mod verify;

@@ -38,7 +38,7 @@ pub fn verify(args: cli::Verify) -> Done {
     }
     if !report.unreferenced.is_empty() {
         ui::print(&format!(
-            "{}, {}, that nothing needs (left by saves cut short; harmless)\n`dormouse gc{}` deletes what nothing needs\n",
+            "{}, {}, that nothing needs (left by saves or pulls cut short; harmless)\n`dormouse gc{}` deletes what nothing needs\n",
             ui::count(report.unreferenced.len(), "file"),
             size::text(report.unreferenced_bytes),
             args.listing.place.hint()
