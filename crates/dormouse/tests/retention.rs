@@ -302,7 +302,7 @@ fn sizes_add_up() {
     let text = format!("{}{}", p.ok(&["list", "sim"]), text);
     assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     let verify = p.ok(&["verify"]);
-    let expected = "1 file, 2.9 KiB, that nothing needs (left by saves cut short; harmless)\n\
+    let expected = "1 file, 2.9 KiB, that nothing needs (left by saves or pulls cut short; harmless)\n\
                     `dormouse gc` deletes";
     assert!(verify.contains(expected), "{verify}");
     assert_eq!(p.json(&["verify", "--json"])["unreferenced_bytes"], 3000);
