@@ -140,7 +140,7 @@ fn advance<'scope>(
         if let Ok(checkpoint) = answer {
             // Who squashes keeps others from removing anything.
             writer.finish();
-            writer.retain.after(&checkpoint, &writer.store, desk);
+            writer.tidy(&checkpoint, desk);
             return Ok(Outcome::Stopped { checkpoint, why });
         }
     }
@@ -169,7 +169,7 @@ fn write_aside<'scope>(
             Written::Done(answer) => {
                 desk.answer(take(&theirs), answer.clone());
                 if let Ok(checkpoint) = answer {
-                    writer.retain.after(&checkpoint, &writer.store, desk);
+                    writer.tidy(&checkpoint, desk);
                 }
             }
             Written::Again => desk.again(take(&theirs)),

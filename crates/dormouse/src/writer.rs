@@ -16,8 +16,8 @@ use dormouse_engine::Run;
 use dormouse_memory::{Changes, Fingerprints, Layout, LinearMemory, PAGE_SIZE, nonzero_pages};
 use dormouse_state::State;
 use dormouse_store::{
-    Checkpoint, Guard, MemoryPages, NewCheckpoint, Parent, Squashed, Store, StoreError,
-    WASM_PAGE_SIZE,
+    Checkpoint, CheckpointInfo, Guard, MemoryPages, NewCheckpoint, Parent, Squashed, Store,
+    StoreError, WASM_PAGE_SIZE,
 };
 use dormouse_wasi::Mark;
 use std::collections::BTreeMap;
@@ -148,6 +148,14 @@ impl Writer {
         }
     }
 
+    /// Lets old checkpoints go by the job's rules, now that this one is durable; those of a job that is another's by now
+    /// are left to that one.
+    pub fn tidy(&self, saved: &CheckpointInfo, desk: &Desk) {
+        if self.may_write(desk).is_ok() {
+            self.retain.after(saved, &self.store, desk);
+        }
+    }
+
     /// Writes one; returns when it is durable.
     pub fn write(&self, image: &Image, desk: &Desk) -> Written {
         let last = self.last().take();
@@ -171,7 +179,7 @@ impl Writer {
         image: &Image,
         last: Option<Last>,
         desk: &Desk,
-    ) -> (Result<dormouse_store::CheckpointInfo, StoreError>, Option<Last>) {
+    ) -> (Result<CheckpointInfo, StoreError>, Option<Last>) {
         let mut annotations = self.annotations.clone();
         if let Some(mark) = image.mark {
             annotations.insert(annotations::MARK.to_owned(), format!("{mark:016x}"));
