@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What is said of rules that a checkpoint may remember.
+type Change = Box<dyn FnOnce(&mut Retention) + Send + Sync>;
+
 /// How a program is to run. [`Job::run`] and [`Job::resume`] do it and return when it has ended.
 pub struct Job {
     store: PathBuf,
@@ -29,7 +32,7 @@ pub struct Job {
     deterministic: bool,
     every: Option<Option<Duration>>,
     retention: Retention,
-    change_retention: Option<Box<dyn FnOnce(&mut Retention) + Send + Sync>>,
+    change_retention: Option<Change>,
     dirs: Vec<(PathBuf, String)>,
     env: Vec<(Vec<u8>, Vec<u8>)>,
     stdio: StdioConfig,
