@@ -2,9 +2,10 @@
 
 mod sample;
 
-use dormouse_store::{Arrival, BlobRef, Incoming, Store, StoreError};
+use dormouse_store::{Arrival, BlobRef, Care, Incoming, Store, StoreError};
 use sample::{assert_holds, save};
 use std::io::Read;
+use std::time::Duration;
 
 fn two_stores() -> (tempfile::TempDir, Store, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -46,6 +47,9 @@ fn a_checkpoint_travels() {
     let incoming = wanted(&to, &image.manifest, None);
     assert_eq!(incoming.missing(), image.blobs);
     fetch(&from, &incoming);
+    // What has come is not garbage while it is awaited.
+    let busy = to.collect(Care::Brief(Duration::from_millis(10)));
+    assert!(matches!(busy, Err(StoreError::Busy { .. })));
     assert!(to.list("sim").unwrap().is_empty(), "seen only when all of it is there");
     assert_eq!(incoming.commit().unwrap(), saved);
     assert_holds(&to.load("sim", Some(2)).unwrap(), 2);
@@ -106,7 +110,9 @@ fn what_was_cut_short_goes_on() {
 
     // A save sweeps what dead saves left, but not this.
     save(&to, "old", 6);
-    assert_eq!(to.verify().unwrap().unreferenced.len(), 0, "it can be continued");
+    to.collect(Care::Thorough).unwrap();
+    // Neither does a collection, and it is no garbage, for a week.
+    assert_eq!(to.verify().unwrap().unreferenced.len(), 0);
     let incoming = wanted(&to, &image.manifest, None);
     assert_eq!(incoming.arrived(&largest), 1000);
     let mut part = incoming.receive(&largest).unwrap().unwrap();
