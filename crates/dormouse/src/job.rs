@@ -1,15 +1,14 @@
 //! One named program and its checkpoints: how it is to run, and running it.
 
-use crate::control::About;
-use crate::desk::{Desk, Report};
-use crate::door::Door;
+use crate::desk::Report;
 use crate::drive::Manner;
 use crate::lease::{Lease, TTLS, Terms};
+use crate::live::{Live, live};
 use crate::outcome::{Notice, Outcome, Rehearsal};
 use crate::retain::Retain;
 use crate::sealing::Sealing;
 use crate::writer::{self, Layering, Writer};
-use crate::{Error, Result, Target, annotations, drive, running, timer};
+use crate::{Error, Result, Target, annotations, running};
 use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Passed, Run};
 use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, sha256};
 use dormouse_transform::Program;
@@ -526,55 +525,6 @@ impl Job {
         writer.retain = Retain::by(std::mem::take(&mut self.retention));
         Arc::new(writer)
     }
-}
-
-/// A job about to begin.
-struct Live {
-    machine: Machine,
-    code: Arc<Code>,
-    lease: Lease,
-    writer: Arc<Writer>,
-    every: Option<Duration>,
-    signals: bool,
-    manner: Manner,
-    report: Report,
-}
-
-/// Runs a job with everything that can give it orders.
-fn live(live: Live, begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send) -> Result<Outcome> {
-    let Live { machine, code, mut lease, writer, every, signals, manner, report } = live;
-    // It was not kept while the module was compiled.
-    lease.confirm()?;
-    let desk = Arc::new(Desk::new(report));
-    let about = About {
-        job: writer.job.clone(),
-        every: writer.annotations.get(annotations::EVERY).cloned(),
-        holder: lease.holder.clone(),
-    };
-    let mut door = Door::open(&lease, about, desk.clone(), signals)?;
-    if let (Some(every), None) = (every, manner.stop_at) {
-        let (desk, code) = (desk.clone(), code.clone());
-        let ticks = move || {
-            // Analysed now, a module that came from the cache need not be while the program stands.
-            let _ = code.program();
-            timer::tick(&desk, every);
-        };
-        let spawned = std::thread::Builder::new().name("timer".into()).spawn(ticks);
-        spawned.map_err(Error::io("start the timer of", "this job"))?;
-    }
-    desk.report(Notice::Begins { job: writer.job.clone() });
-    let outcome = drive::drive(&machine, || begin(code), &desk, &writer, &mut door, manner);
-    drop(door);
-    if let (Some(why), Ok(Outcome::Exited(_) | Outcome::Returned(_))) =
-        (lease.give_back(), &outcome)
-    {
-        desk.report(Notice::Warning(format!(
-            "job {} came to its end without its lease ({why}): there may have been two copies of it",
-            writer.job
-        )));
-    }
-    desk.set_gone();
-    outcome
 }
 
 /// Whether this module, or what it is translated to, has the digest.

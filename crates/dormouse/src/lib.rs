@@ -43,6 +43,7 @@ mod job;
 mod lease;
 #[cfg(test)]
 mod lease_tests;
+mod live;
 mod outcome;
 pub mod places;
 mod retain;

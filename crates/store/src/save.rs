@@ -457,7 +457,8 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        for path in &self.0 {
+        // The manifest, which came last, goes first: a list that is lost is put together from manifests.
+        for path in self.0.iter().rev() {
             let _ = fs::remove(path);
         }
     }
