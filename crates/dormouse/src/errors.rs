@@ -64,6 +64,17 @@ pub enum Error {
         /// What became of the lease.
         why: String,
     },
+    /// A checkpoint from elsewhere says for whom those that follow it are to be sealed.
+    #[error(
+        "{checkpoint} came from elsewhere, and remembers for whom checkpoints are encrypted: {recipients}; \
+         say with --encrypt-to for whom those made here are to be, or --encrypt-to none"
+    )]
+    ForeignRecipients {
+        /// Which one.
+        checkpoint: String,
+        /// Whom it names.
+        recipients: String,
+    },
     /// Checkpoints are to be sealed, and this program cannot.
     #[error("this dormouse was built without the feature `encryption`; use one that has it")]
     NoEncryption,

@@ -19,6 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The stacks that a checkpoint can remember: those of `--stack`.
+const STACKS: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 30;
+
+/// The shortest interval that a checkpoint can remember.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// What is said of rules that a checkpoint may remember.
 type Change = Box<dyn FnOnce(&mut Retention) + Send + Sync>;
 
@@ -424,15 +430,24 @@ impl Job {
             same_module(&checkpoint.state.module_digest, module)?;
         }
         let remembered = &checkpoint.info.annotations;
-        self.stack = self.stack.or_else(|| remembered.get(annotations::STACK)?.parse().ok());
-        self.sealing.recall(remembered);
+        let stack = remembered.get(annotations::STACK).and_then(|stack| stack.parse::<u64>().ok());
+        let stack = stack.filter(|stack| STACKS.contains(stack));
+        self.stack = self.stack.or_else(|| usize::try_from(stack?).ok());
+        self.sealing.recall(&checkpoint)?;
         self.deterministic |= remembered.contains_key(annotations::DETERMINISTIC);
         let every = self
             .every
             .unwrap_or_else(|| humantime::parse_duration(remembered.get(annotations::EVERY)?).ok());
-        self.every = Some(every);
+        self.every = Some(every.map(|every| every.max(SHORTEST)));
         let rules = remembered.get(annotations::KEEP).map(|rules| rules.parse::<Retention>());
         match rules.transpose() {
+            Ok(Some(rules)) if checkpoint.info.pulled && !rules.is_empty() => {
+                self.tell(Notice::Warning(format!(
+                    "{} came from elsewhere, so its rules for old checkpoints ({rules}) do not hold here; --keep-last \
+                     and the like give others",
+                    checkpoint.info.name()
+                )));
+            }
             Ok(rules) => self.retention = rules.unwrap_or_default(),
             Err(rule) => self.tell(Notice::Warning(format!(
                 "{} remembers a rule for old checkpoints that this dormouse does not know ({rule}), so none are \

@@ -72,7 +72,7 @@ impl Retain {
             };
             let Some(newest) = next else { return };
             let jobs = [newest.job.clone()];
-            let apply = || store.retain(&jobs, &self.rules, Some(&newest), Care::Brief(PATIENCE));
+            let apply = || store.retain(&jobs, &self.rules, Care::Brief(PATIENCE));
             // A bug in here must not take the program with it.
             let done = catch_unwind(AssertUnwindSafe(apply));
             for warning in self.judge(done.ok(), store) {

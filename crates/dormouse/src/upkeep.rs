@@ -242,9 +242,10 @@ impl Upkeep {
             again.renewed(done);
             again.shared.busy.store(false, Ordering::Release);
         };
-        // Without a thread it is tried again soon.
-        if std::thread::Builder::new().name("lease".into()).spawn(renew).is_err() {
-            self.shared.busy.store(false, Ordering::Release);
+        // Without a thread it is done on this one, which may have to wait for the file system.
+        let theirs = renew.clone();
+        if std::thread::Builder::new().name("lease".into()).spawn(theirs).is_err() {
+            renew();
         }
     }
 

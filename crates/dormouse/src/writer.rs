@@ -47,7 +47,6 @@ enum Copied {
 struct Last {
     parent: Parent,
     seen: Vec<(u32, Fingerprints)>,
-    squashed: Vec<Squashed>,
 }
 
 /// What all checkpoints of a job share.
@@ -61,6 +60,8 @@ pub(crate) struct Writer {
     pub retain: Retain,
     pub keeper: Arc<Keeper>,
     last: Mutex<Option<Last>>,
+    /// Layers that were squashed, whenever that was; the next checkpoint takes those that fit.
+    squashed: Mutex<Vec<Squashed>>,
     /// Held by the one that squashes.
     squashing: Mutex<()>,
     stop: AtomicBool,
@@ -99,6 +100,7 @@ impl Writer {
             layering,
             retain: Retain::by(Default::default()),
             last: Mutex::default(),
+            squashed: Mutex::default(),
             squashing: Mutex::default(),
             stop: AtomicBool::default(),
         }
@@ -106,7 +108,7 @@ impl Writer {
 
     /// Goes on from a checkpoint whose memories were just read.
     pub fn goes_on_from(&self, checkpoint: &Checkpoint, seen: Vec<(u32, Fingerprints)>) {
-        *self.last() = Some(Last { parent: checkpoint.as_parent(), seen, squashed: vec![] });
+        *self.last() = Some(Last { parent: checkpoint.as_parent(), seen });
     }
 
     /// Copies a stopped program.
@@ -187,10 +189,11 @@ impl Writer {
         let runs: Vec<Vec<(u64, &[u8])>> = image.memories.iter().map(Copied::runs).collect();
         let pairs = image.memories.iter().zip(&runs);
         let memories: Vec<_> = pairs.map(|(memory, runs)| memory.pages(runs)).collect();
-        let (parent, mut seen, squashed) = match last {
-            Some(Last { parent, seen, squashed }) => (Some(parent), seen, squashed),
-            None => (None, vec![], vec![]),
+        let (parent, mut seen) = match last {
+            Some(Last { parent, seen }) => (Some(parent), seen),
+            None => (None, vec![]),
         };
+        let squashed = std::mem::take(&mut *self.squashed());
         let may_write = || self.may_write(desk);
         let new = NewCheckpoint {
             annotations,
@@ -202,10 +205,12 @@ impl Writer {
         };
         match self.store.save_as_parent(&self.job, new) {
             Ok((saved, parent)) => {
-                image.memories.iter().for_each(|memory| memory.look_at(&mut seen));
-                (Ok(saved), Some(Last { parent, seen, squashed: vec![] }))
+                if self.layering.max_layers > 0 {
+                    image.memories.iter().for_each(|memory| memory.look_at(&mut seen));
+                }
+                (Ok(saved), Some(Last { parent, seen }))
             }
-            Err(e) => (Err(e), parent.map(|parent| Last { parent, seen, squashed: vec![] })),
+            Err(e) => (Err(e), parent.map(|parent| Last { parent, seen })),
         }
     }
 
@@ -222,9 +227,7 @@ impl Writer {
         let squash = || self.store.squash(&parent, max_layers, deltas, &self.stop);
         match catch_unwind(AssertUnwindSafe(squash)) {
             Ok(Ok(done)) => {
-                if let Some(last) = &mut *self.last() {
-                    last.squashed.extend(done);
-                }
+                self.squashed().extend(done);
             }
             // What is wrong with its layers is told when they are read. The next checkpoint needs none of them.
             Ok(Err(StoreError::Damaged(_))) => *self.last() = None,
@@ -236,6 +239,10 @@ impl Writer {
     /// Nothing is worth squashing any more.
     pub fn finish(&self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn squashed(&self) -> MutexGuard<'_, Vec<Squashed>> {
+        self.squashed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Last>> {
@@ -274,7 +281,7 @@ fn copy_whole(index: u32, bytes: &[u8]) -> Result<Copied, String> {
 
 fn copy_changes(index: u32, bytes: &[u8], seen: &Fingerprints) -> Result<Copied, String> {
     let changes = seen.changes(bytes);
-    if changes.len() > seen.used() / 100 * NEARLY_ALL && changes.len() > 16 {
+    if changes.len() > 16 && changes.len() * 100 > seen.used() * NEARLY_ALL {
         return copy_whole(index, bytes);
     }
     let mut copy = Vec::new();

@@ -6,7 +6,7 @@
 //!   at the next         page 0: 9c1f..   page 1: 5e90..  page 2: 0b72..      -> page 1 changed
 //! ```
 //!
-//! A fingerprint is XXH3-128 with a seed that no program knows, so that two pages have the same only by a chance of 2^-128.
+//! A fingerprint is XXH3-128 with a seed that no program knows: that two pages have the same one is not to be expected, nor can it be brought about.
 
 use crate::{PAGE_SIZE, pages::is_zero};
 use std::ops::Range;
@@ -73,9 +73,10 @@ impl Fingerprints {
 
     /// From now on `memory`'s pages in `range` are what they are now.
     pub fn look_at(&mut self, memory: &[u8], range: Range<u64>) {
-        let pages = memory.chunks(PAGE_SIZE).zip(0..).skip(range.start as usize);
-        let pages = pages.take_while(|(_, number)| *number < range.end);
-        let seen = Changes { pages: pages.map(|(page, number)| (number, self.of(page))).collect() };
+        let byte = |page: u64| (page as usize).saturating_mul(PAGE_SIZE).min(memory.len());
+        let pages = memory[byte(range.start)..byte(range.end)].chunks(PAGE_SIZE);
+        let pages = (range.start..).zip(pages).map(|(number, page)| (number, self.of(page)));
+        let seen = Changes { pages: pages.collect() };
         self.apply(&seen);
     }
 

@@ -84,6 +84,14 @@ pub enum StoreError {
     /// Changes were given, but what they are changes to is not there (any more).
     #[error("layers of the checkpoint before this one are gone; save all pages of the memories")]
     NoParent,
+    /// A job has had the highest number there is; an image from elsewhere may have brought it.
+    #[error(
+        "job {job} has no more numbers for checkpoints; go on under another name: `dormouse resume {job} --clone NAME`"
+    )]
+    NoNumbers {
+        /// The job.
+        job: String,
+    },
     /// A text that is to be a key is none.
     #[error(
         "{what}; `age-keygen` makes keys: an identity to keep secret, and the recipient that belongs to it"

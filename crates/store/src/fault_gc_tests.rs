@@ -31,7 +31,7 @@ fn act(dir: &Path, deed: &str) -> Result<(), StoreError> {
         "collect" => store.collect(Care::Thorough),
         "retain" => {
             let rules: Retention = rest.parse().unwrap();
-            store.retain(&["sim".to_owned()], &rules, None, Care::Thorough)
+            store.retain(&["sim".to_owned()], &rules, Care::Thorough)
         }
         _ => {
             let numbers = rest.split(' ').map(|n| ("sim".to_owned(), n.parse().unwrap()));

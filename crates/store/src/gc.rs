@@ -15,7 +15,7 @@
 //! list names them, so nothing is deleted that one of them counts on. Loads hold no lock: see
 //! `load_again.rs`.
 
-use crate::error::{Damage, StoreError};
+use crate::error::{Damage, DamageKind, StoreError};
 use crate::fs;
 use crate::index::Index;
 use crate::job::CheckpointInfo;
@@ -140,13 +140,27 @@ impl Store {
         let mut report = GcReport { removed: index.remove(names), ..GcReport::default() };
         // Before anything is changed: what cannot be read now ends it here.
         let reach = self.reach(&index)?;
-        if !dry && (damage.is_some() || !report.removed.is_empty()) {
+        let recovered = damage.is_none() && index.is_recovered();
+        if recovered && care == Care::Thorough {
+            index.accept();
+        }
+        if !dry && (recovered || damage.is_some() || !report.removed.is_empty()) {
             index.write(&self.dir)?;
             fs::sync_dir(&self.dir).map_err(StoreError::io("sync", &self.dir))?;
         }
         // A list that was put together again may lack entries of other tools; who runs this again
         // has seen that.
         report.held_up = damage.into_iter().chain(reach.unknown.iter().cloned()).collect();
+        if recovered && matches!(care, Care::Brief(_)) {
+            report.held_up.push(Damage {
+                checkpoint: None,
+                what: "index".to_owned(),
+                path: crate::index::FILE.into(),
+                kind: DamageKind::Malformed(
+                    "it was put together again, perhaps not all of it".to_owned(),
+                ),
+            });
+        }
         let needed = reach.all();
         let mut garbage = self.files(alone.is_some())?;
         garbage.retain(|file| match file.what {

@@ -156,7 +156,7 @@ impl<'a> Incoming<'a> {
         };
         if self.bytes.is_none() {
             let (index, _) = Index::read(&store.dir)?;
-            self.manifest.number = index.next_number(&self.manifest.job);
+            self.manifest.number = index.next_number(&self.manifest.job)?;
         }
         let named = self.manifest.info(BlobRef { digest: [0; 32], size: 0, sealed: false });
         if let Some(bad) = store.first_bad(&named, &self.manifest) {
@@ -178,7 +178,7 @@ impl<'a> Incoming<'a> {
         let bytes = match self.bytes.take() {
             Some(bytes) => bytes,
             None => {
-                self.manifest.number = index.next_number(&self.manifest.job);
+                self.manifest.number = index.next_number(&self.manifest.job)?;
                 encode(&self.manifest)?
             }
         };
@@ -190,7 +190,7 @@ impl<'a> Incoming<'a> {
         fs::sync_dir(&dir).map_err(StoreError::io("sync", &dir))?;
         if listed.is_none() {
             index
-                .add(&self.manifest, manifest)
+                .add_pulled(&self.manifest, manifest)
                 .map_err(|why| StoreError::io("encode", &store.dir)(std::io::Error::other(why)))?;
             index.write(&store.dir)?;
         }

@@ -13,7 +13,7 @@ use crate::blob::{self, BlobRef, Staged, Stager, sha256};
 use crate::error::{Bad, Damage, DamageKind, StoreError, Subject};
 use crate::fs;
 use crate::job::CheckpointInfo;
-use crate::manifest::{self, MAX_MANIFEST_LEN, Manifest};
+use crate::manifest::{self, MAX_MANIFEST_LEN, MAX_NUMBER, Manifest};
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -25,6 +25,7 @@ const MAX_INDEX_LEN: u64 = 256 << 20;
 pub(crate) const DIGEST: &str = "io.dormouse.index";
 /// How the annotation's value begins in the file. Within a JSON string its quotes would be escaped.
 const DIGEST_IN_FILE: &str = "\"io.dormouse.index\":\"sha256:";
+const RECOVERED: &str = "io.dormouse.recovered";
 const LAST: &str = "io.dormouse.last.";
 const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -73,20 +74,50 @@ impl Index {
     }
 
     /// The number that comes after every one that `job` has ever had.
-    pub(crate) fn next_number(&self, job: &str) -> u64 {
+    pub(crate) fn next_number(&self, job: &str) -> Result<u64, StoreError> {
+        match self.last_number(job) {
+            last if last < MAX_NUMBER => Ok(last + 1),
+            _ => Err(StoreError::NoNumbers { job: job.to_owned() }),
+        }
+    }
+
+    /// The highest number that `job` has ever had.
+    fn last_number(&self, job: &str) -> u64 {
         let used = self.checkpoints().into_iter().filter(|(info, _)| info.job == job);
         let used = used.map(|(info, _)| info.number).max().unwrap_or(0);
         let key = format!("{LAST}{job}");
         let last = self.annotations.get(&key).and_then(|last| last.parse().ok());
-        used.max(last.unwrap_or(0)).saturating_add(1)
+        used.max(last.unwrap_or(0))
+    }
+
+    /// Whether it was put together again since somebody last collected what nothing needs: it may lack entries of other
+    /// tools.
+    pub(crate) fn is_recovered(&self) -> bool {
+        self.annotations.contains_key(RECOVERED)
+    }
+
+    /// Somebody has looked at it.
+    pub(crate) fn accept(&mut self) {
+        self.annotations.remove(RECOVERED);
     }
 
     /// Adds a checkpoint.
     pub(crate) fn add(&mut self, manifest: &Manifest, blob: BlobRef) -> Result<(), String> {
         self.manifests.push(manifest.entry(blob)?);
         // One that was pulled may be older than those of here.
-        let last = self.next_number(&manifest.job) - 1;
+        let last = self.last_number(&manifest.job);
         self.annotations.insert(format!("{LAST}{}", manifest.job), last.to_string());
+        Ok(())
+    }
+
+    /// Adds one that came from elsewhere.
+    pub(crate) fn add_pulled(&mut self, manifest: &Manifest, blob: BlobRef) -> Result<(), String> {
+        self.add(manifest, blob)?;
+        if let Some(entry) = self.manifests.last_mut() {
+            let mut all = entry.annotations().clone().unwrap_or_default();
+            all.insert(manifest::PULLED.to_owned(), "true".to_owned());
+            entry.set_annotations(Some(all));
+        }
         Ok(())
     }
 
@@ -102,7 +133,7 @@ impl Index {
         // A list that was put together again does not know the highest ones yet.
         for of_job in gone.chunk_by(|(a, _), (b, _)| a.job == b.job) {
             let job = &of_job[0].0.job;
-            let last = self.next_number(job) - 1;
+            let last = self.last_number(job);
             self.annotations.insert(format!("{LAST}{job}"), last.to_string());
         }
         self.manifests.retain(|entry| {
@@ -164,6 +195,7 @@ impl Index {
     /// Adds the checkpoints whose manifests are in `blobs/`; what they say goes before what the
     /// list says.
     fn recover(&mut self, store: &Path) -> Result<(), StoreError> {
+        self.annotations.insert(RECOVERED.to_owned(), "true".to_owned());
         let dir = store.join("blobs").join("sha256");
         let entries = match std::fs::read_dir(&dir) {
             Ok(entries) => entries,
@@ -291,11 +323,19 @@ mod tests {
     fn numbers_are_never_used_again() {
         let dir = tempfile::tempdir().unwrap();
         let mut index = Index::empty();
-        assert_eq!(index.next_number("sim"), 1);
+        assert_eq!(index.next_number("sim").unwrap(), 1);
         index.annotations.insert(format!("{LAST}sim"), "7".to_owned());
         index.write(dir.path()).unwrap();
         let (index, damage) = Index::read(dir.path()).unwrap();
-        assert_eq!((index.next_number("sim"), damage), (8, None));
-        assert_eq!(index.next_number("si"), 1);
+        assert_eq!((index.next_number("sim").unwrap(), damage), (8, None));
+        assert_eq!(index.next_number("si").unwrap(), 1);
+        // What only a stranger can have said.
+        for (last, next) in
+            [(MAX_NUMBER - 1, Some(MAX_NUMBER)), (MAX_NUMBER, None), (u64::MAX, None)]
+        {
+            let mut index = Index::empty();
+            index.annotations.insert(format!("{LAST}sim"), last.to_string());
+            assert_eq!(index.next_number("sim").ok(), next);
+        }
     }
 }

@@ -29,6 +29,9 @@ pub struct CheckpointInfo {
     pub module_size: u64,
     /// Bytes of the memory layers, compressed.
     pub memory_size: u64,
+    /// Whether it came from elsewhere ([`Store::import`](crate::Store::import)), so that what it remembers is a
+    /// stranger's word.
+    pub pulled: bool,
     /// What the caller of [`Store::save`](crate::Store::save) wanted to remember.
     pub annotations: BTreeMap<String, String>,
 }

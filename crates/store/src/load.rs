@@ -58,6 +58,11 @@ impl Checkpoint {
         Ok(self.memory(index)?.1.stored())
     }
 
+    /// Whether its module is encrypted.
+    pub fn has_sealed_module(&self) -> bool {
+        self.parent.module.1.sealed
+    }
+
     /// For the next checkpoint to hold only what changed since this one.
     pub fn as_parent(&self) -> Parent {
         self.parent.clone()
@@ -116,7 +121,7 @@ impl Store {
         blob: &BlobRef,
     ) -> Result<Checkpoint, Bad> {
         let manifest = self.load_manifest(entry, blob)?;
-        let info = manifest.info(*blob);
+        let info = CheckpointInfo { pulled: entry.pulled, ..manifest.info(*blob) };
         let state = self.load_state(&info, &manifest)?;
         let module = self.load_module(&info, &manifest, &state)?;
         let memories = self.load_memories(&info, &manifest, &state)?;

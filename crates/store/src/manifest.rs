@@ -31,7 +31,9 @@ pub const CHANGES_MEDIA_TYPE: &str = "application/vnd.dormouse.memory-changes.v1
 /// What stands behind the media type of a part that is encrypted.
 pub const SEALED_SUFFIX: &str = "+age";
 /// Layers a memory may have.
-pub(crate) const MAX_CHAIN: usize = 1024;
+pub(crate) const MAX_CHAIN: usize = 256;
+/// Numbers of checkpoints go up to here: what JSON can say in every language.
+pub(crate) const MAX_NUMBER: u64 = 1 << 53;
 /// Bytes a module may have.
 pub const MAX_MODULE_LEN: u64 = 1 << 30;
 /// Bytes a manifest may have: what registries allow.
@@ -46,10 +48,12 @@ const MEMORY: &str = "io.dormouse.memory";
 const MODULE: &str = "io.dormouse.module";
 const STATE_SIZE: &str = "io.dormouse.state-size";
 const MODULE_SIZE: &str = "io.dormouse.module-size";
+/// Of an entry that came from elsewhere.
+pub(crate) const PULLED: &str = "io.dormouse.pulled";
 const MEMORY_SIZE: &str = "io.dormouse.memory-size";
 
 /// Annotations the store writes itself.
-pub(crate) const RESERVED: [&str; 10] = [
+pub(crate) const RESERVED: [&str; 11] = [
     CREATED,
     REF_NAME,
     TITLE,
@@ -59,6 +63,7 @@ pub(crate) const RESERVED: [&str; 10] = [
     STATE_SIZE,
     MODULE_SIZE,
     MEMORY_SIZE,
+    PULLED,
     crate::index::DIGEST,
 ];
 
@@ -190,6 +195,7 @@ impl Manifest {
             module_digest: blob::name(&self.module.digest),
             state_size: self.state.size,
             module_size: self.module.size,
+            pulled: false,
             memory_size: layers.fold(0, |sum, layer| sum.saturating_add(layer.size)),
             annotations: self.annotations.clone(),
         }
@@ -211,6 +217,7 @@ pub(crate) fn entry_info(entry: &Descriptor) -> Option<(CheckpointInfo, BlobRef)
         state_size: size(STATE_SIZE),
         module_size: size(MODULE_SIZE),
         memory_size: size(MEMORY_SIZE),
+        pulled: all.contains_key(PULLED),
         annotations,
     };
     Some((info, manifest))
@@ -224,7 +231,7 @@ fn identity(all: &HashMap<String, String>) -> Option<Identity> {
     check_name(&job).ok()?;
     let number = all.get(NUMBER)?;
     let parsed: u64 = number.parse().ok()?;
-    if parsed == 0 || parsed == u64::MAX || parsed.to_string() != *number {
+    if parsed == 0 || parsed > MAX_NUMBER || parsed.to_string() != *number {
         return None;
     }
     let created = all.get(CREATED).cloned().unwrap_or_default();

@@ -171,7 +171,7 @@ impl Store {
     /// Removes what the rules do not keep, of each of these jobs by itself, and collects.
     ///
     /// A job's newest checkpoint is never removed, and if that is damaged, the newest good one is not
-    /// either. `good` is known to be good (it has just been saved) and need not be read for that.
+    /// either. That is read for this, if there is anything to remove: it may build on layers that have rotted.
     ///
     /// # Errors
     /// As [`Store::remove`]. A job without checkpoints is [`StoreError::NoJob`].
@@ -179,13 +179,12 @@ impl Store {
         &self,
         jobs: &[String],
         rules: &Retention,
-        good: Option<&CheckpointInfo>,
         care: Care,
     ) -> Result<GcReport, StoreError> {
         jobs.iter().try_for_each(|job| check_name(job))?;
         for _ in 0..TRIES {
             // Made without a lock, because it may have to read a whole checkpoint.
-            let choice = self.choose(jobs, rules, good)?;
+            let choice = self.choose(jobs, rules)?;
             if choice.gone.is_empty() && matches!(care, Care::Brief(_)) {
                 return Ok(GcReport { over: choice.over, ..GcReport::default() });
             }
@@ -201,12 +200,7 @@ impl Store {
         Err(StoreError::Busy { dir: self.dir.clone() })
     }
 
-    fn choose(
-        &self,
-        jobs: &[String],
-        rules: &Retention,
-        good: Option<&CheckpointInfo>,
-    ) -> Result<Choice, StoreError> {
+    fn choose(&self, jobs: &[String], rules: &Retention) -> Result<Choice, StoreError> {
         let mut choice = Choice::default();
         let (index, _) = Index::read(&self.dir)?;
         let listed = index.checkpoints();
@@ -230,7 +224,7 @@ impl Store {
             if !over && kept.iter().all(|kept| *kept) {
                 continue;
             }
-            let newest_good = self.newest_good(&of_job, good)?;
+            let newest_good = self.newest_good(&of_job)?;
             let protected = [Some(of_job.len() - 1), newest_good];
             if let (Some(at), Some((taken, _))) = (newest_good, &mut taken) {
                 taken.with(at);
@@ -265,12 +259,8 @@ impl Store {
     fn newest_good(
         &self,
         checkpoints: &[&(CheckpointInfo, BlobRef)],
-        good: Option<&CheckpointInfo>,
     ) -> Result<Option<usize>, StoreError> {
         for (at, (info, blob)) in checkpoints.iter().enumerate().rev() {
-            if good.is_some_and(|good| good.digest == info.digest) {
-                return Ok(Some(at));
-            }
             match self.load_entry(info, blob) {
                 Ok(_) => return Ok(Some(at)),
                 Err(Bad::Damage(_)) => {}

@@ -16,7 +16,7 @@ use crate::fs;
 use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
 use crate::layer::{Overlay, Runs, Stored, WASM_PAGE_SIZE, write_changes, write_memory_layer};
-use crate::manifest::{MAX_CHAIN, MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest, RESERVED};
+use crate::manifest::{MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest, RESERVED};
 use crate::open::Store;
 use crate::parent::{Chain, Parent, Squashed};
 use crate::seal::{Sink, Source};
@@ -24,6 +24,9 @@ use dormouse_state::{MAX_STATE_LEN, State};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
+
+/// Layers that a memory may come to have by being saved: well below what readers accept and a process may open.
+const MAX_BUILT: usize = 64;
 
 /// What is to be saved.
 #[derive(Debug)]
@@ -218,7 +221,7 @@ impl Store {
                 chain.push(layer.blob());
                 staged.push(layer);
             }
-            if chain.is_empty() || chain.len() > MAX_CHAIN {
+            if chain.is_empty() || chain.len() > MAX_BUILT {
                 return Err(StoreError::NoParent);
             }
             memories.push((memory.index, chain));
@@ -235,7 +238,7 @@ impl Store {
         }
         let manifest = Manifest {
             job: job.to_owned(),
-            number: index.next_number(job),
+            number: index.next_number(job)?,
             created: format!("{:.3}", jiff::Timestamp::now()),
             annotations: new.annotations.clone(),
             state: state_ref,
@@ -317,21 +320,24 @@ impl Store {
     ) -> Result<Option<Staged>, StoreError> {
         let older = match memory.content {
             Content::Whole(_) => None,
-            // What cannot be read now is told when it is needed; the pages are stored whole then.
+            // What cannot be read now cannot be built on either.
             Content::Changed { wasm_pages, runs } => {
-                let older = parent.and_then(|chain| self.open_chain(chain, None).ok());
-                let same_size =
-                    older.as_ref().is_some_and(|older| older.wasm_pages() == wasm_pages);
-                if runs.is_empty() && same_size {
+                let chain = parent.ok_or(StoreError::NoParent)?;
+                let older = self.open_chain(chain, None).map_err(|_| StoreError::NoParent)?;
+                if runs.is_empty() && older.wasm_pages() == wasm_pages {
                     return Ok(None);
                 }
-                older.filter(|_| deltas)
+                Some(older).filter(|_| deltas)
             }
         };
         let stager = Stager::new(&self.blobs())?;
         let path = stager.path().to_owned();
         let mut sink = Sink::new(stager, &self.keys, true)?;
-        write_layer(memory, older.as_ref(), &mut sink).map_err(StoreError::io("write", &path))?;
+        let stored = write_layer(memory, older.as_ref(), &mut sink)
+            .map_err(StoreError::io("write", &path))?;
+        if stored.unread > 0 {
+            return Err(StoreError::NoParent);
+        }
         sink.finish().map(Some)
     }
 
@@ -360,7 +366,9 @@ impl Store {
     }
 
     fn stage_module(&self, new: &NewCheckpoint<'_>) -> Result<Staged, StoreError> {
-        let seal = self.keys.seals_module();
+        // Once it is sealed it stays so.
+        let was = new.parent.is_some_and(|parent| parent.module.1.sealed);
+        let seal = self.keys.seals_module() || (was && self.keys.seal());
         let staged = self.stage(new.module, seal)?;
         let digest = if seal { blob::sha256(new.module) } else { staged.digest };
         if digest != new.state.module_digest {
@@ -445,7 +453,7 @@ pub(crate) struct Published(pub(crate) Vec<PathBuf>);
 impl Published {
     pub(crate) fn publish(&mut self, store: &Store, staged: Staged) -> Result<(), StoreError> {
         let path = store.dir.join(blob::relative_path(&staged.digest));
-        let new = !path.exists();
+        let new = matches!(path.try_exists(), Ok(false));
         // Replaces a blob of the same name too: the same bytes, or they had rotted.
         staged.publish(&path)?;
         if new {

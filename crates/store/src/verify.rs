@@ -6,7 +6,7 @@
 //! ```
 
 use crate::blob::{self, BlobRef};
-use crate::error::{Bad, Damage, StoreError, Subject};
+use crate::error::{Bad, Damage, DamageKind, StoreError, Subject};
 use crate::index::Index;
 use crate::job::CheckpointInfo;
 use crate::layer::MemoryLayer;
@@ -63,10 +63,16 @@ impl Store {
                         match bad {
                             Bad::Damage(damage) => report.damages.push(damage),
                             Bad::Fatal(StoreError::NoKey { .. }) => unopened = true,
+                            Bad::Fatal(StoreError::Unsupported { path, what }) => {
+                                report.damages.push(newer(&info, path, &what));
+                            }
                             Bad::Fatal(error) => return Err(error),
                         }
                     }
                     report.unopened += usize::from(unopened && report.damages.len() == before);
+                }
+                Err(Bad::Fatal(StoreError::Unsupported { path, what })) => {
+                    report.damages.push(newer(&info, path, &what));
                 }
                 Err(Bad::Damage(damage)) => report.damages.push(damage),
                 Err(Bad::Fatal(error)) => return Err(error),
@@ -138,6 +144,17 @@ impl Store {
             true => Ok(()),
             false => Err(newest.malformed("it is not the memory that the state has")),
         }
+    }
+}
+
+/// A checkpoint of a newer version cannot be called good; the others can.
+fn newer(info: &CheckpointInfo, path: PathBuf, what: &str) -> Damage {
+    let why = format!("it holds {what}, which this dormouse cannot read; use a newer dormouse");
+    Damage {
+        checkpoint: Some(info.name()),
+        what: "part".to_owned(),
+        path,
+        kind: DamageKind::Malformed(why),
     }
 }
 

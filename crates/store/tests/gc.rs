@@ -22,7 +22,7 @@ fn numbers(store: &Store, job: &str) -> Vec<u64> {
 
 fn retain(store: &Store, rules: &str) -> GcReport {
     let rules: Retention = rules.parse().unwrap();
-    store.retain(&["sim".to_owned()], &rules, None, Care::Thorough).unwrap()
+    store.retain(&["sim".to_owned()], &rules, Care::Thorough).unwrap()
 }
 
 fn store_of(seeds: &[u32]) -> (tempfile::TempDir, Store) {
@@ -112,7 +112,7 @@ proptest! {
                     if of_job.is_empty() { continue }
                     let rules = Retention { last: Some(n), ..Retention::default() };
                     let jobs = [jobs[job as usize].to_owned()];
-                    store.retain(&jobs, &rules, None, Care::Thorough).unwrap();
+                    store.retain(&jobs, &rules, Care::Thorough).unwrap();
                     of_job.drain(..of_job.len().saturating_sub(n as usize));
                 }
                 Step::Collect => drop(store.collect(Care::Thorough).unwrap()),
@@ -268,11 +268,11 @@ fn a_dry_run_changes_nothing() {
     let before = files(store.dir());
     let rules = Retention { last: Some(1), ..Retention::default() };
     let jobs = ["sim".to_owned()];
-    let foreseen = store.retain(&jobs, &rules, None, Care::DryRun).unwrap();
+    let foreseen = store.retain(&jobs, &rules, Care::DryRun).unwrap();
     assert_eq!(foreseen.removed.len(), 2);
     store.remove(&[("sim".to_owned(), 3)], Care::DryRun).unwrap();
     assert_eq!(files(store.dir()), before);
-    let done = store.retain(&jobs, &rules, None, Care::Thorough).unwrap();
+    let done = store.retain(&jobs, &rules, Care::Thorough).unwrap();
     assert_eq!(done, foreseen);
     let after: usize = files(store.dir()).values().map(Vec::len).sum();
     let freed = before.values().map(Vec::len).sum::<usize>() - after;
@@ -479,7 +479,7 @@ fn whoever_is_saving_is_waited_for() {
     let jobs = ["sim".to_owned()];
     let rules = Retention { last: Some(1), ..Retention::default() };
     let brief = Care::Brief(Duration::from_millis(50));
-    let error = store.retain(&jobs, &rules, None, brief).unwrap_err();
+    let error = store.retain(&jobs, &rules, brief).unwrap_err();
     assert!(matches!(error, StoreError::Busy { .. }), "{error}");
     assert_eq!(numbers(&store, "sim"), [1, 2]);
     std::thread::scope(|threads| {

@@ -323,6 +323,32 @@ fn a_parent_that_is_gone() {
     );
 }
 
+/// What a checkpoint would build on cannot be read: it is not called durable.
+#[test]
+fn a_parent_that_rotted() {
+    for damage in ["header", "index", "frame"] {
+        let mut job = Job::new(noise(4 * WASM_PAGE_SIZE, 5));
+        job.save().unwrap();
+        let is_layer = |(_, bytes): &(_, Vec<u8>)| bytes.starts_with(b"DMPAGES\0");
+        let (path, mut bytes) = files(job.store.dir()).into_iter().find(is_layer).unwrap();
+        let at = match damage {
+            "header" => 9,
+            "index" => bytes.len() - 30,
+            _ => 200,
+        };
+        bytes[at] ^= 0xff;
+        std::fs::write(job.store.dir().join(path), bytes).unwrap();
+        // Nothing changed; or a page of the first frame did.
+        if damage == "frame" {
+            job.write(9000, b"more");
+        }
+        assert!(matches!(job.save(), Err(StoreError::NoParent)), "{damage}");
+        job.parent = None;
+        assert_eq!(job.save().unwrap(), 2);
+        assert_eq!(job.store.load("sim", None).unwrap().info.number, 2);
+    }
+}
+
 /// Layers that are each good, but not of one memory.
 #[test]
 fn layers_that_do_not_fit() {

@@ -157,7 +157,8 @@ fn the_module_too() {
     let reader = Store::open(dir.path()).unwrap().with_keys(identity(&mine));
     holds(&reader, None, 1);
     // Gone on with by somebody who did not say so: it stays sealed.
-    let again = Store::open(dir.path()).unwrap().with_keys(recipient(&mine));
+    let keys = identity(&mine).recipient(&mine.to_public().to_string()).unwrap();
+    let again = Store::open(dir.path()).unwrap().with_keys(keys);
     let parent = reader.load("sim", None).unwrap().as_parent();
     save(&again, 2, Some(&parent)).unwrap();
     assert!(!has(dir.path(), MODULE));
@@ -209,7 +210,7 @@ fn old_ones_go_without_the_key() {
     let store = Store::open(dir.path()).unwrap();
     let retain = |last| {
         let rules = Retention { last: Some(last), ..Retention::default() };
-        store.retain(&["sim".to_owned()], &rules, None, Care::Thorough).unwrap();
+        store.retain(&["sim".to_owned()], &rules, Care::Thorough).unwrap();
         store.list("sim").unwrap().iter().map(|c| c.number).collect::<Vec<_>>()
     };
     assert_eq!(retain(3), [2, 3, 4]);

@@ -18,7 +18,7 @@ pub fn gc(args: cli::Gc) -> Done {
             true => store.jobs()?.into_iter().map(|job| job.job).collect(),
             false => args.job,
         };
-        store.retain(&jobs, &rules, None, care)?
+        store.retain(&jobs, &rules, care)?
     };
     drop(spinner);
     Ok(tell(&report, care, args.listing.json))

@@ -200,7 +200,11 @@ impl<R: ReadAt> MemoryLayer<R> {
         }
         let index_len = usize::try_from(trailer_offset - index_offset)
             .map_err(|_| LayerError::Malformed("the index is too large"))?;
-        let mut bytes = vec![0; index_len];
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(index_len)
+            .map_err(|_| LayerError::Malformed("the index is larger than this host can hold"))?;
+        bytes.resize(index_len, 0);
         source.read_at(&mut bytes, index_offset)?;
         if checksum_of_index(&header, &bytes, &trailer[..12]) != checksum {
             return Err(LayerError::Malformed("the index is damaged"));

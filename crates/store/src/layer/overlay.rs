@@ -14,6 +14,8 @@
 use super::{How, Kind, LayerError, MemoryLayer, PAGE_SIZE, ReadAt, Run, WASM_PAGE_SIZE, delta};
 use std::num::NonZero;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
 
 /// From how many bytes on several threads read a memory.
 const MANY: u64 = 8 << 20;
@@ -108,7 +110,7 @@ impl<R: ReadAt> Overlay<R> {
         }
         let ranges = self.stored();
         let stored: u64 = ranges.iter().map(|r| r.end - r.start).sum();
-        let threads = match stored * PAGE_SIZE as u64 >= MANY {
+        let threads = match stored.saturating_mul(PAGE_SIZE as u64) >= MANY {
             true => std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS),
             false => 1,
         };
@@ -126,7 +128,17 @@ impl<R: ReadAt> Overlay<R> {
                 let from = at;
                 rest = others;
                 at = end;
-                readers.push(scope.spawn(move || self.read_ranges(part, from, mine)));
+                // Shared, so that this thread can do it where no other is to be had.
+                let mine = Arc::new(Mutex::new(mine));
+                let theirs = mine.clone();
+                let read = move |into: &Mutex<&mut [u8]>| {
+                    let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.read_ranges(part, from, &mut into)
+                };
+                match Builder::new().spawn_scoped(scope, move || read(&theirs)) {
+                    Ok(reader) => readers.push(reader),
+                    Err(_) => read(&mine)?,
+                }
             }
             readers.into_iter().try_for_each(|reader| {
                 reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

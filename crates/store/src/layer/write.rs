@@ -16,6 +16,7 @@ use super::{
 };
 use std::io::{self, Write};
 use std::num::NonZero;
+use std::thread::Builder;
 
 /// Pages a frame is filled with: 256 KiB, so that one page can be had without reading much else. Readers accept four times
 /// as many.
@@ -37,6 +38,8 @@ pub struct Stored {
     pub deltas: u64,
     /// Pages that became zero.
     pub zero: u64,
+    /// Pages of the parent that could not be read; these are whole here, but others count on the parent.
+    pub unread: u64,
     /// Bytes of all frames before compression.
     pub data: u64,
     /// Bytes of the layer.
@@ -191,7 +194,14 @@ impl<W: Write> LayerWriter<W> {
         })
     }
 
-    /// Stores a page in the shortest way. A parent that cannot be read is not needed.
+    /// Whether the parent's page can be read.
+    fn old_page<R: ReadAt>(&mut self, parent: &mut PageReader<'_, R>, number: u64) -> bool {
+        let read = parent.page(number, &mut self.old).is_ok();
+        self.stored.unread += u64::from(!read);
+        read
+    }
+
+    /// Stores a page in the shortest way.
     pub(crate) fn page<R: ReadAt>(
         &mut self,
         number: u64,
@@ -205,7 +215,7 @@ impl<W: Write> LayerWriter<W> {
             self.stored.zero += 1;
             How::Zero
         } else if let Some(parent) = parent
-            && parent.page(number, &mut self.old).is_ok()
+            && self.old_page(parent, number)
             && delta::append(&self.old[..], page, &mut self.filling.data)
         {
             self.stored.deltas += 1;
@@ -263,13 +273,23 @@ impl<W: Write> LayerWriter<W> {
                 part.iter_mut().try_for_each(|frame| frame.compress(compressor))
             };
             let mine = parts.next();
-            let others: Vec<_> = parts.map(|part| scope.spawn(move || compress(part))).collect();
+            let others: Vec<_> = parts
+                .map(|part| Builder::new().spawn_scoped(scope, move || compress(part)))
+                .collect();
             let done = mine.map_or(Ok(()), compress);
-            others.into_iter().fold(done, |done, other| {
-                let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                done.and(other)
+            others.into_iter().fold(done, |done, other| match other {
+                Ok(other) => {
+                    let other = other.join();
+                    done.and(other.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                }
+                // No thread is to be had: its frames are left for this one, below.
+                Err(_) => done,
             })
         })?;
+        if let Some(compressor) = self.compressors.first_mut() {
+            let mut left = frames.iter_mut().filter(|frame| frame.compressed.is_empty());
+            left.try_for_each(|frame| frame.compress(compressor))?;
+        }
         frames.iter().try_for_each(|frame| self.write_frame(frame))
     }
 
