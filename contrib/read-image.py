@@ -7,7 +7,7 @@
     read-image.py --layer FILE      ... for a memory layer
     read-image.py --undo DIR        ... for the undo log of a job (STORE/undo/JOB)
 
-The state is encoded again, and must give the same bytes. Needs Python 3.8 and the command `zstd`; nothing else.
+The state is encoded again, and must give the same bytes. Of an encrypted checkpoint the digests are checked. Needs Python 3.8 and the command `zstd`; nothing else.
 """
 
 import hashlib
@@ -414,6 +414,7 @@ STATE_TYPE = "application/vnd.dormouse.state.v1"
 MODULE_TYPE = "application/wasm"
 MEMORY_TYPE = "application/vnd.dormouse.memory.v1+zstd"
 CHANGES_TYPE = "application/vnd.dormouse.memory-changes.v1+zstd"
+SEALED = "+age"
 CREATED = "org.opencontainers.image.created"
 
 
@@ -473,6 +474,11 @@ class Store:
 
         parts = [manifest["config"]] + manifest["layers"]
         types = [p["mediaType"] for p in parts]
+        sealed = [p for p in parts if p["mediaType"].endswith(SEALED)]
+        if sealed:
+            for part in parts:
+                self.blob(part, 1 << 63)
+            raise Bad(f"encrypted: {len(sealed)} of {len(parts)} parts are age files (digests hold); open them with `age -d`")
         need(types[:2] == [STATE_TYPE, MODULE_TYPE], f"parts of types {types}")
         need(set(types[2:]) <= {MEMORY_TYPE, CHANGES_TYPE} and types[2:3] != [CHANGES_TYPE], f"parts of types {types}")
         config, module, memories = parts[0], parts[1], parts[2:]
@@ -482,7 +488,9 @@ class Store:
         layers, pages = [], None
         for part in memories:
             changes = part["mediaType"] == CHANGES_TYPE
-            layer, pages = read_layer(self.blob(part, 1 << 63), pages if changes else None)
+            data = self.blob(part, 1 << 63)
+            need(data[10:12] == (b"\1\0" if changes else b"\0\0"), "a layer of another kind than its type says")
+            layer, pages = read_layer(data, pages if changes else None)
             need(part["annotations"]["io.dormouse.memory"] == str(layer["memory"]), "a layer of another memory")
             if changes:
                 older = layers.pop()
@@ -539,6 +547,7 @@ def main(args):
     if len(args) == 2 and args[0] in ("--state", "--layer"):
         with open(args[1], "rb") as f:
             data = f.read()
+        need(not data.startswith(b"age-encryption.org/"), "encrypted: an age file; open it with `age -d`")
         if args[0] == "--state":
             return read_state(data)
         layer, pages = read_layer(data)
@@ -558,5 +567,5 @@ def main(args):
 if __name__ == "__main__":
     try:
         print(json.dumps(main(sys.argv[1:]), indent=1))
-    except (Bad, OSError, KeyError, ValueError) as e:
+    except (Bad, OSError, KeyError, TypeError, AttributeError, ValueError) as e:
         sys.exit(f"error: {type(e).__name__}: {e}" if not isinstance(e, Bad) else f"error: {e}")
