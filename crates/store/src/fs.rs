@@ -104,10 +104,12 @@ pub(crate) fn free_space(path: &Path) -> Option<u64> {
 /// any file of the user's, and what is opened here is written to.
 fn open_itself(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(
-        options,
-        rustix::fs::OFlags::NOFOLLOW.bits() as i32,
-    );
+    {
+        use rustix::fs::OFlags;
+        // To open a FIFO would wait for ever.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits() as i32);
+    }
     let other = || io::Error::other("it is a link, or no file; remove it, then try again");
     match options.truncate(false).open(path) {
         Ok(file) if file.metadata()?.is_file() => Ok(file),
