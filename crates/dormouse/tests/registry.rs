@@ -286,6 +286,37 @@ fn an_upload_goes_on_where_the_registry_says() {
 }
 
 #[test]
+fn a_blob_that_is_never_finished() {
+    let (p, _) = large_place();
+    let (digest, size) = memory(&p, 1);
+    let hex = digest.replace("sha256:", "");
+    let chunks = std::sync::Arc::new(std::sync::Mutex::new(0u64));
+    let taken = chunks.clone();
+    let port = serve(move |head, client| {
+        let line = head.lines().next().unwrap();
+        let len: usize = header(head, "content-length").map_or(0, |n| n.parse().unwrap());
+        let mut body = vec![0; len];
+        client.read_exact(&mut body).ok()?;
+        let answer = |status, headers: &str| Some((status, headers.to_owned(), String::new()));
+        match line.split(' ').next().unwrap() {
+            "HEAD" => answer(404, ""),
+            "POST" => answer(202, "location: /upload\r\n"),
+            "PATCH" => {
+                *taken.lock().unwrap() += 1;
+                answer(202, "location: /upload\r\n")
+            }
+            "PUT" if line.contains(&hex) => answer(500, ""),
+            "PUT" => answer(201, ""),
+            _ => answer(200, ""),
+        }
+    });
+    let to = format!("127.0.0.1:{port}/heat");
+    refused(&p, &["push", "heat", &to], &["cannot take a blob", "500"]);
+    let each = size.div_ceil(32 << 20);
+    assert_eq!(*chunks.lock().unwrap(), 3 * each, "three times, then enough");
+}
+
+#[test]
 fn damage_is_refused() {
     if !have(&["docker-registry"]) {
         return;

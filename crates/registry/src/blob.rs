@@ -18,6 +18,8 @@ use ureq::{Body, ResponseExt as _};
 
 /// Bytes that are sent at once. What is smaller goes in one piece.
 const CHUNK_LEN: u64 = 32 << 20;
+/// How often all chunks of a blob may be taken without its end being taken.
+const WHOLE_TRIES: u32 = 3;
 
 /// Sends a blob unless the registry has it; whether it was sent. `progress` hears of bytes, and of bytes that have to be
 /// sent once more as negative ones.
@@ -32,8 +34,9 @@ pub(crate) fn upload(
         return Ok(false);
     }
     let file = store.open_blob(blob)?;
-    let upload =
-        Upload { client, blob, file: &file, progress, chunked: Cell::new(blob.size > CHUNK_LEN) };
+    let chunked = Cell::new(blob.size > CHUNK_LEN);
+    let (furthest, wholes) = (Cell::new(0), Cell::new(0));
+    let upload = Upload { client, blob, file: &file, progress, chunked, furthest, wholes };
     let mut patience = Patience::default();
     loop {
         let counted = Cell::new(0);
@@ -41,6 +44,9 @@ pub(crate) fn upload(
             Ok(()) => return Ok(true),
             Err(fault) => {
                 progress(-(counted.get() as i64));
+                if upload.wholes.get() >= WHOLE_TRIES {
+                    return Err(*fault.error);
+                }
                 patience.wait(client, fault)?;
             }
         }
@@ -71,6 +77,10 @@ struct Upload<'a> {
     file: &'a File,
     progress: &'a dyn Fn(i64),
     chunked: Cell<bool>,
+    /// How far any of the tries came.
+    furthest: Cell<u64>,
+    /// In how many of them all chunks were taken.
+    wholes: Cell<u32>,
 }
 
 impl Upload<'_> {
@@ -119,7 +129,9 @@ impl Upload<'_> {
                 201 | 202 | 204 => {
                     url = self.location(&response)?;
                     at += len;
-                    patience.renew();
+                    if is_further(&self.furthest, at) {
+                        patience.renew();
+                    }
                 }
                 // Not every registry takes chunks: in one piece, then.
                 400..500 if before == at => {
@@ -130,6 +142,9 @@ impl Upload<'_> {
                 }
                 _ => return Err(self.client.unexpected(Self::ACTION, &mut response).into()),
             }
+        }
+        if self.chunked.get() {
+            self.wholes.set(self.wholes.get() + 1);
         }
         let separator = if url.contains('?') { '&' } else { '?' };
         let url = format!("{url}{separator}digest={}", self.blob.name());
@@ -194,11 +209,12 @@ pub(crate) fn download(
     let mut patience = Patience::default();
     // Whether all of the bytes are of this one answer: only then are wrong ones the registry's fault for sure.
     let mut whole = part.len() == 0;
+    let mut begun_anew = false;
+    let furthest = Cell::new(part.len());
     loop {
         while part.len() < blob.size {
-            let before = part.len();
             let end = attempt(client, &mut part, blob, progress, &mut fetched);
-            if part.len() > before {
+            if is_further(&furthest, part.len()) {
                 patience.renew();
             }
             match end {
@@ -211,13 +227,15 @@ pub(crate) fn download(
         }
         match part.finish() {
             Ok(()) => return Ok(fetched),
-            Err(StoreError::WrongBytes { .. }) if !whole => {
+            // Once: a registry that damages bytes and breaks off too would be asked for ever.
+            Err(StoreError::WrongBytes { .. }) if !whole && !begun_anew => {
                 tracing::debug!(
                     "{} came in parts that do not fit together; once more",
                     blob.name()
                 );
                 progress(-(blob.size as i64));
-                whole = true;
+                (whole, begun_anew) = (true, true);
+                furthest.set(0);
                 part = match incoming.receive(blob)? {
                     Some(part) => part,
                     None => return Ok(fetched),
@@ -300,8 +318,29 @@ fn attempt(
     }
 }
 
+/// Whether a transfer has come further than ever before. Only that renews the patience: a transfer that begins again at
+/// the beginning each time comes forward too, but not to an end.
+fn is_further(furthest: &Cell<u64>, at: u64) -> bool {
+    at > furthest.replace(furthest.get().max(at))
+}
+
 /// `Content-Range: bytes 100-199/200`: 100
 fn begins(response: &Response<Body>) -> Option<u64> {
     let range = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_new_ground_counts() {
+        let furthest = Cell::new(10);
+        // A download that starts again at 0 each time, and breaks off anywhere.
+        let came = [10, 3, 11, 11, 4, 7, 12, 0, 12];
+        let further = came.map(|at| is_further(&furthest, at));
+        assert_eq!(further, [false, false, true, false, false, false, true, false, false]);
+        assert_eq!(furthest.get(), 12);
+    }
 }

@@ -121,7 +121,7 @@ impl Patience {
 
 impl Client {
     pub(crate) fn new(reference: &Reference, plain_http: bool, push: bool) -> Client {
-        let registry = reference.registry();
+        let registry = reference.host();
         let plain = plain_http || (reference.is_local() && !wants_tls(registry));
         Client {
             agent: agent(!plain, reference.is_local()),
@@ -143,7 +143,7 @@ impl Client {
             return Ok(format!("{}{location}", self.base));
         }
         // A registry behind a proxy that does TLS for it may not know that.
-        let plain = format!("http://{}/", self.reference.registry());
+        let plain = format!("http://{}/", self.reference.host());
         match location.strip_prefix(&plain) {
             Some(rest) => Ok(format!("{}/{rest}", self.base)),
             None if location.starts_with("https://") || location.starts_with("http://") => {

@@ -17,6 +17,9 @@ use docker_credential::{
 use std::env::var_os;
 use std::path::{Path, PathBuf};
 
+/// What `docker login` files Docker Hub under.
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
 /// Larger ones are not what they seem.
 const MAX_FILE_LEN: u64 = 16 << 20;
 
@@ -98,18 +101,48 @@ fn look(path: &Path, reference: &Reference) -> Result<Option<Credentials>, Error
     Ok(None)
 }
 
-/// The most special first: `r.example/a/b`, `r.example/a`, `r.example`.
+/// The most special first: `r.example/a/b`, `r.example/a`, `r.example`. Docker Hub, however it was called, is
+/// `docker.io` to Podman, and has an address of its own with Docker.
 fn keys(reference: &Reference) -> Vec<String> {
-    let whole = format!("{}/{}", reference.registry(), reference.name());
+    let hub = reference.is_docker_hub();
+    let registry = if hub { "docker.io" } else { reference.registry() };
+    let whole = format!("{registry}/{}", reference.name());
     let ends = whole.match_indices('/').map(|(at, _)| at).chain([whole.len()]);
     let mut keys: Vec<String> = ends.map(|end| whole[..end].to_owned()).collect();
     keys.reverse();
+    if hub {
+        keys.push(DOCKER_HUB.to_owned());
+    }
     keys
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn docker_hub() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        let hub = [DOCKER_HUB, "index.docker.io", "docker.io", "docker.io/me"];
+        for name in ["docker.io/me/heat", "index.docker.io/me/heat", "registry-1.docker.io/me/heat"]
+        {
+            let reference: Reference = name.parse().unwrap();
+            let all = ["docker.io/me/heat", "docker.io/me", "docker.io", DOCKER_HUB];
+            assert_eq!(keys(&reference), all);
+            for key in hub {
+                let json = format!(r#"{{"auths":{{"{key}":{{"auth":"dXNlcjpwYXNz"}}}}}}"#);
+                std::fs::write(&path, json).unwrap();
+                let found = look(&path, &reference).unwrap();
+                let good =
+                    matches!(found, Some(Credentials::Password { user, .. }) if user == "user");
+                assert!(good, "{name}: {key}");
+            }
+        }
+        // Nobody else gets them.
+        let other: Reference = "docker.io.example/me/heat".parse().unwrap();
+        assert!(look(&path, &other).unwrap().is_none());
+    }
 
     #[test]
     fn entries() {

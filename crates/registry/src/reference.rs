@@ -4,10 +4,16 @@
 //!   registry.example:5000/sims/heat:12@sha256:9f0c..
 //!   └─── registry ──────┘└─ name ─┘└tag┘└─ digest ─┘
 //! ```
+//!
+//! Docker Hub has its API at another host than its images' names say, and names of one word are in `library/` there:
+//! `docker.io/heat` is `library/heat` at `registry-1.docker.io`.
 
 use crate::Error;
 use std::fmt;
 use std::str::FromStr;
+
+/// Where Docker Hub answers.
+const DOCKER_HUB: &str = "registry-1.docker.io";
 
 /// Where an image lies in a registry.
 ///
@@ -61,6 +67,16 @@ impl Reference {
         self.digest().or(self.tag()).unwrap_or("latest")
     }
 
+    /// Whether the registry is Docker Hub, which has several names.
+    pub(crate) fn is_docker_hub(&self) -> bool {
+        is_docker_hub(&self.registry)
+    }
+
+    /// Host, and port if there is one, to be asked.
+    pub(crate) fn host(&self) -> &str {
+        if self.is_docker_hub() { DOCKER_HUB } else { &self.registry }
+    }
+
     /// Whether the registry is this very machine, with which plain HTTP is as good.
     pub(crate) fn is_local(&self) -> bool {
         let host = match self.registry.strip_prefix('[') {
@@ -108,6 +124,10 @@ impl FromStr for Reference {
             Some((name, tag)) => (name, Some(tag.to_owned())),
             None => (rest, None),
         };
+        let name = match is_docker_hub(registry) && !name.contains('/') {
+            true => format!("library/{name}"),
+            false => name.to_owned(),
+        };
         if !name.split('/').all(is_component) || name.len() > 255 {
             return Err(bad(
                 "names have small letters, digits, and single '.', '_', '-' and '/' between them",
@@ -116,7 +136,7 @@ impl FromStr for Reference {
         if tag.as_deref().is_some_and(|tag| !is_tag(tag)) {
             return Err(bad("tags have up to 128 letters, digits, '.', '_' and '-'"));
         }
-        Ok(Reference { registry: registry.to_owned(), name: name.to_owned(), tag, digest })
+        Ok(Reference { registry: registry.to_owned(), name, tag, digest })
     }
 }
 
@@ -124,6 +144,11 @@ impl FromStr for Reference {
 pub(crate) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:")
         .is_some_and(|d| d.len() == 64 && d.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+fn is_docker_hub(registry: &str) -> bool {
+    let names = ["docker.io", "index.docker.io", DOCKER_HUB];
+    names.iter().any(|name| registry.eq_ignore_ascii_case(name))
 }
 
 /// `host`, `host:port`, `[address]:port`.
@@ -205,6 +230,27 @@ mod tests {
         ] {
             assert!(bad.parse::<Reference>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn docker_hub() {
+        let hub = "registry-1.docker.io";
+        for (text, host, name) in [
+            ("docker.io/me/heat:1", hub, "me/heat"),
+            ("docker.io/heat", hub, "library/heat"),
+            ("Docker.io/heat", hub, "library/heat"),
+            ("index.docker.io/heat:1", hub, "library/heat"),
+            ("registry-1.docker.io/me/heat", hub, "me/heat"),
+            ("docker.io.example/heat", "docker.io.example", "heat"),
+            ("docker.io:5000/heat", "docker.io:5000", "heat"),
+        ] {
+            let parsed: Reference = text.parse().unwrap();
+            assert_eq!((parsed.host(), parsed.name()), (host, name), "{text}");
+        }
+        let parsed: Reference = "docker.io/heat:1".parse().unwrap();
+        assert_eq!(parsed.to_string(), "docker.io/library/heat:1");
+        assert!("docker.io/".parse::<Reference>().is_err());
+        assert!("docker.io/:1".parse::<Reference>().is_err());
     }
 
     #[test]

@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) const TEMP_PREFIX: &str = ".tmp-";
 /// .. of those that outlive the call that made them: they are locked (`flock`) by the process that wants them.
 pub(crate) const KEPT_PREFIX: &str = ".squash-";
+/// .. of downloads that can be continued.
+pub(crate) const PART_PREFIX: &str = ".part-";
 const BUFFER_LEN: usize = 256 << 10;
 
 /// The SHA-256 of `bytes`: what [`State::module_digest`](dormouse_state::State::module_digest) is

@@ -35,16 +35,23 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
 /// Opens a file to go on with it, readable by its owner only; created where it is missing.
 pub(crate) fn open_part(path: &Path) -> io::Result<File> {
     fault::step("create", path)?;
-    private(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)
+    open_itself(private(OpenOptions::new().read(true).write(true).create(true)), path)
 }
 
 /// Opens a lock file, created where it is missing.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
-    if let Ok(file) = OpenOptions::new().read(true).write(true).open(path) {
+    if let Ok(file) = open_itself(OpenOptions::new().read(true).write(true), path) {
         return Ok(file);
     }
     fault::step("create", path)?;
-    private(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)
+    open_itself(private(OpenOptions::new().read(true).write(true).create(true)), path)
+}
+
+/// Opens a file that is there, to lock it.
+pub(crate) fn open_to_lock(path: &Path) -> io::Result<File> {
+    // NFS locks a file alone only for who may write it. Elsewhere reading is enough, in a store that is read-only.
+    open_itself(OpenOptions::new().read(true).write(true), path)
+        .or_else(|_| open_itself(OpenOptions::new().read(true), path))
 }
 
 /// Writes all of `bytes`.
@@ -90,6 +97,28 @@ pub(crate) fn free_space(path: &Path) -> Option<u64> {
     {
         let _ = path;
         None
+    }
+}
+
+/// Opens the file of this name, not one that a link of this name leads to: in a store from a stranger that could be
+/// any file of the user's, and what is opened here is written to.
+fn open_itself(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        // To open a FIFO would wait for ever.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits() as i32);
+    }
+    let other = || io::Error::other("it is a link, or no file; remove it, then try again");
+    match options.truncate(false).open(path) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Ok(_) => Err(other()),
+        // Systems have different errors for it.
+        Err(error) => match std::fs::symlink_metadata(path) {
+            Ok(found) if !found.is_file() => Err(other()),
+            _ => Err(error),
+        },
     }
 }
 

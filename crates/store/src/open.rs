@@ -164,7 +164,7 @@ impl Store {
 
     /// The same lock if it can be had at once and without writing anything.
     pub(crate) fn glance_alone(&self) -> Option<File> {
-        let file = File::open(self.dir.join(LOCK_FILE)).ok()?;
+        let file = fs::open_to_lock(&self.dir.join(LOCK_FILE)).ok()?;
         file.try_lock().is_ok().then_some(file)
     }
 

@@ -8,7 +8,7 @@
 //!
 //! A save sweeps `.tmp-*` but not this.
 
-use crate::blob::{self, BlobRef, hex, relative_path};
+use crate::blob::{self, BlobRef, PART_PREFIX, hex, relative_path};
 use crate::error::StoreError;
 use crate::fs;
 use crate::open::Store;
@@ -16,8 +16,6 @@ use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
-
-const PREFIX: &str = ".part-";
 
 /// Where the bytes of a blob go as they arrive. Dropped, it keeps them for the next time.
 pub struct Part<'a> {
@@ -31,12 +29,15 @@ pub struct Part<'a> {
 
 impl Store {
     fn part_path(&self, blob: &BlobRef) -> PathBuf {
-        self.blobs().join(format!("{PREFIX}{}", hex(&blob.digest)))
+        self.blobs().join(format!("{PART_PREFIX}{}", hex(&blob.digest)))
     }
 
     /// How much of a blob has arrived.
     pub(crate) fn arrived(&self, blob: &BlobRef) -> u64 {
-        std::fs::metadata(self.part_path(blob)).map_or(0, |m| m.len().min(blob.size))
+        match std::fs::symlink_metadata(self.part_path(blob)) {
+            Ok(found) if found.is_file() => found.len().min(blob.size),
+            _ => 0,
+        }
     }
 
     /// Begins or goes on; waits for another process that is at it. `None` if the blob has come by then. The caller

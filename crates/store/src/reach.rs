@@ -10,8 +10,9 @@
 //! Where a listed manifest cannot be read nobody knows what it needs; that is told, and then nothing
 //! may be deleted ([`Reach::unknown`]).
 
-use crate::blob::{self, BlobRef, KEPT_PREFIX, TEMP_PREFIX};
+use crate::blob::{self, BlobRef, KEPT_PREFIX, PART_PREFIX, TEMP_PREFIX};
 use crate::error::{Bad, Damage, DamageKind, StoreError, Subject};
+use crate::fs;
 use crate::index::Index;
 use crate::job::CheckpointInfo;
 use crate::load::subject;
@@ -24,9 +25,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How the names of downloads that can be continued begin.
-const PART_PREFIX: &str = ".part-";
-/// How long such a download may lie.
+/// How long a download that can be continued may lie.
 const PART_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What the list needs.
@@ -103,7 +102,7 @@ impl Store {
             }
             // Of a newer version: what it needs has digests in it all the same.
             Err(Bad::Fatal(StoreError::Unsupported { .. })) => {
-                let mut walk = Walk { store: self, seen: HashMap::new(), unknown: Vec::new() };
+                let mut walk = Walk::new(self);
                 walk.from(blob.digest, &subject(&info, "manifest", &blob))?;
                 walk.seen.remove(&blob.digest);
                 blobs.extend(walk.seen.iter().map(|(&digest, &size)| BlobRef {
@@ -126,7 +125,7 @@ impl Store {
         reached: &mut HashSet<[u8; 32]>,
         unknown: &mut Vec<Damage>,
     ) -> Result<(), StoreError> {
-        let mut walk = Walk { store: self, seen: HashMap::new(), unknown: Vec::new() };
+        let mut walk = Walk::new(self);
         for entry in index.others() {
             let name = entry.digest().to_string();
             let what = "manifest of another tool's image".to_owned();
@@ -191,7 +190,7 @@ impl Store {
 
 /// Whether the process that made a squashed layer is gone.
 pub(crate) fn is_orphan(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+    fs::open_to_lock(path).is_ok_and(|file| file.try_lock().is_ok())
 }
 
 fn begins_like_json(path: &Path) -> bool {
@@ -200,7 +199,7 @@ fn begins_like_json(path: &Path) -> bool {
 }
 
 /// How sure it is that a blob is a manifest.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Role {
     /// The list says so: it must be there and make sense.
     Listed,
@@ -215,23 +214,29 @@ struct Walk<'a> {
     store: &'a Store,
     /// What was reached, and its size.
     seen: HashMap<[u8; 32], u64>,
+    /// What was looked at, as what: a list may name one blob a million times.
+    done: HashSet<([u8; 32], Role)>,
     unknown: Vec<Damage>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(store: &'a Store) -> Walk<'a> {
+        Walk { store, seen: HashMap::new(), done: HashSet::new(), unknown: Vec::new() }
+    }
+
     fn from(&mut self, root: [u8; 32], subject: &Subject) -> Result<(), StoreError> {
         let mut todo = vec![(root, Role::Listed)];
         while let Some((digest, role)) = todo.pop() {
-            let path = blob::relative_path(&digest);
-            let subject = Subject { path, ..subject.clone() };
-            let known = self.seen.contains_key(&digest);
             // A part may turn out to be a manifest that has to make sense.
-            if known && role == Role::Part {
+            let enough = role == Role::Part && self.seen.contains_key(&digest);
+            if enough || !self.done.insert((digest, role)) {
                 continue;
             }
+            let path = blob::relative_path(&digest);
+            let subject = Subject { path, ..subject.clone() };
             match self.read(&subject, &digest, role) {
-                Ok(Some(json)) if !known => collect(&json, &mut todo),
-                Ok(_) => {}
+                Ok(Some(json)) => collect(&json, &mut todo),
+                Ok(None) => {}
                 Err(Bad::Damage(damage)) => self.unknown.push(damage),
                 Err(Bad::Fatal(error)) => return Err(error),
             }

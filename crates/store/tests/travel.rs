@@ -134,6 +134,44 @@ fn what_was_cut_short_goes_on() {
     assert_eq!(to.verify().unwrap().unreferenced.len(), 0);
 }
 
+#[cfg(unix)]
+#[test]
+fn links_are_not_followed() {
+    use std::os::unix::fs::symlink;
+    let (dir, from, to) = two_stores();
+    save(&from, "sim", 1);
+    let image = from.export("sim", None).unwrap();
+    let letter = dir.path().join("letter");
+    std::fs::write(&letter, "dear").unwrap();
+    let incoming = wanted(&to, &image.manifest, None);
+    let blob = incoming.missing()[0];
+    let part = to.dir().join("blobs/sha256").join(blob.name().replace("sha256:", ".part-"));
+    symlink(&letter, &part).unwrap();
+    assert_eq!(incoming.arrived(&blob), 0);
+    let refused = incoming.receive(&blob).err().unwrap().to_string();
+    assert!(refused.contains(".part-") && refused.contains("remove it"), "{refused}");
+    // Neither is a file made where a link leads.
+    let nowhere = dir.path().join("nowhere");
+    std::fs::remove_file(&part).unwrap();
+    symlink(&nowhere, &part).unwrap();
+    assert!(incoming.receive(&blob).is_err());
+    std::fs::remove_file(&part).unwrap();
+    std::fs::create_dir(&part).unwrap();
+    assert!(incoming.receive(&blob).is_err());
+    std::fs::remove_dir(&part).unwrap();
+    fetch(&from, &incoming);
+    incoming.commit().unwrap();
+    assert_holds(&to.load("sim", None).unwrap(), 1);
+
+    let lock = to.dir().join(".dormouse.lock");
+    std::fs::remove_file(&lock).unwrap();
+    symlink(&nowhere, &lock).unwrap();
+    let refused = to.import(&image.manifest, None).unwrap_err().to_string();
+    assert!(refused.contains(".dormouse.lock") && refused.contains("remove it"), "{refused}");
+    assert!(!nowhere.exists());
+    assert_eq!(std::fs::read_to_string(&letter).unwrap(), "dear");
+}
+
 #[test]
 fn other_bytes_are_refused() {
     let (_dir, from, to) = two_stores();
