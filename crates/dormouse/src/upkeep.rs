@@ -221,7 +221,8 @@ impl Upkeep {
         let now = Instant::now();
         let doubtful = || now >= self.keeper.kept().times.doubtful();
         if doubtful() {
-            // Perhaps this process has slept; then it is known at once. If not, who waits is told.
+            // Perhaps this process was stopped; then it is known at once. If not, who waits is told. (A host that was
+            // suspended does not know for how long: the monotonic clock stands still meanwhile.)
             self.desk.hold();
             if self.shared.busy.load(Ordering::Acquire) {
                 self.tell("its file system does not answer");
