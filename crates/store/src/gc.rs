@@ -79,14 +79,14 @@ impl Store {
     /// #     dropped_elems: vec![],
     /// #     wasi: vec![],
     /// # };
-    /// let new = NewCheckpoint::new(module, &state, &[]);
-    /// store.save("sim", new.clone())?;
-    /// store.save("sim", new.clone())?;
+    /// let new = || NewCheckpoint::new(module, &state, &[]);
+    /// store.save("sim", new())?;
+    /// store.save("sim", new())?;
     ///
     /// let report = store.remove(&[("sim".to_owned(), 2)], Care::Thorough)?;
     /// assert_eq!(report.removed[0].name(), "sim@2");
     /// assert_eq!(report.deleted.len(), 1, "the manifest; all else is also sim@1's");
-    /// assert_eq!(store.save("sim", new)?.name(), "sim@3");
+    /// assert_eq!(store.save("sim", new())?.name(), "sim@3");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remove(&self, names: &[(String, u64)], care: Care) -> Result<GcReport, StoreError> {
