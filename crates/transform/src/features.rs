@@ -8,8 +8,8 @@
 use crate::{Error, Result, work};
 use std::collections::HashSet;
 use wasmparser::{
-    FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, ValidPayload, Validator,
-    ValidatorResources, WasmFeatures,
+    FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, Payload, ValidPayload,
+    Validator, ValidatorResources, WasmFeatures,
 };
 
 /// What the transform handles: Wasm 2.0, tail calls, extended-const, multi-memory, 64-bit memories
@@ -97,7 +97,8 @@ pub(crate) fn validate(
     Ok(())
 }
 
-/// Refuses what has not the header of a module.
+/// Refuses what has not the header of a module, and sections that are said to hold more than they have bytes: the validator makes
+/// room for as many before it looks.
 pub(crate) fn check(module: &[u8]) -> Result<()> {
     match module.get(..8) {
         Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {}
@@ -106,6 +107,26 @@ pub(crate) fn check(module: &[u8]) -> Result<()> {
             return Err(Error::NotWasm("unknown version in the header".into()));
         }
         _ => return Err(Error::NotWasm("the header `\\0asm` is missing".into())),
+    }
+    // What cannot be parsed the validator tells.
+    for payload in Parser::new(0).parse_all(module).map_while(std::result::Result::ok) {
+        let (count, bytes) = match &payload {
+            Payload::TypeSection(s) => (s.count(), s.range()),
+            Payload::ImportSection(s) => (s.count(), s.range()),
+            Payload::FunctionSection(s) => (s.count(), s.range()),
+            Payload::TableSection(s) => (s.count(), s.range()),
+            Payload::MemorySection(s) => (s.count(), s.range()),
+            Payload::TagSection(s) => (s.count(), s.range()),
+            Payload::GlobalSection(s) => (s.count(), s.range()),
+            Payload::ExportSection(s) => (s.count(), s.range()),
+            Payload::ElementSection(s) => (s.count(), s.range()),
+            Payload::DataSection(s) => (s.count(), s.range()),
+            _ => continue,
+        };
+        if count as usize > bytes.len() {
+            let message = format!("a section of {} bytes cannot hold {count} items", bytes.len());
+            return Err(Error::Invalid { message, offset: bytes.start });
+        }
     }
     Ok(())
 }
