@@ -45,14 +45,14 @@ pub fn run(args: &Args) -> Result<()> {
         println!("zig: {}", zig()?.display());
     }
     println!("C compiler: {}", Compiler::get()?.describe());
-    registry();
+    test_tools();
     Ok(())
 }
 
-/// A registry and a tool that copies images, of the system's own suite: what `push` and `pull` are tested with. Without
-/// them those tests are left out.
-pub fn registry() {
-    const PACKAGES: [&str; 2] = ["docker-registry", "skopeo"];
+/// A registry and a tool that copies images, of the system's own suite: what `push` and `pull` are tested with; and what
+/// `contrib/read-image.py` needs. Without them those tests are left out.
+pub fn test_tools() {
+    const PACKAGES: [&str; 4] = ["docker-registry", "skopeo", "python3", "zstd"];
     let versions = || {
         let query = ["-W", "-f", "${db:Status-Abbrev}${Package} ${Version}\\n"];
         let output = Command::new("dpkg-query").args(query).args(PACKAGES).output().ok()?;
@@ -61,7 +61,7 @@ pub fn registry() {
         (installed.len() == PACKAGES.len()).then(|| installed.join(", "))
     };
     if versions().is_none() {
-        println!("installing {}", PACKAGES.join(" and "));
+        println!("installing {}", PACKAGES.join(", "));
         let apt = |args: &[&str]| {
             let mut apt = Command::new("apt-get");
             let _ = apt.args(args).env("DEBIAN_FRONTEND", "noninteractive").status();
@@ -71,11 +71,13 @@ pub fn registry() {
         apt(&[&install[..], &PACKAGES].concat());
     }
     match versions() {
-        Some(versions) => println!("registry: {versions}"),
+        Some(versions) => println!("tools for tests: {versions}"),
         None => {
             let line = "#".repeat(80);
-            eprintln!("{line}\nWARNING: {} cannot be installed here.", PACKAGES.join(" and "));
-            eprintln!("WARNING: most tests of `push` and `pull` are LEFT OUT.\n{line}");
+            eprintln!("{line}\nWARNING: not all of {} can be installed here.", PACKAGES.join(", "));
+            eprintln!(
+                "WARNING: tests that need them are LEFT OUT: most of `push` and `pull`.\n{line}"
+            );
         }
     }
 }

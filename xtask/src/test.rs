@@ -19,7 +19,7 @@ pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     step("tools, sources and guest programs");
     guests::build_all()?;
-    setup::registry();
+    setup::test_tools();
 
     step("cargo build --release");
     build()?;

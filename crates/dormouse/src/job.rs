@@ -1,5 +1,6 @@
 //! One named program and its checkpoints: how it is to run, and running it.
 
+use crate::beginning::{argv, called, first};
 use crate::desk::Report;
 use crate::drive::Manner;
 use crate::lease::{Lease, TTLS, Terms};
@@ -9,8 +10,8 @@ use crate::retain::Retain;
 use crate::sealing::Sealing;
 use crate::writer::{self, Layering, Writer};
 use crate::{Error, Result, Target, annotations, running};
-use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Passed, Run};
-use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, sha256};
+use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Run};
+use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, hex, sha256};
 use dormouse_transform::Program;
 use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use std::collections::BTreeMap;
@@ -552,31 +553,8 @@ fn same_module(expected: &[u8; 32], module: &Arc<[u8]>) -> Result<()> {
     if *expected == found || translated().is_some_and(|digest| *expected == digest) {
         return Ok(());
     }
-    let hex = |digest: &[u8; 32]| digest.iter().map(|b| format!("{b:02x}")).collect();
     let (expected, found) = (hex(expected), hex(&found));
     Err(dormouse_engine::Error::OtherModule { expected, found }.into())
-}
-
-/// What is to be called instead of `_start`, and its arguments.
-type Called = Option<(String, Vec<Passed>)>;
-
-fn called(code: &Code, invoke: Option<String>, args: &[Vec<u8>]) -> Result<Called> {
-    let Some(name) = invoke else { return Ok(None) };
-    let texts: Vec<_> = args.iter().map(|a| String::from_utf8_lossy(a)).collect();
-    let args = code.arguments(&name, &texts)?;
-    Ok(Some((name, args)))
-}
-
-/// A program at its beginning.
-fn first(code: Arc<Code>, wasi: Wasi, called: Called) -> Result<Run> {
-    let Some((name, args)) = called else { return Ok(Run::start(code, wasi)?) };
-    let mut run = Run::new(code, wasi)?;
-    run.call(&name, &args)?;
-    Ok(run)
-}
-
-fn argv(program: &str, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    std::iter::once(program.as_bytes().to_vec()).chain(args).collect()
 }
 
 /// Where a job keeps what it destroys in its files.

@@ -25,6 +25,7 @@ use crate::outcome::Notice;
 use crate::running::{self, Holder, lock_path, private_dir, run_dir, socket_path};
 use crate::upkeep::{Keeper, Standing};
 use crate::{Error, Result};
+use dormouse_store::hex;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -422,5 +423,5 @@ pub(crate) fn by(holder: Option<&Holder>, here: &Host) -> String {
 fn token() -> io::Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&bytes))
 }

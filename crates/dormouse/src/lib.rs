@@ -32,6 +32,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod beginning;
 pub mod control;
 mod desk;
 mod door;

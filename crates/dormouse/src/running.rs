@@ -15,8 +15,8 @@ use crate::host::Host;
 use crate::lease::{self, Found};
 use crate::places::short_runtime_dir;
 use crate::{Error, Result};
+use dormouse_store::{hex, sha256};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -145,9 +145,8 @@ pub(crate) fn socket_path(dir: &Path, job: &str) -> Result<PathBuf> {
     }
     let short = short_runtime_dir();
     private_dir(&short).map_err(Error::io("create", &short))?;
-    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    let hex: String = digest[..12].iter().map(|b| format!("{b:02x}")).collect();
-    Ok(short.join(format!("{hex}.sock")))
+    let digest = sha256(path.as_os_str().as_encoded_bytes());
+    Ok(short.join(format!("{}.sock", hex(&digest[..12]))))
 }
 
 /// Creates the directory for this user only, or makes sure that it is so.

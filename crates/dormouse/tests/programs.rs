@@ -11,9 +11,9 @@
 
 mod harness;
 
+use dormouse_store::{hex, sha256};
 use harness::*;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -86,7 +86,7 @@ fn guest(name: &str, args: &[&str]) -> Guest {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    hex(&sha256(bytes))
 }
 
 /// Random numbers: of `DORMOUSE_TEST_SEED`, or others each time.

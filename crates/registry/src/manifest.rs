@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::client::{Client, Content, Request, body, said};
 use crate::reference::is_digest;
-use dormouse_store::{MAX_MANIFEST_LEN, sha256};
+use dormouse_store::{MAX_MANIFEST_LEN, hex, sha256};
 use serde::Deserialize;
 use std::io::Read;
 use ureq::http::{HeaderName, Method, header};
@@ -18,8 +18,7 @@ const SHOWN: usize = 10;
 
 /// `sha256:...` of these bytes.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    let hex: String = sha256(bytes).iter().map(|b| format!("{b:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex(&sha256(bytes)))
 }
 
 /// The digest of what is there under the reference, if anything is and the registry tells.

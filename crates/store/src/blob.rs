@@ -27,10 +27,15 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-pub(crate) fn hex(digest: &[u8; 32]) -> String {
+/// Two lower-case digits a byte.
+///
+/// ```
+/// assert_eq!(dormouse_store::hex(&[0x0a, 0xff]), "0aff");
+/// ```
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    let mut hex = String::with_capacity(64);
-    for byte in digest {
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
         let _ = write!(hex, "{byte:02x}");
     }
     hex
@@ -218,6 +223,15 @@ impl Staged {
         self.temp.renamed = true;
         Ok(())
     }
+}
+
+/// Whether a file could be a manifest: a cheap look, so that not every blob need be hashed.
+pub(crate) fn begins_like_json(path: &Path) -> bool {
+    let mut first = [0];
+    // Before opening: to open a FIFO would wait for ever.
+    std::fs::metadata(path).is_ok_and(|m| m.is_file())
+        && File::open(path).is_ok_and(|mut file| file.read_exact(&mut first).is_ok())
+        && first == *b"{"
 }
 
 /// Opens a blob and checks size and digest of all of its bytes.

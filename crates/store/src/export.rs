@@ -7,7 +7,6 @@
 
 use crate::blob::{self, BlobRef, relative_path};
 use crate::error::{Bad, Damage, StoreError, Subject};
-use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
 use crate::load::subject;
 use crate::manifest::MAX_MANIFEST_LEN;
@@ -58,28 +57,9 @@ impl Store {
     pub fn export(&self, job: &str, number: Option<u64>) -> Result<Image, StoreError> {
         check_name(job)?;
         let writers = self.lock_writers().ok();
-        let (index, damage) = Index::read(&self.dir)?;
-        let mut warnings: Vec<Damage> = self.layout_damage().into_iter().chain(damage).collect();
-        let mut entries = index.checkpoints();
-        entries.retain(|(info, _)| info.job == job);
-        if entries.is_empty() && warnings.is_empty() {
-            return Err(StoreError::NoJob { job: job.to_owned() });
-        }
-        if let Some(number) = number {
-            entries.retain(|(info, _)| info.number == number);
-            let none = StoreError::NoCheckpoint { job: job.to_owned(), number };
-            let (info, manifest) = entries.last().ok_or(none)?;
-            let image = self.export_entry(info, manifest)?;
-            return Ok(Image { warnings, _writers: writers, ..image });
-        }
-        for (info, manifest) in entries.iter().rev() {
-            match self.export_entry(info, manifest) {
-                Ok(image) => return Ok(Image { warnings, _writers: writers, ..image }),
-                Err(Bad::Damage(damage)) => warnings.push(damage),
-                Err(Bad::Fatal(error)) => return Err(error),
-            }
-        }
-        Err(StoreError::AllDamaged { job: job.to_owned(), damages: warnings })
+        let (image, warnings) =
+            self.choose(job, number, |info, manifest| self.export_entry(info, manifest))?;
+        Ok(Image { warnings, _writers: writers, ..image })
     }
 
     fn export_entry(&self, entry: &CheckpointInfo, blob: &BlobRef) -> Result<Image, Bad> {

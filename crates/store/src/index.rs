@@ -211,7 +211,7 @@ impl Index {
             let size = entry.metadata().map_or(u64::MAX, |m| m.len());
             let path = blob::relative_path(&digest);
             let subject = Subject { checkpoint: None, what: "manifest".to_owned(), path };
-            if size > MAX_MANIFEST_LEN || !looks_like_a_manifest(&entry.path()) {
+            if size > MAX_MANIFEST_LEN || !blob::begins_like_json(&entry.path()) {
                 continue;
             }
             let Ok(bytes) = blob::read_verified(store, &subject, &digest, size, MAX_MANIFEST_LEN)
@@ -246,19 +246,13 @@ impl Index {
 fn manifest_of(store: &Path, entry: &Descriptor) -> Option<Descriptor> {
     let blob = manifest::blob_ref(entry)?;
     let path = blob::relative_path(&blob.digest);
-    if blob.size > MAX_MANIFEST_LEN || !looks_like_a_manifest(&store.join(&path)) {
+    if blob.size > MAX_MANIFEST_LEN || !blob::begins_like_json(&store.join(&path)) {
         return None;
     }
     let subject = Subject { checkpoint: None, what: "manifest".to_owned(), path };
     let BlobRef { digest, size, .. } = blob;
     let bytes = blob::read_verified(store, &subject, &digest, size, MAX_MANIFEST_LEN).ok()?;
     Manifest::decode(&bytes, &subject).ok()?.entry(blob).ok()
-}
-
-/// A cheap look, so that recovery need not hash every blob.
-fn looks_like_a_manifest(path: &Path) -> bool {
-    let mut first = [0];
-    std::fs::File::open(path).is_ok_and(|mut f| f.read_exact(&mut first).is_ok()) && first == *b"{"
 }
 
 /// The list, and whether its digest holds. A list without one was written by another tool.

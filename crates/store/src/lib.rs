@@ -88,7 +88,7 @@ mod seal;
 mod sizes;
 mod verify;
 
-pub use blob::{BlobRef, sha256};
+pub use blob::{BlobRef, hex, sha256};
 pub use error::{Damage, DamageKind, StoreError};
 pub use export::Image;
 pub use gc::{Care, GcReport};

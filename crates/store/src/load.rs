@@ -81,6 +81,19 @@ impl Store {
         job: &str,
         number: Option<u64>,
     ) -> Result<Checkpoint, StoreError> {
+        let (checkpoint, warnings) =
+            self.choose(job, number, |info, manifest| self.load_entry(info, manifest))?;
+        Ok(Checkpoint { warnings, ..checkpoint })
+    }
+
+    /// What `open` makes of checkpoint `number`, or of the newest that it does not find damaged; and the damage found on the
+    /// way.
+    pub(crate) fn choose<T>(
+        &self,
+        job: &str,
+        number: Option<u64>,
+        open: impl Fn(&CheckpointInfo, &BlobRef) -> Result<T, Bad>,
+    ) -> Result<(T, Vec<Damage>), StoreError> {
         check_name(job)?;
         let (index, damage) = Index::read(&self.dir)?;
         let mut warnings: Vec<Damage> = self.layout_damage().into_iter().chain(damage).collect();
@@ -98,16 +111,11 @@ impl Store {
                 .iter()
                 .rfind(|(info, _)| info.number == number)
                 .ok_or(StoreError::NoCheckpoint { job: job.to_owned(), number })?;
-            let mut checkpoint = self.load_entry(info, manifest)?;
-            checkpoint.warnings = warnings;
-            return Ok(checkpoint);
+            return Ok((open(info, manifest)?, warnings));
         }
         for (info, manifest) in entries.iter().rev() {
-            match self.load_entry(info, manifest) {
-                Ok(mut checkpoint) => {
-                    checkpoint.warnings = warnings;
-                    return Ok(checkpoint);
-                }
+            match open(info, manifest) {
+                Ok(opened) => return Ok((opened, warnings)),
                 Err(Bad::Damage(damage)) => warnings.push(damage),
                 Err(Bad::Fatal(error)) => return Err(error),
             }

@@ -20,8 +20,6 @@ use crate::manifest::MAX_MANIFEST_LEN;
 use crate::open::Store;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -184,18 +182,13 @@ impl Store {
 
     /// Whether a file could be a manifest, from which a lost list would be put together again.
     pub(crate) fn may_be_manifest(&self, file: &Found) -> bool {
-        file.size <= MAX_MANIFEST_LEN && begins_like_json(&self.dir.join(&file.path))
+        file.size <= MAX_MANIFEST_LEN && blob::begins_like_json(&self.dir.join(&file.path))
     }
 }
 
 /// Whether the process that made a squashed layer is gone.
 pub(crate) fn is_orphan(path: &Path) -> bool {
     fs::open_to_lock(path).is_ok_and(|file| file.try_lock().is_ok())
-}
-
-fn begins_like_json(path: &Path) -> bool {
-    let mut first = [0];
-    File::open(path).is_ok_and(|mut f| f.read_exact(&mut first).is_ok()) && first == *b"{"
 }
 
 /// How sure it is that a blob is a manifest.
@@ -255,7 +248,7 @@ impl<'a> Walk<'a> {
         let size = std::fs::metadata(&path).map_or(0, |m| m.len());
         self.seen.insert(*digest, size);
         let sure = role == Role::Listed || (role == Role::Nested && path.exists());
-        if !sure && (size > MAX_MANIFEST_LEN || !begins_like_json(&path)) {
+        if !sure && (size > MAX_MANIFEST_LEN || !blob::begins_like_json(&path)) {
             return Ok(None);
         }
         let read = blob::read_verified(&self.store.dir, subject, digest, size, MAX_MANIFEST_LEN)

@@ -184,7 +184,7 @@ impl Store {
         jobs.iter().try_for_each(|job| check_name(job))?;
         for _ in 0..TRIES {
             // Made without a lock, because it may have to read a whole checkpoint.
-            let choice = self.choose(jobs, rules)?;
+            let choice = self.apply(jobs, rules)?;
             if choice.gone.is_empty() && matches!(care, Care::Brief(_)) {
                 return Ok(GcReport { over: choice.over, ..GcReport::default() });
             }
@@ -200,7 +200,7 @@ impl Store {
         Err(StoreError::Busy { dir: self.dir.clone() })
     }
 
-    fn choose(&self, jobs: &[String], rules: &Retention) -> Result<Choice, StoreError> {
+    fn apply(&self, jobs: &[String], rules: &Retention) -> Result<Choice, StoreError> {
         let mut choice = Choice::default();
         let (index, _) = Index::read(&self.dir)?;
         let listed = index.checkpoints();

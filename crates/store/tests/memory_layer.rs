@@ -16,7 +16,7 @@ fn layer(index: u32, memory: &[u8]) -> Vec<u8> {
 fn read(bytes: &[u8]) -> Result<Vec<u8>, LayerError> {
     let layer = MemoryLayer::open(bytes)?;
     let mut memory = vec![0; (layer.wasm_pages().min(64) as usize) * WASM_PAGE_SIZE];
-    layer.read_into(&mut memory)?;
+    Overlay::new(vec![layer])?.read_into(&mut memory).map_err(|bad| bad.error)?;
     Ok(memory)
 }
 
@@ -261,7 +261,10 @@ fn speed() {
     let mut bytes = vec![];
     let write = time(&mut || bytes = layer(0, &memory));
     let mut again = vec![0; memory.len()];
-    let read = time(&mut || MemoryLayer::open(&bytes[..]).unwrap().read_into(&mut again).unwrap());
+    let read = time(&mut || {
+        let layer = MemoryLayer::open(&bytes[..]).unwrap();
+        Overlay::new(vec![layer]).unwrap().read_into(&mut again).unwrap();
+    });
     assert!(again == memory);
     let zeros = vec![0; 64 << 20];
     let zero = time(&mut || drop(layer(0, &zeros)));

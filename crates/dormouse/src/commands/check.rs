@@ -3,10 +3,10 @@
 use super::Done;
 use crate::{cli, size, ui};
 use dormouse::exit;
+use dormouse_store::{hex, sha256};
 use dormouse_transform::{Options, Poll, Program};
 use dormouse_wasi::{Call, MODULE, ValType};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use wasmparser::{CompositeInnerType, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef};
@@ -40,10 +40,7 @@ struct Report {
 
 pub fn check(args: cli::Check) -> Done {
     let bytes = super::read_module(&args.program)?;
-    let digest = |bytes: &[u8]| -> String {
-        let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-        format!("sha256:{hex}")
-    };
+    let digest = |bytes: &[u8]| format!("sha256:{}", hex(&sha256(bytes)));
     let mut report = Report {
         module: args.program.display().to_string(),
         digest: digest(&bytes),

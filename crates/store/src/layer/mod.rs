@@ -239,45 +239,16 @@ impl<R: ReadAt> MemoryLayer<R> {
         self.frames.iter().map(|frame| u64::from(frame.bytes)).sum()
     }
 
-    /// Writes the pages of a base into `into`, which is the whole memory and all zero.
-    ///
-    /// # Errors
-    /// [`LayerError::BufferLength`]; [`LayerError::Chain`] if it holds changes; which frame is bad.
-    pub fn read_into(&self, into: &mut [u8]) -> Result<(), LayerError> {
-        let expected = self.wasm_pages.saturating_mul(WASM_PAGE_SIZE as u64);
-        let found = into.len() as u64;
-        if expected != found {
-            return Err(LayerError::BufferLength { expected, found });
-        }
-        if self.kind != Kind::Base {
-            return Err(LayerError::Chain("the first holds changes only"));
-        }
-        self.each_frame(|frame, data| {
-            let mut rest = data;
-            for run in &self.runs[frame.runs.clone()] {
-                let (pages, others) = rest.split_at(run.count as usize * PAGE_SIZE);
-                let start = run.first as usize * PAGE_SIZE;
-                into[start..start + pages.len()].copy_from_slice(pages);
-                rest = others;
-            }
-        })
-    }
-
     /// Reads every frame, and compares it with its checksum and the index.
     ///
     /// # Errors
     /// Which frame is bad.
     pub fn verify(&self) -> Result<(), LayerError> {
-        self.each_frame(|_, _| {})
-    }
-
-    fn each_frame(&self, mut found: impl FnMut(&FrameEntry, &[u8])) -> Result<(), LayerError> {
         let mut decompressor = zstd::bulk::Decompressor::new()?;
         let (mut compressed, mut data, mut ends) = (vec![], vec![], vec![]);
-        for (number, frame) in self.frames.iter().enumerate() {
+        for number in 0..self.frames.len() {
             self.read_frame(number, &mut decompressor, &mut compressed, &mut data)?;
             self.ends(number, &data, &mut ends)?;
-            found(frame, &data);
         }
         Ok(())
     }

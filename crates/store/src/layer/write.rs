@@ -56,7 +56,7 @@ pub type Runs<'a> = [(u64, &'a [u8])];
 /// Those of `out`; and [`io::ErrorKind::InvalidInput`] if `memory` is not whole WebAssembly pages.
 ///
 /// ```
-/// use dormouse_store::{MemoryLayer, write_memory_layer};
+/// use dormouse_store::{MemoryLayer, Overlay, write_memory_layer};
 ///
 /// let mut memory = vec![0; 65536];
 /// memory[5000] = 7;
@@ -64,7 +64,7 @@ pub type Runs<'a> = [(u64, &'a [u8])];
 /// assert_eq!(write_memory_layer(0, &memory, &mut layer)?.whole, 1);
 ///
 /// let mut again = vec![0; 65536];
-/// MemoryLayer::open(&layer[..])?.read_into(&mut again)?;
+/// Overlay::new(vec![MemoryLayer::open(&layer[..])?])?.read_into(&mut again)?;
 /// assert_eq!(again, memory);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
