@@ -4,6 +4,7 @@ use crate::references::{Reader, addresses};
 use crate::run::{Call, Run};
 use crate::values::Passed;
 use crate::{Error, Result};
+use dormouse_memory::Watch;
 use dormouse_state::{Frame, Memory, Site, State, Table, Value};
 use dormouse_transform::{Cell, Program, Source, ValType, names, names::control};
 
@@ -118,6 +119,17 @@ impl Run {
         let handles = (0..n).map(|i| self.memory_handle(i)).collect::<Result<Vec<_>>>()?;
         let store = &self.store;
         Ok((0..n).zip(handles).map(|(i, m)| (i, m.data(store))).collect())
+    }
+
+    /// The same memories for other threads, which may look at them while the program runs.
+    pub fn watches(&mut self) -> Vec<(u32, Watch)> {
+        // Not from the inventory, for which a module that came from the cache would have to be analysed.
+        let handle = |index| self.instance.get_memory(&mut self.store, &names::memory(index));
+        let handles: Vec<_> = (0..).map_while(handle).collect();
+        let watch = |memory: wasmtime::Memory| {
+            self.code.machine.memories.watch(memory.data_ptr(&self.store))
+        };
+        (0..).zip(handles).filter_map(|(index, memory)| Some((index, watch(memory)?))).collect()
     }
 
     pub(crate) fn memory_handle(&mut self, index: u32) -> Result<wasmtime::Memory> {

@@ -1,13 +1,23 @@
 //! Linear memories for wasmtime that are ours (`dormouse-memory`), so that their pages can be
 //! tracked, copied and mapped as checkpoints need it.
 
-use dormouse_memory::{Layout, LinearMemory as Ours};
+use dormouse_memory::{Layout, LinearMemory as Ours, Watch};
+use std::sync::{Mutex, PoisonError};
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 /// Makes memories; wasmtime says how much to reserve and how large the guard is.
+#[derive(Default)]
 pub(crate) struct Creator {
-    /// Whether memories may move when they outgrow their reservation.
-    pub may_move: bool,
+    /// Those that were made and still are there.
+    made: Mutex<Vec<Watch>>,
+}
+
+impl Creator {
+    /// The memory that begins at `base`.
+    pub fn watch(&self, base: *const u8) -> Option<Watch> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.iter().find(|watch| watch.is_at(base)).cloned()
+    }
 }
 
 struct Linear(Ours);
@@ -41,8 +51,12 @@ unsafe impl MemoryCreator for Creator {
         guard: usize,
     ) -> std::result::Result<Box<dyn LinearMemory>, String> {
         let reserve = reserved.unwrap_or(minimum);
-        let layout = Layout { minimum, maximum, reserve, guard, may_move: self.may_move };
+        // It may move when it outgrows its reservation.
+        let layout = Layout { minimum, maximum, reserve, guard, may_move: true };
         let memory = Ours::new(layout).map_err(|e| e.to_string())?;
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.retain(|watch| !watch.is_gone());
+        made.push(memory.watch());
         Ok(Box::new(Linear(memory)))
     }
 }

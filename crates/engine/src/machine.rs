@@ -12,6 +12,7 @@
 
 use crate::cache::Cache;
 use crate::host::HostFunctions;
+use crate::linear::Creator;
 use crate::link::Host;
 use crate::values::{self, Passed};
 use crate::{Error, Result};
@@ -68,6 +69,7 @@ impl Default for Options {
 pub struct Machine {
     pub(crate) engine: Engine,
     pub(crate) options: Arc<Options>,
+    pub(crate) memories: Arc<Creator>,
     cache: Arc<Cache>,
     poll: Poll,
 }
@@ -111,7 +113,8 @@ impl Machine {
         c.cranelift_nan_canonicalization(options.deterministic);
         // Copy-on-write images of data segments exist only for wasmtime's own memories.
         c.memory_init_cow(false);
-        c.with_host_memory(Arc::new(crate::linear::Creator { may_move: true }));
+        let memories = Arc::new(Creator::default());
+        c.with_host_memory(memories.clone());
         if options.pulley {
             let width = if cfg!(target_pointer_width = "64") { "pulley64" } else { "pulley32" };
             let order = if cfg!(target_endian = "big") { "be" } else { "" };
@@ -124,7 +127,7 @@ impl Machine {
             (false, true) => Poll::Store,
             (false, false) => Poll::Atomic,
         };
-        Ok(Machine { engine, options: Arc::new(options), cache, poll })
+        Ok(Machine { engine, options: Arc::new(options), memories, cache, poll })
     }
 
     /// Why compiled code is not kept, though a cache is wanted: the directory and what is wrong with it.

@@ -19,7 +19,8 @@
 //! Hosts without `mmap` get a plain zeroed allocation of the whole reserve instead; there a guard is
 //! refused ([`CAN_GUARD`], [`MemoryError::NoGuard`]) rather than left out silently.
 //!
-//! [`nonzero_pages`] finds what of a memory must be kept; [`Fingerprints`] what changed since it was last kept.
+//! [`nonzero_pages`] finds what of a memory must be kept. A [`Watch`] tells which pages were written since it was last
+//! asked, and copies them, also while the program runs: by one of several ways ([`Tracking`]).
 //!
 //! ```
 //! use dormouse_memory::{CAN_GUARD, LinearMemory, Layout, nonzero_pages};
@@ -44,15 +45,23 @@
 //! ```
 #![deny(missing_docs, unsafe_code)]
 
+#[allow(unsafe_code)]
+mod dirty;
 mod fingerprints;
 mod pages;
 #[allow(unsafe_code)]
 mod reservation;
+mod set;
+mod watch;
 
+pub use dirty::{Since, Tracking};
 pub use fingerprints::{Changes, Fingerprints};
 pub use pages::{PAGE_SIZE, nonzero_pages};
 pub use reservation::CAN_GUARD;
+pub use set::PageSet;
+pub use watch::Watch;
 
+use dirty::Mapping;
 use reservation::{Reservation, host_page_size};
 use std::io;
 use std::ptr::NonNull;
@@ -145,6 +154,7 @@ pub struct LinearMemory {
     guard: usize,
     maximum: Option<usize>,
     may_move: bool,
+    watch: Watch,
 }
 
 impl LinearMemory {
@@ -173,7 +183,27 @@ impl LinearMemory {
         }
         let wanted = reserve.max(minimum);
         let (reservation, capacity) = reserve_and_open(wanted, guard, minimum)?;
-        Ok(Self { reservation, len: minimum, capacity, guard, maximum, may_move })
+        let watch = Watch::of(Mapping { base: reservation.base(), len: minimum, capacity });
+        Ok(Self { reservation, len: minimum, capacity, guard, maximum, may_move, watch })
+    }
+
+    /// For other threads, which may look at it while its program runs.
+    ///
+    /// ```
+    /// use dormouse_memory::{Layout, LinearMemory, PageSet, Since, Tracking};
+    ///
+    /// let mut memory = LinearMemory::new(Layout { minimum: 65536, ..Layout::default() })?;
+    /// let watch = memory.watch();
+    /// watch.begin(Tracking::Auto, Since::Now, Some(memory.bytes()))?;
+    /// memory.bytes_mut()[5000] = 7;
+    ///
+    /// let mut written = PageSet::default();
+    /// watch.take(memory.bytes(), &mut written)?;
+    /// assert!(written.contains(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// Where the memory begins, aligned to the host's pages.
@@ -249,7 +279,12 @@ impl LinearMemory {
             });
         }
         self.len = new_len;
+        self.watch.changed(self.mapping());
         Ok(())
+    }
+
+    fn mapping(&self) -> Mapping {
+        Mapping { base: self.base(), len: self.len, capacity: self.capacity }
     }
 
     /// Twice the capacity, so that a memory growing page by page is not copied each time; if that
@@ -264,9 +299,17 @@ impl LinearMemory {
             let start = page as usize * PAGE_SIZE;
             larger.bytes_mut()[start..start + run.len()].copy_from_slice(run);
         }
+        // Before the old place goes nobody else may look at it any more, so that comes first; no page is tracked after.
+        self.watch.changed(Mapping { base: larger.base(), len: new_len, capacity });
         self.reservation = larger;
         self.capacity = capacity;
         Ok(())
+    }
+}
+
+impl Drop for LinearMemory {
+    fn drop(&mut self) {
+        self.watch.leave();
     }
 }
 

@@ -83,6 +83,7 @@ use std::path::PathBuf;
 pub use calls::{CALLS, Call, ValType};
 pub use describe::{Description, FdDescription, PreopenDescription, WaitDescription};
 pub use errors::WasiError;
+pub use memory::touch_buffers;
 pub use os::HostFd;
 pub use poll::Interrupter;
 pub use stdio::{Stdio, StdioConfig};

@@ -4,7 +4,20 @@
 
 use crate::errors::Fail;
 use crate::types::{Errno, Stop, size};
+use std::hint::black_box;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// No larger than any host's pages.
+const PAGE: usize = 4096;
+
+static TOUCH: AtomicBool = AtomicBool::new(false);
+
+/// From now on, buffers of programs are touched, page by page, before they are given to the system. To be called in a process
+/// whose programs have memory that is made writable, or filled, when it is touched: system calls do not touch it in that way.
+pub fn touch_buffers() {
+    TOUCH.store(true, Ordering::Relaxed);
+}
 
 /// How many bytes of vectors and of text one call may make the host copy or walk through; more is `nomem`. It is stock
 /// wasmtime's number. What lies in a buffer is not copied, and not limited.
@@ -50,18 +63,35 @@ pub(crate) fn count(count: u32, size: u32) -> Result<(), Errno> {
 }
 
 pub(crate) fn bytes(mem: &[u8], ptr: u32, len: u32) -> Result<&[u8], Fail> {
-    Ok(&mem[range(mem, ptr, len)?])
+    let bytes = &mem[range(mem, ptr, len)?];
+    if TOUCH.load(Ordering::Relaxed) {
+        bytes.chunks(PAGE).chain(bytes.last_chunk::<1>().map(|last| &last[..])).for_each(|page| {
+            black_box(page[0]);
+        });
+    }
+    Ok(bytes)
 }
 
 pub(crate) fn bytes_mut(mem: &mut [u8], ptr: u32, len: u32) -> Result<&mut [u8], Fail> {
     let range = range(mem, ptr, len)?;
-    Ok(&mut mem[range])
+    Ok(touched(&mut mem[range]))
+}
+
+/// Writes what is there already: one byte of each page.
+fn touched(bytes: &mut [u8]) -> &mut [u8] {
+    if TOUCH.load(Ordering::Relaxed) {
+        bytes.chunks_mut(PAGE).for_each(|page| page[0] = black_box(page[0]));
+        if let Some(last) = bytes.last_mut() {
+            *last = black_box(*last);
+        }
+    }
+    bytes
 }
 
 /// The bytes, unless they do not all lie in memory.
 pub(crate) fn bytes_if_there(mem: &mut [u8], ptr: u32, len: u32) -> Option<&mut [u8]> {
     let range = range(mem, ptr, len).ok()?;
-    Some(&mut mem[range])
+    Some(touched(&mut mem[range]))
 }
 
 /// The bytes of a value whose size is its alignment.
