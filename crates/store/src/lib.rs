@@ -75,6 +75,7 @@ mod manifest;
 mod open;
 mod parent;
 mod part;
+mod prepare;
 mod reach;
 mod retention;
 #[cfg(test)]
@@ -96,7 +97,7 @@ pub use import::{Arrival, Incoming, MAX_BLOBS, MAX_LAYER_LEN};
 pub use job::{CheckpointInfo, JobSummary};
 pub use layer::{
     BadLayer, FRAME_PAGES, Kind, LayerError, MemoryLayer, Overlay, PAGE_SIZE, PageReader, ReadAt,
-    Runs, Stored, WASM_PAGE_SIZE, write_changes, write_memory_layer,
+    Runs, Stored, WASM_PAGE_SIZE, write_base, write_changes, write_memory_layer,
 };
 pub use load::Checkpoint;
 pub use manifest::{
@@ -106,6 +107,7 @@ pub use manifest::{
 pub use open::Store;
 pub use parent::{MAX_LAYERS, Parent, Squashed};
 pub use part::Part;
+pub use prepare::Prepared;
 pub use retention::{OverQuota, Retention};
 pub use save::{Content, Guard, MemoryPages, NewCheckpoint};
 #[cfg(feature = "encryption")]

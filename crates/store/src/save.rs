@@ -15,10 +15,13 @@ use crate::error::{StoreError, Subject};
 use crate::fs;
 use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
-use crate::layer::{Overlay, Runs, Stored, WASM_PAGE_SIZE, write_changes, write_memory_layer};
+use crate::layer::{
+    Overlay, Runs, Stored, WASM_PAGE_SIZE, write_base, write_changes, write_memory_layer,
+};
 use crate::manifest::{MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest, RESERVED};
 use crate::open::Store;
 use crate::parent::{Chain, Parent, Squashed};
+use crate::prepare::Prepared;
 use crate::seal::{Sink, Source};
 use dormouse_state::{MAX_STATE_LEN, State};
 use std::collections::BTreeMap;
@@ -44,6 +47,9 @@ pub struct NewCheckpoint<'a> {
     pub parent: Option<&'a Parent>,
     /// The parent's layers that were squashed since.
     pub squashed: Vec<Squashed>,
+    /// Layers that were written before; their memories are given as [`Content::Changed`], with all pages that changed
+    /// since those were written, or may have.
+    pub prepared: Vec<Prepared>,
     /// Whether pages of which little changed are stored as differences to the parent's.
     pub deltas: bool,
     /// Asked before any blob gets its name, and once more right before the list is replaced, with the list locked.
@@ -70,6 +76,7 @@ impl<'a> NewCheckpoint<'a> {
             annotations: BTreeMap::new(),
             parent: None,
             squashed: Vec::new(),
+            prepared: Vec::new(),
             deltas: true,
             guard: None,
         }
@@ -90,6 +97,13 @@ pub struct MemoryPages<'a> {
 pub enum Content<'a> {
     /// All of them, zero pages too.
     Whole(&'a [u8]),
+    /// All pages that are not zero, or may not be.
+    Base {
+        /// The memory's size in pages of 64 KiB.
+        wasm_pages: u64,
+        /// Those pages.
+        runs: &'a Runs<'a>,
+    },
     /// The pages that changed since [`NewCheckpoint::parent`], or may have.
     Changed {
         /// The memory's size in pages of 64 KiB.
@@ -105,6 +119,11 @@ impl<'a> MemoryPages<'a> {
         MemoryPages { index, content: Content::Whole(bytes) }
     }
 
+    /// The pages of a memory that are not zero.
+    pub fn base(index: u32, wasm_pages: u64, runs: &'a Runs<'a>) -> Self {
+        MemoryPages { index, content: Content::Base { wasm_pages, runs } }
+    }
+
     /// The pages of a memory that changed.
     pub fn changed(index: u32, wasm_pages: u64, runs: &'a Runs<'a>) -> Self {
         MemoryPages { index, content: Content::Changed { wasm_pages, runs } }
@@ -116,7 +135,9 @@ impl<'a> MemoryPages<'a> {
             Content::Whole(bytes) => {
                 ((bytes.len() / WASM_PAGE_SIZE) as u64, bytes.len() % WASM_PAGE_SIZE)
             }
-            Content::Changed { wasm_pages, .. } => (wasm_pages, 0),
+            Content::Base { wasm_pages, .. } | Content::Changed { wasm_pages, .. } => {
+                (wasm_pages, 0)
+            }
         }
     }
 }
@@ -186,7 +207,8 @@ impl Store {
         at_most("state", state.len() as u64, MAX_STATE_LEN as u64)?;
         let mut checkpoint = checkpoint;
         let squashed = std::mem::take(&mut checkpoint.squashed);
-        self.try_save(job, &checkpoint, &state, squashed)
+        let prepared = std::mem::take(&mut checkpoint.prepared);
+        self.try_save(job, &checkpoint, &state, squashed, prepared)
             .map_err(|error| self.explain(error, &checkpoint, &state))
     }
 
@@ -196,6 +218,7 @@ impl Store {
         new: &NewCheckpoint<'_>,
         state: &[u8],
         squashed: Vec<Squashed>,
+        mut prepared: Vec<Prepared>,
     ) -> Result<(CheckpointInfo, Parent), StoreError> {
         let _writers = self.lock_writers()?;
         let blobs = self.blobs();
@@ -210,14 +233,24 @@ impl Store {
         let state = self.stage(state, true)?;
         let state_ref = state.blob();
         staged.push(state);
-        let mut chains = self.chains(new, squashed, &mut staged)?;
+        let mut chains = self.chains(new, squashed, &prepared, &mut staged)?;
         let mut memories = Vec::with_capacity(new.memories.len());
         for memory in new.memories {
             let at = chains.iter().position(|chain| chain.index == memory.index);
             let mut chain = at.map_or_else(Vec::new, |at| chains.swap_remove(at).layers);
             // As they were: the squashed ones have no names yet.
             let older = new.parent.and_then(|parent| parent.chain(memory.index));
-            if let Some(layer) = self.stage_memory(memory, older, new.deltas)? {
+            let at = prepared.iter().position(|layer| layer.index == memory.index);
+            let below = at.map(|at| prepared.swap_remove(at));
+            let layer = match &below {
+                Some(below) => self.stage_above(memory, below, older)?,
+                None => self.stage_memory(memory, older, new.deltas)?,
+            };
+            if let Some(below) = below {
+                chain.push(below.staged.blob());
+                staged.push(below.staged);
+            }
+            if let Some(layer) = layer {
                 chain.push(layer.blob());
                 staged.push(layer);
             }
@@ -281,12 +314,16 @@ impl Store {
         &self,
         new: &NewCheckpoint<'_>,
         squashed: Vec<Squashed>,
+        prepared: &[Prepared],
         staged: &mut Vec<Staged>,
     ) -> Result<Vec<Chain>, StoreError> {
         let mut chains = new.parent.map_or_else(Vec::new, |parent| parent.memories.clone());
         let changed = |index| {
             let mut memories = new.memories.iter();
-            memories.any(|m| m.index == index && matches!(m.content, Content::Changed { .. }))
+            let anew = prepared.iter().any(|p| p.index == index && p.below.is_none());
+            !anew
+                && memories
+                    .any(|m| m.index == index && matches!(m.content, Content::Changed { .. }))
         };
         chains.retain(|chain| changed(chain.index));
         let mut fresh = vec![];
@@ -319,7 +356,7 @@ impl Store {
         deltas: bool,
     ) -> Result<Option<Staged>, StoreError> {
         let older = match memory.content {
-            Content::Whole(_) => None,
+            Content::Whole(_) | Content::Base { .. } => None,
             // What cannot be read now cannot be built on either.
             Content::Changed { wasm_pages, runs } => {
                 let chain = parent.ok_or(StoreError::NoParent)?;
@@ -327,18 +364,52 @@ impl Store {
                 if runs.is_empty() && older.wasm_pages() == wasm_pages {
                     return Ok(None);
                 }
-                Some(older).filter(|_| deltas)
+                Some(older)
             }
         };
+        let size = |older: &Overlay<Source>| older.wasm_pages() == memory.size().0;
+        let same_size = older.as_ref().is_some_and(size);
+        let (staged, stored) = self.stage_layer(memory, older.as_ref().filter(|_| deltas))?;
+        // Pages may have been written without being changed.
+        let nothing = stored.whole + stored.deltas + stored.zero == 0;
+        Ok(Some(staged).filter(|_| !(nothing && same_size)))
+    }
+
+    /// The same where a layer was prepared for it.
+    fn stage_above(
+        &self,
+        memory: &MemoryPages<'_>,
+        below: &Prepared,
+        parent: Option<&Chain>,
+    ) -> Result<Option<Staged>, StoreError> {
+        let of_this_parent =
+            below.below.is_none() || below.below == parent.map(|p| p.layers.clone());
+        match memory.content {
+            Content::Changed { wasm_pages, runs } if of_this_parent && below.staged.exists() => {
+                let same = runs.is_empty() && below.wasm_pages == wasm_pages;
+                match same {
+                    true => Ok(None),
+                    false => self.stage_layer(memory, None).map(|(staged, _)| Some(staged)),
+                }
+            }
+            _ => Err(StoreError::NoParent),
+        }
+    }
+
+    fn stage_layer(
+        &self,
+        memory: &MemoryPages<'_>,
+        older: Option<&Overlay<Source>>,
+    ) -> Result<(Staged, Stored), StoreError> {
         let stager = Stager::new(&self.blobs())?;
         let path = stager.path().to_owned();
         let mut sink = Sink::new(stager, &self.keys, true)?;
-        let stored = write_layer(memory, older.as_ref(), &mut sink)
-            .map_err(StoreError::io("write", &path))?;
+        let stored =
+            write_layer(memory, older, &mut sink).map_err(StoreError::io("write", &path))?;
         if stored.unread > 0 {
             return Err(StoreError::NoParent);
         }
-        sink.finish().map(Some)
+        Ok((sink.finish()?, stored))
     }
 
     /// The module, as it lies in the store if it does.
@@ -440,6 +511,7 @@ fn write_layer(
 ) -> io::Result<Stored> {
     match memory.content {
         Content::Whole(bytes) => write_memory_layer(memory.index, bytes, out),
+        Content::Base { wasm_pages, runs } => write_base(memory.index, wasm_pages, runs, out),
         Content::Changed { wasm_pages, runs } => {
             let mut older = older.and_then(|older| older.pages().ok());
             write_changes(memory.index, wasm_pages, runs, older.as_mut(), out)
@@ -515,7 +587,9 @@ fn check(new: &NewCheckpoint<'_>) -> Result<(), StoreError> {
                     };
                     return Err(mismatch(given.index, Some(expected.pages), Some(found)));
                 }
+                let is_prepared = new.prepared.iter().any(|layer| layer.index == given.index);
                 if matches!(given.content, Content::Changed { .. })
+                    && !is_prepared
                     && new.parent.is_none_or(|parent| parent.chain(given.index).is_none())
                 {
                     return Err(StoreError::NoParent);

@@ -20,7 +20,7 @@ mod write;
 pub use overlay::{BadLayer, Overlay, PageReader};
 pub use read_at::ReadAt;
 pub(crate) use write::{LayerWriter, NO_PARENT};
-pub use write::{Runs, Stored, write_changes, write_memory_layer};
+pub use write::{Runs, Stored, write_base, write_changes, write_memory_layer};
 
 use std::io;
 use std::ops::Range;

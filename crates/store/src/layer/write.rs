@@ -80,6 +80,19 @@ pub fn write_memory_layer(index: u32, memory: &[u8], out: impl Write) -> io::Res
     writer.finish()
 }
 
+/// Writes the layer of memory `index`, which has `wasm_pages`, given the pages that are not zero, or may not be.
+///
+/// # Errors
+/// Those of `out`; and [`io::ErrorKind::InvalidInput`] if `runs` are not as [`Runs`] says, or lie outside the memory.
+pub fn write_base(
+    index: u32,
+    wasm_pages: u64,
+    runs: &Runs<'_>,
+    out: impl Write,
+) -> io::Result<Stored> {
+    write_runs(Kind::Base, index, wasm_pages, runs, NO_PARENT, out)
+}
+
 /// Writes a layer of changes to memory `index`, which has `wasm_pages` now. With its parent's pages at hand, those of
 /// which little changed are stored as differences.
 ///
@@ -109,10 +122,21 @@ pub fn write_changes<R: ReadAt>(
     index: u32,
     wasm_pages: u64,
     runs: &Runs<'_>,
+    parent: Option<&mut PageReader<'_, R>>,
+    out: impl Write,
+) -> io::Result<Stored> {
+    write_runs(Kind::Changes, index, wasm_pages, runs, parent, out)
+}
+
+fn write_runs<R: ReadAt>(
+    kind: Kind,
+    index: u32,
+    wasm_pages: u64,
+    runs: &Runs<'_>,
     mut parent: Option<&mut PageReader<'_, R>>,
     out: impl Write,
 ) -> io::Result<Stored> {
-    let mut writer = LayerWriter::new(out, Kind::Changes, index, wasm_pages)?;
+    let mut writer = LayerWriter::new(out, kind, index, wasm_pages)?;
     let pages = wasm_pages.saturating_mul((WASM_PAGE_SIZE / PAGE_SIZE) as u64);
     let mut least = 0;
     for (first, bytes) in runs {
@@ -208,16 +232,19 @@ impl<W: Write> LayerWriter<W> {
         page: &[u8],
         parent: Option<&mut PageReader<'_, R>>,
     ) -> io::Result<()> {
-        let how = if page == ZERO_PAGE {
-            if self.kind == Kind::Base {
-                return Ok(());
-            }
+        let zero = page == ZERO_PAGE;
+        if zero && self.kind == Kind::Base {
+            return Ok(());
+        }
+        let old = parent.is_some_and(|parent| self.old_page(parent, number));
+        // It was written, but nothing of it changed.
+        if old && page == &self.old[..] {
+            return Ok(());
+        }
+        let how = if zero {
             self.stored.zero += 1;
             How::Zero
-        } else if let Some(parent) = parent
-            && self.old_page(parent, number)
-            && delta::append(&self.old[..], page, &mut self.filling.data)
-        {
+        } else if old && delta::append(&self.old[..], page, &mut self.filling.data) {
             self.stored.deltas += 1;
             How::Delta
         } else {
