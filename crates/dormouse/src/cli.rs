@@ -7,6 +7,7 @@ use crate::size::Size;
 use crate::ui;
 use clap::{Args, Parser, Subcommand};
 use dormouse::{Error, Result, Retention, Target, exit, places};
+use dormouse_memory::Tracking;
 #[cfg(feature = "encryption")]
 use dormouse_store::Keys;
 use dormouse_store::Store;
@@ -162,6 +163,12 @@ pub struct Engine {
     /// Store every changed page whole, even if little of it changed
     #[arg(long)]
     pub no_deltas: bool,
+    /// How it is found out which pages the program wrote: auto, userfaultfd, mprotect, compare
+    #[arg(long, value_name = "HOW", default_value_t = Tracking::Auto)]
+    pub tracking: Tracking,
+    /// Copy what the program wrote while it stands still only, not while it runs
+    #[arg(long)]
+    pub no_precopy: bool,
     /// Encrypt states and memories for this age recipient (age1...), and those named likewise; a resumed job's stay so
     #[arg(long, value_name = "RECIPIENT")]
     pub encrypt_to: Vec<String>,

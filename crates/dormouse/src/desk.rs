@@ -7,13 +7,14 @@
 //! ```
 //!
 //! The program is stopped only when its state can be written at once: while a write is going on,
-//! orders wait and the program runs.
+//! orders wait and the program runs. Before it is stopped for a checkpoint after which it goes on, what can be copied while
+//! it runs is copied: the request comes after those rounds.
 
 use crate::outcome::Notice;
 use dormouse_engine::Requester;
 use dormouse_store::CheckpointInfo;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Who wanted a checkpoint.
@@ -58,12 +59,24 @@ pub(crate) struct Desk {
     inner: Mutex<Inner>,
     changed: Condvar,
     report: Report,
+    /// Begins rounds of copying, if it can.
+    rounds: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
+}
+
+/// How far copying before a stop is.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Rounds {
+    #[default]
+    None,
+    Going,
+    Done,
 }
 
 #[derive(Default)]
 struct Inner {
     requester: Option<Requester>,
     wanted: Vec<Order>,
+    rounds: Rounds,
     writing: bool,
     kill: bool,
     /// What became of the lease, if it is another's.
@@ -82,7 +95,7 @@ struct Inner {
 
 impl Desk {
     pub fn new(report: Report) -> Desk {
-        Desk { inner: Mutex::default(), changed: Condvar::new(), report }
+        Desk { inner: Mutex::default(), changed: Condvar::new(), report, rounds: OnceLock::new() }
     }
 
     /// Says something to whoever runs the job.
@@ -90,11 +103,25 @@ impl Desk {
         (self.report)(notice);
     }
 
+    /// What begins rounds of copying, and has [`Desk::rounds_done`] called at their end.
+    pub fn set_rounds(&self, begin: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.rounds.set(Box::new(begin));
+    }
+
+    /// What could be copied while the program runs is copied.
+    pub fn rounds_done(&self) {
+        let mut inner = self.lock();
+        if inner.rounds == Rounds::Going {
+            inner.rounds = Rounds::Done;
+            self.request(&mut inner);
+        }
+    }
+
     /// The program is there and can be stopped.
     pub fn attach(&self, requester: Requester) {
         let mut inner = self.lock();
         inner.requester = Some(requester);
-        inner.request();
+        self.request(&mut inner);
     }
 
     /// Orders a checkpoint; the answer comes when it is durable, or has failed.
@@ -105,7 +132,7 @@ impl Desk {
             let _ = reply.send(Err(ended.clone()));
         } else {
             inner.wanted.push(Order { why, stop, reply: Some(reply) });
-            inner.request();
+            self.request(&mut inner);
         }
         answer
     }
@@ -115,7 +142,7 @@ impl Desk {
         let mut inner = self.lock();
         if inner.ended.is_none() && inner.wanted.is_empty() && !inner.writing {
             inner.wanted.push(Order { why, stop: false, reply: None });
-            inner.request();
+            self.request(&mut inner);
         }
     }
 
@@ -123,7 +150,7 @@ impl Desk {
     pub fn kill(&self) {
         let mut inner = self.lock();
         inner.kill = true;
-        inner.request();
+        self.request(&mut inner);
         drop(inner);
         self.changed.notify_all();
     }
@@ -132,7 +159,7 @@ impl Desk {
     pub fn lose(&self, why: String) {
         let mut inner = self.lock();
         inner.lost.get_or_insert(why);
-        inner.request();
+        self.request(&mut inner);
         drop(inner);
         self.changed.notify_all();
     }
@@ -146,7 +173,7 @@ impl Desk {
     pub fn hold(&self) {
         let mut inner = self.lock();
         inner.held = true;
-        inner.request();
+        self.request(&mut inner);
     }
 
     /// Lets it go on.
@@ -171,6 +198,7 @@ impl Desk {
             Task::Nothing
         } else {
             inner.writing = true;
+            inner.rounds = Rounds::None;
             Task::Checkpoint(std::mem::take(&mut inner.wanted))
         }
     }
@@ -197,7 +225,7 @@ impl Desk {
                     Some(Notice::Failed { message: message.clone(), why })
                 }
             };
-            inner.request();
+            self.request(&mut inner);
             notice
         };
         self.changed.notify_all();
@@ -217,7 +245,7 @@ impl Desk {
         if inner.ended.is_none() {
             orders.append(&mut inner.wanted);
             inner.wanted = orders;
-            inner.request();
+            self.request(&mut inner);
         } else {
             drop(inner);
             self.answer(orders, Err("the program ended first".to_owned()));
@@ -270,20 +298,26 @@ impl Desk {
         (inner.saved, inner.newest.clone(), inner.writing)
     }
 
+    /// Has the program stopped if there is something to stop it for; or has copying begun that comes before.
+    fn request(&self, inner: &mut Inner) {
+        let Some(requester) = &inner.requester else { return };
+        if inner.kill || inner.held || inner.lost.is_some() {
+            return requester.request();
+        }
+        if inner.wanted.is_empty() || inner.writing {
+            return;
+        }
+        let goes_on = inner.wanted.iter().all(|order| !order.stop);
+        match inner.rounds {
+            Rounds::None if goes_on && self.rounds.get().is_some_and(|begin| begin()) => {
+                inner.rounds = Rounds::Going;
+            }
+            Rounds::Going if goes_on => {}
+            _ => requester.request(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|e| e.into_inner())
-    }
-}
-
-impl Inner {
-    fn request(&self) {
-        if let Some(requester) = &self.requester
-            && (self.kill
-                || self.held
-                || self.lost.is_some()
-                || (!self.wanted.is_empty() && !self.writing))
-        {
-            requester.request();
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The program's thread: runs it, and takes checkpoints where it stands still.
 //!
 //! ```text
+//!              rounds of copying, on a thread, before it is stopped
 //!   advance ──> Exited, Returned, Trapped, Aborted ────────────> outcome
 //!      ^  └───> Stopped ─> copy ─> writer (on its thread)
 //!      │                    │        the lease is another's: not written ─────> outcome
@@ -14,6 +15,7 @@ use crate::outcome::{Notice, Outcome};
 use crate::writer::{Image, Writer, Written};
 use crate::{Result, one_line};
 use dormouse_engine::{Event, Machine, Run};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 
@@ -30,15 +32,19 @@ pub(crate) struct Manner {
 pub(crate) fn drive(
     machine: &Machine,
     begin: impl FnOnce() -> Result<Run> + Send,
-    desk: &Desk,
-    writer: &Writer,
+    desk: &Arc<Desk>,
+    writer: &Arc<Writer>,
     door: &mut Door,
     manner: Manner,
 ) -> Result<Outcome> {
     let closer = Arc::new(door.closer());
+    if writer.copying.precopy {
+        desk.set_rounds(rounds(desk, writer, &closer));
+    }
     let outcome = std::thread::scope(|threads| {
         let program = machine.spawn_on_stack(threads, move || {
             let outcome = begin().and_then(|mut run| {
+                writer.watch(&mut run);
                 // Where safepoints are counted nobody looks for requests.
                 if manner.stop_at.is_none() {
                     desk.attach(run.requester());
@@ -75,6 +81,29 @@ pub(crate) fn drive(
     });
     door.last_answers();
     outcome
+}
+
+/// Begins rounds of copying on a thread of their own, if there is one to be had.
+fn rounds(
+    desk: &Arc<Desk>,
+    writer: &Arc<Writer>,
+    closer: &Arc<Closer>,
+) -> impl Fn() -> bool + Send + Sync + 'static {
+    // The desk must not keep itself, nor the door open.
+    let (desk, writer, closer) = (Arc::downgrade(desk), writer.clone(), Arc::downgrade(closer));
+    move || {
+        let (Some(desk), Some(closer)) = (desk.upgrade(), closer.upgrade()) else {
+            return false;
+        };
+        let writer = writer.clone();
+        let copy = move || {
+            // A bug in here only costs a longer pause.
+            let _ = catch_unwind(AssertUnwindSafe(|| writer.rounds()));
+            desk.rounds_done();
+            drop(closer);
+        };
+        std::thread::Builder::new().name("rounds".into()).spawn(copy).is_ok()
+    }
 }
 
 fn advance<'scope>(
@@ -120,22 +149,21 @@ fn advance<'scope>(
             continue;
         }
         let stop = orders.iter().find(|o| o.stop).map(|o| o.why);
-        let image = match writer.copy(run) {
-            Ok(image) => image,
-            Err(why) => {
-                desk.answer(orders, Err(one_line(&why)));
-                continue;
-            }
-        };
         let Some(why) = stop else {
-            write_aside(threads, desk, writer, image, orders, closer.clone());
+            match writer.copy(run) {
+                Ok(image) => write_aside(threads, desk, writer, image, orders, closer.clone()),
+                Err(why) => desk.answer(orders, Err(one_line(&why))),
+            }
             continue;
         };
-        let Written::Done(answer) = writer.write(&image, desk) else {
+        let written = match writer.borrow(run) {
+            Ok(image) => writer.write(image, desk),
+            Err(why) => Written::Done(Err(one_line(&why))),
+        };
+        let Written::Done(answer) = written else {
             desk.again(orders);
             continue;
         };
-        drop(image);
         desk.answer(orders, answer.clone());
         if let Ok(checkpoint) = answer {
             // Who squashes keeps others from removing anything.
@@ -152,7 +180,7 @@ fn write_aside<'scope>(
     threads: &'scope Scope<'scope, '_>,
     desk: &'scope Desk,
     writer: &'scope Writer,
-    image: Image,
+    image: Image<'static>,
     orders: Vec<Order>,
     closer: Arc<Closer>,
 ) {
@@ -163,9 +191,7 @@ fn write_aside<'scope>(
     };
     let theirs = orders.clone();
     let work = move || {
-        let written = writer.write(&image, desk);
-        drop(image);
-        match written {
+        match writer.write(image, desk) {
             Written::Done(answer) => {
                 desk.answer(take(&theirs), answer.clone());
                 if let Ok(checkpoint) = answer {

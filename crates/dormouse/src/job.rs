@@ -8,9 +8,10 @@ use crate::live::{Live, live};
 use crate::outcome::{Notice, Outcome, Rehearsal};
 use crate::retain::Retain;
 use crate::sealing::Sealing;
-use crate::writer::{self, Layering, Writer};
+use crate::writer::{Copying, Layering, Writer};
 use crate::{Error, Result, Target, annotations, running};
 use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Run};
+use dormouse_memory::Tracking;
 use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, hex, sha256};
 use dormouse_transform::Program;
 use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
@@ -49,6 +50,7 @@ pub struct Job {
     one_shot: bool,
     stop_at: Option<u32>,
     layering: Layering,
+    copying: Copying,
     sealing: Sealing,
     interpret: bool,
     invoke: Option<String>,
@@ -78,6 +80,7 @@ impl Job {
             one_shot: false,
             stop_at: None,
             layering: Layering { max_layers: MAX_LAYERS, deltas: true },
+            copying: Copying { tracking: Tracking::Auto, precopy: true },
             sealing: Sealing::default(),
             interpret: false,
             invoke: None,
@@ -211,6 +214,19 @@ impl Job {
         self
     }
 
+    /// How it is found out which pages the program wrote; by default the best way that works here.
+    pub fn tracking(mut self, tracking: Tracking) -> Job {
+        self.copying.tracking = tracking;
+        self
+    }
+
+    /// Whether pages are copied while the program runs, where that can be done, so that it stands only for the rest; by
+    /// default yes.
+    pub fn precopy(mut self, precopy: bool) -> Job {
+        self.copying.precopy = precopy;
+        self
+    }
+
     /// Seals checkpoints for an age recipient, `age1...`, and any others that were named; remembered, so that a resumed
     /// program's are sealed in the same way.
     pub fn encrypt_to(mut self, recipient: impl Into<String>) -> Job {
@@ -317,13 +333,9 @@ impl Job {
         let keeper = writer.clone();
         let begin = move |code| {
             let state = &checkpoint.state;
-            let mut seen = vec![];
-            let mut read = |index, into: &mut [u8]| {
-                checkpoint.read_memory(index, into)?;
-                seen.push((index, writer::seen(&checkpoint, index, into)?));
-                Ok::<_, StoreError>(())
+            let fill = |index, into: &mut [u8]| {
+                checkpoint.read_memory(index, into).map_err(|e| e.to_string())
             };
-            let fill = |index, into: &mut [u8]| read(index, into).map_err(|e| e.to_string());
             // Files are cut back when WASI objects are made: only once all else is known to be good.
             let wasi = || {
                 let wasi = Wasi::restore(&state.wasi, restore)?;
@@ -336,8 +348,8 @@ impl Job {
                 }
                 Ok(wasi)
             };
-            let run = Run::resume_with(code, state, wasi, fill)?;
-            keeper.goes_on_from(&checkpoint, seen);
+            let mut run = Run::resume_with(code, state, wasi, fill)?;
+            keeper.goes_on_from(&checkpoint, &mut run)?;
             Ok(run)
         };
         live(Live { machine, code, lease, writer, every, signals, manner, report }, begin)
@@ -538,6 +550,7 @@ impl Job {
         }
         let keeper = lease.keeper.clone();
         let mut writer = Writer::new(store, keeper, code.bytes().clone(), remember, self.layering);
+        writer.copying = self.copying;
         writer.retain = Retain::by(std::mem::take(&mut self.retention));
         Arc::new(writer)
     }

@@ -34,6 +34,7 @@
 
 mod beginning;
 pub mod control;
+mod copies;
 mod desk;
 mod door;
 mod drive;
@@ -46,6 +47,7 @@ mod lease;
 mod lease_tests;
 mod live;
 mod outcome;
+mod pages;
 pub mod places;
 mod retain;
 pub mod running;
@@ -79,6 +81,8 @@ pub mod annotations {
     pub const RECIPIENTS: &str = "io.dormouse.recipients";
     /// The engine that ran it, such as `wasmtime 48 cranelift`. Of no consequence: any other goes on.
     pub const ENGINE: &str = "io.dormouse.engine";
+    /// How it was found out which pages the program wrote, such as `userfaultfd`. Of no consequence.
+    pub const TRACKING: &str = "io.dormouse.tracking";
     /// Operating system and processor that it was taken on, such as `linux/x86_64`. Of no consequence.
     pub const HOST: &str = "io.dormouse.host";
     /// Present where the program computes the same bits on every host.

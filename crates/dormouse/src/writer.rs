@@ -1,52 +1,52 @@
-//! A stopped program copied out, and made durable while it goes on.
+//! Checkpoints of a program: copied while it runs as far as can be, then for a moment while it stands, and made durable
+//! while it goes on.
 //!
 //! ```text
-//!   program stands   what changed since the last checkpoint? -> copied
+//!   program runs     rounds: what was written is copied, and what was written meanwhile, until that is little
+//!   program stands   state; the rest is copied
 //!   program goes on  written, synced, reported: now that is the last checkpoint
 //!                    .. and its layers are squashed, if they became many
 //! ```
 //!
-//! The first checkpoint has all pages, and so has one that comes after layers that are gone or damaged.
+//! The first round may have much to copy: that is not kept in memory but written at once, as a layer of its own
+//! ([`Store::prepare`]). So what a checkpoint needs in memory is what the program writes meanwhile, and [`MANY`] at most.
+//! The first checkpoint has all pages, and so has one that comes after layers that are gone or damaged. A program that
+//! will not go on is not copied at all.
 
 use crate::desk::{Answer, Desk};
+use crate::pages::{Captured, Tracked};
 use crate::retain::Retain;
 use crate::upkeep::{Keeper, Standing};
 use crate::{annotations, one_line};
 use dormouse_engine::Run;
-use dormouse_memory::{Changes, Fingerprints, Layout, LinearMemory, PAGE_SIZE, nonzero_pages};
+use dormouse_memory::{PageSet, Tracking};
 use dormouse_state::State;
 use dormouse_store::{
-    Checkpoint, CheckpointInfo, Guard, MemoryPages, NewCheckpoint, Parent, Squashed, Store,
-    StoreError, WASM_PAGE_SIZE,
+    Checkpoint, CheckpointInfo, Guard, NewCheckpoint, Parent, Squashed, Store, StoreError,
 };
-use dormouse_wasi::Mark;
+use dormouse_wasi::{Mark, Unsynced};
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Of what a memory holds so many hundredths changed that all of it is written.
-const NEARLY_ALL: usize = 95;
+/// Rounds at most. Each is to have less to copy than the one before.
+const ROUNDS: u32 = 10;
+/// Pages that are left for when the program stands: 1 MiB, copied in less time than a round takes.
+const FEW: u64 = 256;
+/// From so many pages on, 64 MiB, the first round writes instead of copying.
+const MANY: u64 = 16 << 10;
 
-/// A stopped program, copied out.
-pub(crate) struct Image {
+/// A stopped program.
+pub(crate) struct Image<'a> {
     state: State,
-    memories: Vec<Copied>,
+    memories: Vec<Captured<'a>>,
+    /// How their pages are tracked.
+    tracking: Option<Tracking>,
     /// What its files can go back to.
     mark: Option<Mark>,
-}
-
-/// A memory, copied out.
-enum Copied {
-    Whole { index: u32, bytes: LinearMemory },
-    Changed { index: u32, wasm_pages: u64, bytes: Vec<u8>, changes: Changes },
-}
-
-/// The last checkpoint, and what the memories were then.
-struct Last {
-    parent: Parent,
-    seen: Vec<(u32, Fingerprints)>,
+    /// What must be on the disk first.
+    unsynced: Option<Unsynced>,
 }
 
 /// What all checkpoints of a job share.
@@ -59,7 +59,11 @@ pub(crate) struct Writer {
     /// What happens to older ones once a new one is durable.
     pub retain: Retain,
     pub keeper: Arc<Keeper>,
-    last: Mutex<Option<Last>>,
+    pub copying: Copying,
+    last: Mutex<Option<Parent>>,
+    memories: Mutex<Vec<Tracked>>,
+    /// The program stands still and waits for the rounds to end.
+    hurry: AtomicBool,
     /// Layers that were squashed, whenever that was; the next checkpoint takes those that fit.
     squashed: Mutex<Vec<Squashed>>,
     /// Held by the one that squashes.
@@ -74,6 +78,15 @@ pub(crate) struct Layering {
     pub max_layers: usize,
     /// Whether pages of which little changed are stored as differences.
     pub deltas: bool,
+}
+
+/// How memories are copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Copying {
+    /// How it is found out which pages were written.
+    pub tracking: Tracking,
+    /// Whether pages are copied while the program runs, where that can be done.
+    pub precopy: bool,
 }
 
 /// What became of a checkpoint.
@@ -99,16 +112,75 @@ impl Writer {
             annotations,
             layering,
             retain: Retain::by(Default::default()),
+            copying: Copying { tracking: Tracking::Auto, precopy: true },
             last: Mutex::default(),
+            memories: Mutex::default(),
+            hurry: AtomicBool::default(),
             squashed: Mutex::default(),
             squashing: Mutex::default(),
             stop: AtomicBool::default(),
         }
     }
 
+    /// The program that this is about, at its beginning or gone on from a checkpoint.
+    pub fn watch(&self, run: &mut Run) {
+        let mut memories = self.memories();
+        if memories.is_empty() {
+            *memories =
+                run.watches().into_iter().map(|(i, watch)| Tracked::new(i, watch)).collect();
+        }
+    }
+
     /// Goes on from a checkpoint whose memories were just read.
-    pub fn goes_on_from(&self, checkpoint: &Checkpoint, seen: Vec<(u32, Fingerprints)>) {
-        *self.last() = Some(Last { parent: checkpoint.as_parent(), seen });
+    ///
+    /// # Errors
+    /// Only failures of ours.
+    pub fn goes_on_from(&self, checkpoint: &Checkpoint, run: &mut Run) -> crate::Result<()> {
+        self.watch(run);
+        let bytes = run.memories()?;
+        let mut memories = self.memories();
+        for memory in memories.iter_mut() {
+            let stored = checkpoint.stored_pages(memory.index)?;
+            if let Some((_, bytes)) = bytes.iter().find(|(index, _)| *index == memory.index) {
+                memory.filled(self.copying.tracking, &stored, bytes);
+            }
+        }
+        *self.last() = Some(checkpoint.as_parent());
+        Ok(())
+    }
+
+    /// Copies what was written while the program runs, round by round, until little is left.
+    pub fn rounds(&self) {
+        let mut memories = self.memories();
+        let parent = self.parent();
+        let mut before = u64::MAX;
+        let mut todo = 0;
+        for round in 0..ROUNDS {
+            let look =
+                |memory: &mut Tracked| memory.look(self.copying.tracking, parent.is_some(), None);
+            if memories.iter_mut().try_for_each(look).is_err() {
+                // All is done while it stands.
+                return;
+            }
+            todo = memories.iter().map(Tracked::todo).sum();
+            // It writes as fast as it is copied.
+            let in_vain = todo > before / 4 * 3;
+            if todo <= FEW || in_vain || self.hurry.load(Ordering::Relaxed) {
+                break;
+            }
+            before = todo;
+            let copy = |memory: &mut Tracked| match round == 0 && memory.todo() > MANY {
+                true => {
+                    let deltas = self.layering.deltas;
+                    memory.prepare(&self.store, parent.as_ref(), deltas, &self.hurry).is_ok()
+                }
+                false => memory.copy_running(&self.hurry).is_ok(),
+            };
+            if !memories.iter_mut().all(copy) {
+                break;
+            }
+        }
+        memories.iter_mut().for_each(|memory| memory.reserve((2 * todo + FEW) as usize));
     }
 
     /// Copies a stopped program.
@@ -116,22 +188,48 @@ impl Writer {
     /// # Errors
     /// If it holds what cannot be carried now, or there is no room for the copy. The program is
     /// as it was.
-    pub fn copy(&self, run: &mut Run) -> Result<Image, String> {
+    pub fn copy(&self, run: &mut Run) -> Result<Image<'static>, String> {
+        self.image(run, |memory, bytes, excluded| memory.copy(bytes, excluded))
+    }
+
+    /// A stopped program that will not go on before the image is written.
+    ///
+    /// # Errors
+    /// If it holds what cannot be carried now.
+    pub fn borrow<'a>(&self, run: &'a mut Run) -> Result<Image<'a>, String> {
+        self.image(run, |memory, bytes, excluded| Ok(memory.borrow(bytes, excluded)))
+    }
+
+    fn image<'a, 'i>(
+        &self,
+        run: &'a mut Run,
+        capture: impl Fn(&mut Tracked, &'a [u8], &PageSet) -> Result<Captured<'i>, String>,
+    ) -> Result<Image<'i>, String> {
         let state = run.state().map_err(|e| e.to_string())?;
-        run.sync_files().map_err(|e| e.to_string())?;
         // One that no checkpoint comes to name does no harm.
         let mark = run.mark_files().map_err(|e| e.to_string())?;
-        let last = self.last();
+        let unsynced = Some(run.unsynced().map_err(|e| e.to_string())?);
+        self.watch(run);
+        self.hurry.store(true, Ordering::Relaxed);
+        let mut tracked = self.memories();
+        self.hurry.store(self.stop.load(Ordering::Relaxed), Ordering::Relaxed);
+        let has_parent = self.parent().is_some();
         let mut memories = vec![];
         for (index, bytes) in run.memories().map_err(|e| e.to_string())? {
-            let seen = last.as_ref().filter(|_| self.layering.max_layers > 0);
-            let seen = seen.and_then(|last| last.seen.iter().find(|(i, _)| *i == index));
-            memories.push(match seen {
-                Some((_, seen)) => copy_changes(index, bytes, seen)?,
-                None => copy_whole(index, bytes)?,
-            });
+            let memory = tracked.iter_mut().find(|memory| memory.index == index);
+            let memory = memory.ok_or_else(|| format!("memory {index} is not known"))?;
+            memory
+                .look(self.copying.tracking, has_parent, Some(bytes))
+                .map_err(|e| format!("memory {index} cannot be looked at: {e}"))?;
+            memories.push(capture(memory, bytes, &PageSet::default())?);
         }
-        Ok(Image { state, memories, mark })
+        let tracking = tracked.iter().find_map(Tracked::tracking);
+        Ok(Image { state, memories, tracking, mark, unsynced })
+    }
+
+    /// What the next checkpoint can build on.
+    fn parent(&self) -> Option<Parent> {
+        self.last().clone().filter(|_| self.layering.max_layers > 0)
     }
 
     /// Whether the lease still is this process's; if not, the program's end is ordered.
@@ -159,59 +257,57 @@ impl Writer {
     }
 
     /// Writes one; returns when it is durable.
-    pub fn write(&self, image: &Image, desk: &Desk) -> Written {
-        let last = self.last().take();
+    pub fn write(&self, mut image: Image<'_>, desk: &Desk) -> Written {
+        if let Some(Err(e)) = image.unsynced.take().map(Unsynced::sync) {
+            return Written::Done(Err(one_line(&e.to_string())));
+        }
         // A bug in here must not take the program with it.
-        match catch_unwind(AssertUnwindSafe(|| self.save(image, last, desk))) {
-            Ok((Err(StoreError::NoParent), _)) => Written::Again,
-            Ok((saved, last)) => {
-                *self.last() = last;
-                Written::Done(saved.map_err(|e| one_line(&e.to_string())))
+        match catch_unwind(AssertUnwindSafe(|| self.save(&mut image, desk))) {
+            Ok(Err(StoreError::NoParent)) => {
+                *self.last() = None;
+                Written::Again
             }
+            Ok(saved) => Written::Done(saved.map_err(|e| one_line(&e.to_string()))),
             Err(_) => {
+                *self.last() = None;
                 let why = "the writer failed (a bug of dormouse's: please report it)";
                 Written::Done(Err(why.to_owned()))
             }
         }
     }
 
-    /// Saves it; gives what the next one builds on.
-    fn save(
-        &self,
-        image: &Image,
-        last: Option<Last>,
-        desk: &Desk,
-    ) -> (Result<CheckpointInfo, StoreError>, Option<Last>) {
+    fn save(&self, image: &mut Image<'_>, desk: &Desk) -> Result<CheckpointInfo, StoreError> {
         let mut annotations = self.annotations.clone();
         if let Some(mark) = image.mark {
             annotations.insert(annotations::MARK.to_owned(), format!("{mark:016x}"));
         }
-        let runs: Vec<Vec<(u64, &[u8])>> = image.memories.iter().map(Copied::runs).collect();
+        if let Some(tracking) = image.tracking {
+            annotations.insert(annotations::TRACKING.to_owned(), tracking.to_string());
+        }
+        let prepared = image.memories.iter_mut().filter_map(|m| m.prepared.take()).collect();
+        let runs: Vec<Vec<(u64, &[u8])>> = image.memories.iter().map(Captured::runs).collect();
         let pairs = image.memories.iter().zip(&runs);
         let memories: Vec<_> = pairs.map(|(memory, runs)| memory.pages(runs)).collect();
-        let (parent, mut seen) = match last {
-            Some(Last { parent, seen }) => (Some(parent), seen),
-            None => (None, vec![]),
-        };
+        let parent = self.parent();
         let squashed = std::mem::take(&mut *self.squashed());
         let may_write = || self.may_write(desk);
         let new = NewCheckpoint {
             annotations,
             parent: parent.as_ref(),
             squashed,
+            prepared,
             deltas: self.layering.deltas,
             guard: Some(Guard(&may_write)),
             ..NewCheckpoint::new(&self.module, &image.state, &memories)
         };
-        match self.store.save_as_parent(&self.job, new) {
-            Ok((saved, parent)) => {
-                if self.layering.max_layers > 0 {
-                    image.memories.iter().for_each(|memory| memory.look_at(&mut seen));
-                }
-                (Ok(saved), Some(Last { parent, seen }))
+        let (saved, parent) = self.store.save_as_parent(&self.job, new)?;
+        *self.last() = Some(parent);
+        for tracked in self.memories().iter_mut() {
+            if let Some(captured) = image.memories.iter().find(|m| m.index == tracked.index) {
+                tracked.durable(captured);
             }
-            Err(e) => (Err(e), parent.map(|parent| Last { parent, seen })),
         }
+        Ok(saved)
     }
 
     /// Squashes the layers of the last checkpoint, if they are many, until [`Writer::finish`]. The program goes on, and
@@ -220,7 +316,7 @@ impl Writer {
         let Ok(_only) = self.squashing.try_lock() else {
             return;
         };
-        let Some(parent) = self.last().as_ref().map(|last| last.parent.clone()) else {
+        let Some(parent) = self.last().clone() else {
             return;
         };
         let Layering { max_layers, deltas } = self.layering;
@@ -239,103 +335,18 @@ impl Writer {
     /// Nothing is worth squashing any more.
     pub fn finish(&self) {
         self.stop.store(true, Ordering::Relaxed);
+        self.hurry.store(true, Ordering::Relaxed);
+    }
+
+    fn memories(&self) -> MutexGuard<'_, Vec<Tracked>> {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn squashed(&self) -> MutexGuard<'_, Vec<Squashed>> {
         self.squashed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<Last>> {
+    fn last(&self) -> MutexGuard<'_, Option<Parent>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the pages of a memory are that was read from `checkpoint`.
-pub(crate) fn seen(
-    checkpoint: &Checkpoint,
-    index: u32,
-    memory: &[u8],
-) -> Result<Fingerprints, StoreError> {
-    let mut seen = fresh();
-    for range in checkpoint.stored_pages(index)? {
-        seen.look_at(memory, range);
-    }
-    Ok(seen)
-}
-
-fn fresh() -> Fingerprints {
-    Fingerprints::new(RandomState::new().hash_one(0))
-}
-
-fn copy_whole(index: u32, bytes: &[u8]) -> Result<Copied, String> {
-    // The pages that are not copied take no memory.
-    let layout = Layout { minimum: bytes.len(), ..Layout::default() };
-    let mut copy = LinearMemory::new(layout)
-        .map_err(|_| format!("no room for a copy of memory {index}, {} bytes", bytes.len()))?;
-    for (page, run) in nonzero_pages(bytes) {
-        let start = page as usize * PAGE_SIZE;
-        copy.bytes_mut()[start..start + run.len()].copy_from_slice(run);
-    }
-    Ok(Copied::Whole { index, bytes: copy })
-}
-
-fn copy_changes(index: u32, bytes: &[u8], seen: &Fingerprints) -> Result<Copied, String> {
-    let changes = seen.changes(bytes);
-    if changes.len() > 16 && changes.len() * 100 > seen.used() * NEARLY_ALL {
-        return copy_whole(index, bytes);
-    }
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(changes.len() * PAGE_SIZE)
-        .map_err(|_| format!("no room for a copy of {} pages of memory {index}", changes.len()))?;
-    for run in changes.runs() {
-        copy.extend_from_slice(
-            &bytes[run.start as usize * PAGE_SIZE..run.end as usize * PAGE_SIZE],
-        );
-    }
-    let wasm_pages = (bytes.len() / WASM_PAGE_SIZE) as u64;
-    Ok(Copied::Changed { index, wasm_pages, bytes: copy, changes })
-}
-
-impl Copied {
-    /// What was copied; nothing of a whole memory.
-    fn runs(&self) -> Vec<(u64, &[u8])> {
-        let Copied::Changed { bytes, changes, .. } = self else {
-            return vec![];
-        };
-        let mut rest = &bytes[..];
-        let mut runs = vec![];
-        for run in changes.runs() {
-            let (pages, others) = rest.split_at((run.end - run.start) as usize * PAGE_SIZE);
-            runs.push((run.start, pages));
-            rest = others;
-        }
-        runs
-    }
-
-    fn pages<'a>(&'a self, runs: &'a [(u64, &'a [u8])]) -> MemoryPages<'a> {
-        match self {
-            Copied::Whole { index, bytes } => MemoryPages::whole(*index, bytes.bytes()),
-            Copied::Changed { index, wasm_pages, .. } => {
-                MemoryPages::changed(*index, *wasm_pages, runs)
-            }
-        }
-    }
-
-    /// It is durable: from now on this is what the memory was.
-    fn look_at(&self, seen: &mut Vec<(u32, Fingerprints)>) {
-        match self {
-            Copied::Whole { index, bytes } => {
-                let mut all = fresh();
-                let changes = all.changes(bytes.bytes());
-                all.apply(&changes);
-                seen.retain(|(i, _)| i != index);
-                seen.push((*index, all));
-            }
-            Copied::Changed { index, changes, .. } => {
-                if let Some((_, seen)) = seen.iter_mut().find(|(i, _)| i == index) {
-                    seen.apply(changes);
-                }
-            }
-        }
     }
 }

@@ -92,10 +92,14 @@ impl Run {
         })
     }
 
-    /// Flushes the files the program has open for writing to the disk, so that none can be shorter
-    /// after a crash than the state says. Call it before a checkpoint is reported.
-    pub fn sync_files(&self) -> Result<()> {
-        Ok(self.store.data().wasi.sync_files()?)
+    /// What must be on the disk before a checkpoint of what the program is now may be reported: see [`Wasi::unsynced`].
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// [`Wasi::unsynced`]: dormouse_wasi::Wasi::unsynced
+    pub fn unsynced(&self) -> Result<dormouse_wasi::Unsynced> {
+        Ok(self.store.data().wasi.unsynced()?)
     }
 
     /// From here the program's files can go back to what they are now: see [`Wasi::mark`].

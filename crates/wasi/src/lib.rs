@@ -77,6 +77,7 @@ mod state;
 mod stdio;
 mod types;
 mod undo;
+mod unsynced;
 
 use std::path::PathBuf;
 
@@ -89,6 +90,7 @@ pub use poll::Interrupter;
 pub use stdio::{Stdio, StdioConfig};
 pub use types::{Advice, Clockid, Errno, Eventtype, Filetype, Stop, Whence};
 pub use undo::Mark;
+pub use unsynced::Unsynced;
 
 /// Name of the module programs import these calls from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
@@ -182,7 +184,7 @@ impl Wasi {
     }
 
     /// From here the files can go back to what they are now: to be called together with [`Wasi::save`]. `None` if no undo
-    /// log is kept.
+    /// log is kept. Nobody may come to know the mark before what [`Wasi::unsynced`] gives then is synced.
     ///
     /// # Errors
     /// What the system says; the mark before is still good then.
@@ -190,10 +192,13 @@ impl Wasi {
         self.host.undo.as_mut().map(undo::Undo::mark).transpose()
     }
 
-    /// Flushes the files that are open for writing to the disk: call it between [`Wasi::save`] and reporting the
-    /// checkpoint, or a crash of the machine can leave a file shorter than the checkpoint says.
-    pub fn sync_files(&self) -> Result<(), WasiError> {
-        self.host.sync_files()
+    /// What must be synced between [`Wasi::save`] and reporting the checkpoint, or a crash of the machine can leave a
+    /// file shorter than the checkpoint says. The program may go on meanwhile.
+    ///
+    /// # Errors
+    /// What the system says, such as that too many files are open.
+    pub fn unsynced(&self) -> Result<Unsynced, WasiError> {
+        self.host.unsynced()
     }
 
     /// Objects as they were saved, connected to this host. The monotonic clock stands until the first call.

@@ -113,21 +113,7 @@ impl Host {
         Ok(())
     }
 
-    /// Flushes files that are open for writing to the disk.
-    pub fn sync_files(&self) -> Result<(), WasiError> {
-        for (fd, descriptor) in self.fds.iter() {
-            if let Descriptor::File(file) = descriptor
-                && file.writable
-            {
-                file.file
-                    .sync_all()
-                    .map_err(doing(format!("flushing fd {fd}, {:?}", self.path_of(&file.place))))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn path_of(&self, place: &Place) -> String {
+    pub(crate) fn path_of(&self, place: &Place) -> String {
         let preopen = self.preopens.get(place.preopen).map_or("", |preopen| &preopen.guest[..]);
         guest_path(preopen, &place.path)
     }

@@ -160,8 +160,29 @@ impl Undo {
     /// Begins a new mark: the files as they are now can be gone back to.
     pub fn mark(&mut self) -> Result<Mark, WasiError> {
         let doing = doing(format!("writing the undo log in {}", self.path.display()));
-        self.begin(None).and_then(|()| self.sync()).map_err(doing)?;
+        self.begin(None).map_err(doing)?;
         Ok(self.mark)
+    }
+
+    /// Where the logs lie.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What may not be on the disk yet: files, and whether names in the directory are among it. The next
+    /// [`Undo::sync`] sees to it too.
+    pub fn unsynced(&self) -> io::Result<(Vec<File>, bool)> {
+        let handle = |file: &cap_std::fs::File| Ok::<_, io::Error>(file.try_clone()?.into_std());
+        let mut files = vec![];
+        files.extend(self.chain.as_ref().map(handle).transpose()?);
+        files.extend(self.log.as_ref().map(File::try_clone).transpose()?);
+        for copy in &self.copies {
+            match self.dir.open(copy) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                copy => files.push(handle(&copy?)?),
+            }
+        }
+        Ok((files, self.names))
     }
 
     fn begin(&mut self, at: Option<Mark>) -> io::Result<()> {

@@ -105,6 +105,9 @@ fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> Str
     if let [Some(host), Some(engine)] = told {
         line("taken on", format!("{host}, {engine}"));
     }
+    if let Some(tracking) = info.annotations.get(annotations::TRACKING) {
+        line("tracking", tracking.clone());
+    }
     line("module", format!("{} ({})", info.module_digest, size::text(info.module_size)));
     line("state", size::text(info.state_size));
     for m in &r.memories {

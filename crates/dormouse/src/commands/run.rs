@@ -140,6 +140,7 @@ fn job(
         job = job.stop_at(n);
     }
     job = job.max_layers(engine.max_layers).deltas(!engine.no_deltas);
+    job = job.tracking(engine.tracking).precopy(!engine.no_precopy);
     job = job.encrypt_module(engine.encrypt_module);
     for recipient in &engine.encrypt_to {
         job = job.encrypt_to(recipient);

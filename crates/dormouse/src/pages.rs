@@ -1,0 +1,352 @@
+//! Which pages of a memory the next checkpoint must have, and copying them.
+//!
+//! ```text
+//!   last checkpoint          rounds, while the program runs                       it stands
+//!        │   written: unsaved  │ take: todo ─ copy, or prepare a layer ─┐ take ..  │ take: todo ─ copy
+//!        └─────────────────────┴────────────────────────────────────────┘          └─> the image
+//! ```
+//!
+//! `unsaved` is what the last durable checkpoint lacks; it grows until another is durable, so that a failure loses nothing.
+//! `todo` is what of that is not copied as it is now.
+
+use crate::copies::{Copies, NoRoom};
+use dormouse_memory::{PAGE_SIZE, PageSet, Since, Tracking, Watch};
+use dormouse_store::{MemoryPages, Parent, Prepared, Store, StoreError, WASM_PAGE_SIZE};
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Of what a memory holds so many hundredths changed that all of it is written.
+const NEARLY_ALL: u64 = 95;
+/// Pages that are read from a running program at a time.
+const BATCH: usize = 64;
+
+static ZERO_PAGE: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
+
+/// One memory of the program.
+pub(crate) struct Tracked {
+    pub index: u32,
+    watch: Watch,
+    unsaved: PageSet,
+    /// Pages that may be other than zero in the last durable checkpoint.
+    kept: PageSet,
+    /// Pages the program said need not be kept, as of the last image.
+    excluded: PageSet,
+    /// The checkpoint being made, if one is.
+    going: Option<Going>,
+}
+
+/// What a checkpoint has of a memory so far.
+#[derive(Default)]
+struct Going {
+    /// It has all pages.
+    whole: bool,
+    todo: PageSet,
+    copies: Copies,
+    prepared: Option<(Prepared, PageSet)>,
+}
+
+/// A memory as an image has it.
+pub(crate) struct Captured<'a> {
+    pub index: u32,
+    wasm_pages: u64,
+    /// It has all pages.
+    whole: bool,
+    pages: Pages<'a>,
+    /// It stands above a layer that was written before.
+    above: bool,
+    /// That layer.
+    pub prepared: Option<Prepared>,
+    /// The pages it has, those of that layer too.
+    saved: PageSet,
+}
+
+enum Pages<'a> {
+    Copied(Copies),
+    /// Of a program that will not go on before they are written; pages that are excluded are zero.
+    Live {
+        bytes: &'a [u8],
+        pages: PageSet,
+        excluded: PageSet,
+    },
+}
+
+impl Tracked {
+    pub fn new(index: u32, watch: Watch) -> Tracked {
+        Tracked {
+            index,
+            watch,
+            unsaved: PageSet::default(),
+            kept: PageSet::default(),
+            excluded: PageSet::default(),
+            going: None,
+        }
+    }
+
+    /// It was just filled from a checkpoint that has these pages: from now on what is written is not saved. If that cannot be
+    /// tracked, all counts as written.
+    pub fn filled(&mut self, tracking: Tracking, stored: &[Range<u64>], bytes: &[u8]) {
+        stored.iter().for_each(|pages| self.kept.insert(pages.clone()));
+        match self.watch.begin(tracking, Since::Now, Some(bytes)) {
+            Ok(Tracking::Mprotect) => dormouse_wasi::touch_buffers(),
+            Ok(_) => {}
+            Err(e) => tracing::debug!("memory {} is not tracked yet: {e}", self.index),
+        }
+    }
+
+    /// How its pages are tracked, if they are.
+    pub fn tracking(&self) -> Option<Tracking> {
+        self.watch.tracking()
+    }
+
+    /// Pages that are to be copied as they are now.
+    pub fn todo(&self) -> u64 {
+        self.going.as_ref().map_or(0, |going| going.todo.len())
+    }
+
+    /// Adds what was written. Begins a checkpoint if none is being made; without a parent it will have all pages. `bytes` are
+    /// the memory's if the program stands still.
+    ///
+    /// # Errors
+    /// What was written cannot be found out while the program runs.
+    pub fn look(
+        &mut self,
+        tracking: Tracking,
+        has_parent: bool,
+        bytes: Option<&[u8]>,
+    ) -> io::Result<()> {
+        let mut written = PageSet::default();
+        if self.watch.tracking().is_none() {
+            // For the first time, or nobody followed it: any page may have changed.
+            self.unsaved.insert_all(&self.kept);
+            self.watch.begin(tracking, Since::Zero, bytes)?;
+        }
+        // With mprotect the system could not write into pages that it was given before they became read-only.
+        let tracking = self.watch.tracking();
+        let running = tracking == Some(Tracking::Userfaultfd) && self.watch.while_running();
+        if bytes.is_none() && !running {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the program must stand still"));
+        }
+        if tracking == Some(Tracking::Mprotect) {
+            dormouse_wasi::touch_buffers();
+        }
+        let taken = match bytes {
+            Some(bytes) => self.watch.take(bytes, &mut written),
+            None => self.watch.take_running(&mut written),
+        };
+        if let Err(e) = taken {
+            tracing::debug!("memory {} is compared from now on: {e}", self.index);
+            self.unsaved.insert_all(&self.kept);
+            self.watch.begin(Tracking::Compare, Since::Zero, bytes)?;
+            self.watch.take(bytes.ok_or(e)?, &mut written)?;
+        }
+        self.unsaved.insert_all(&written);
+        match &mut self.going {
+            Some(going) => going.todo.insert_all(&written),
+            None => {
+                let nearly = self.unsaved.len() * 100 > self.kept.len() * NEARLY_ALL;
+                let whole = !has_parent || (self.unsaved.len() > 16 && nearly);
+                let mut todo = self.unsaved.clone();
+                if whole {
+                    todo.insert_all(&self.kept);
+                }
+                self.going = Some(Going { whole, todo, copies: Copies::default(), prepared: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies what is to be copied while the program runs, until `stop`.
+    pub fn copy_running(&mut self, stop: &AtomicBool) -> io::Result<()> {
+        let Some(going) = &mut self.going else { return Ok(()) };
+        let todo = std::mem::take(&mut going.todo);
+        let mut pages = todo.runs().flatten();
+        for page in pages.by_ref() {
+            let copied = match stop.load(Ordering::Relaxed) {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => copy_page(&self.watch, page, &mut going.copies),
+            };
+            if let Err(e) = copied {
+                going.todo.insert(page..page + 1);
+                pages.for_each(|page| going.todo.insert(page..page + 1));
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is to be copied into a layer while the program runs, until `stop`; what is left stays to be copied.
+    pub fn prepare(
+        &mut self,
+        store: &Store,
+        parent: Option<&Parent>,
+        deltas: bool,
+        stop: &AtomicBool,
+    ) -> Result<(), StoreError> {
+        let Some(going) = &mut self.going else { return Ok(()) };
+        let todo = going.todo.clone();
+        let wasm_pages = (self.watch.len() / WASM_PAGE_SIZE) as u64;
+        let mut source = Source {
+            watch: &self.watch,
+            rest: todo.runs(),
+            run: 0..0,
+            buffer: Vec::new(),
+            first: 0,
+            given: PageSet::default(),
+        };
+        let parent = parent.filter(|_| !going.whole);
+        let prepared =
+            store.prepare(parent, self.index, wasm_pages, deltas, &mut |into| match stop
+                .load(Ordering::Relaxed)
+            {
+                true => Ok(None),
+                false => source.next(into),
+            })?;
+        let given = source.given;
+        going.todo.remove_all(&given);
+        going.prepared = Some((prepared, given));
+        Ok(())
+    }
+
+    /// Room for copying so many pages, made beforehand.
+    pub fn reserve(&mut self, pages: usize) {
+        if let Some(going) = &mut self.going {
+            // What is missing then is missing later.
+            let _ = going.copies.reserve(pages);
+        }
+    }
+
+    /// The program stands still, and `look` has just been called: its pages, copied, so that it can go on before they are
+    /// written.
+    ///
+    /// # Errors
+    /// If there is no room for the copies. Nothing is lost then.
+    pub fn copy(&mut self, bytes: &[u8], excluded: &PageSet) -> Result<Captured<'static>, String> {
+        let Going { whole, todo, mut copies, prepared } = self.end_with(excluded);
+        for page in todo.runs().flatten() {
+            let slot = copies.slot(page).map_err(|NoRoom| {
+                format!("no room for a copy of {} pages of memory {}", todo.len(), self.index)
+            })?;
+            slot.copy_from_slice(page_of(bytes, page, excluded));
+        }
+        let changed = copies.pages();
+        Ok(self.captured(bytes, whole, prepared, changed, Pages::Copied(copies)))
+    }
+
+    /// The same without copies: the program does not go on before they are written.
+    pub fn borrow<'a>(&mut self, bytes: &'a [u8], excluded: &PageSet) -> Captured<'a> {
+        let Going { whole, todo, copies, prepared } = self.end_with(excluded);
+        let mut pages = copies.pages();
+        pages.insert_all(&todo);
+        let live = Pages::Live { bytes, pages: pages.clone(), excluded: excluded.clone() };
+        self.captured(bytes, whole, prepared, pages, live)
+    }
+
+    fn captured<'a>(
+        &self,
+        bytes: &[u8],
+        whole: bool,
+        prepared: Option<(Prepared, PageSet)>,
+        changed: PageSet,
+        pages: Pages<'a>,
+    ) -> Captured<'a> {
+        let wasm_pages = (bytes.len() / WASM_PAGE_SIZE) as u64;
+        let (prepared, before) = prepared.unzip();
+        let mut saved = changed;
+        saved.insert_all(&before.unwrap_or_default());
+        let above = prepared.is_some();
+        Captured { index: self.index, wasm_pages, whole, pages, above, prepared, saved }
+    }
+
+    /// Pages that the program said need not be kept are zero in an image, others as they are.
+    fn end_with(&mut self, excluded: &PageSet) -> Going {
+        let mut going = self.going.take().unwrap_or_default();
+        if *excluded != self.excluded {
+            let mut changed = excluded.clone();
+            changed.remove_all(&self.excluded);
+            self.excluded.remove_all(excluded);
+            changed.insert_all(&self.excluded);
+            self.unsaved.insert_all(&changed);
+            going.todo.insert_all(&changed);
+            self.excluded = excluded.clone();
+        }
+        going
+    }
+
+    /// What was captured is durable.
+    pub fn durable(&mut self, captured: &Captured<'_>) {
+        self.unsaved.clear();
+        if captured.whole {
+            self.kept.clear();
+        }
+        self.kept.insert_all(&captured.saved);
+    }
+}
+
+fn copy_page(watch: &Watch, page: u64, copies: &mut Copies) -> io::Result<()> {
+    let slot = copies.slot(page).map_err(|NoRoom| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    watch.copy_running(page as usize * PAGE_SIZE, slot)
+}
+
+fn page_of<'a>(bytes: &'a [u8], page: u64, excluded: &PageSet) -> &'a [u8] {
+    let at = page as usize * PAGE_SIZE;
+    match excluded.contains(page) {
+        true => &ZERO_PAGE,
+        false => &bytes[at..at + PAGE_SIZE],
+    }
+}
+
+/// Pages of a running program, read in batches.
+struct Source<'a, R> {
+    watch: &'a Watch,
+    rest: R,
+    run: Range<u64>,
+    /// Pages from `first` on.
+    buffer: Vec<u8>,
+    first: u64,
+    given: PageSet,
+}
+
+impl<R: Iterator<Item = Range<u64>>> Source<'_, R> {
+    fn next(&mut self, into: &mut [u8; PAGE_SIZE]) -> io::Result<Option<u64>> {
+        if self.run.is_empty() {
+            match self.rest.next() {
+                Some(run) => self.run = run,
+                None => return Ok(None),
+            }
+            self.buffer.clear();
+        }
+        let page = self.run.start;
+        if self.buffer.is_empty() || page >= self.first + (self.buffer.len() / PAGE_SIZE) as u64 {
+            let pages = BATCH.min((self.run.end - page) as usize);
+            self.buffer.resize(pages * PAGE_SIZE, 0);
+            self.first = page;
+            self.watch.copy_running(page as usize * PAGE_SIZE, &mut self.buffer)?;
+        }
+        let at = (page - self.first) as usize * PAGE_SIZE;
+        into.copy_from_slice(&self.buffer[at..at + PAGE_SIZE]);
+        self.given.insert(page..page + 1);
+        self.run.start += 1;
+        Ok(Some(page))
+    }
+}
+
+impl Captured<'_> {
+    /// Its pages, in ascending order; those of a prepared layer are not among them.
+    pub fn runs(&self) -> Vec<(u64, &[u8])> {
+        match &self.pages {
+            Pages::Copied(copies) => copies.runs(),
+            Pages::Live { bytes, pages, excluded } => {
+                pages.runs().flatten().map(|page| (page, page_of(bytes, page, excluded))).collect()
+            }
+        }
+    }
+
+    /// As the store wants it.
+    pub fn pages<'a>(&self, runs: &'a [(u64, &'a [u8])]) -> MemoryPages<'a> {
+        match self.whole && !self.above {
+            true => MemoryPages::base(self.index, self.wasm_pages, runs),
+            false => MemoryPages::changed(self.index, self.wasm_pages, runs),
+        }
+    }
+}
