@@ -48,14 +48,19 @@
 #[allow(unsafe_code)]
 mod dirty;
 mod fingerprints;
+mod lazy;
 mod pages;
 #[allow(unsafe_code)]
 mod reservation;
 mod set;
+#[cfg(all(target_os = "linux", not(miri)))]
+#[allow(unsafe_code)]
+mod uffd;
 mod watch;
 
 pub use dirty::{Since, Tracking};
 pub use fingerprints::{Changes, Fingerprints};
+pub use lazy::{Filling, PageSource};
 pub use pages::{PAGE_SIZE, nonzero_pages};
 pub use reservation::CAN_GUARD;
 pub use set::PageSet;

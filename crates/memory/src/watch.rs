@@ -119,6 +119,22 @@ impl Watch {
         os::copy(mapping.base.as_ptr() as usize + offset, into)
     }
 
+    /// Tracks it with what `begin` makes, or not at all if that fails.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    pub(crate) fn replace_tracking<T>(
+        &self,
+        begin: impl FnOnce(Mapping) -> io::Result<(Box<dyn DirtyPages>, T)>,
+    ) -> io::Result<T> {
+        let mut shared = self.lock();
+        let mapping = shared.mapping.ok_or_else(gone)?;
+        if let Some(mut before) = shared.dirty.take() {
+            before.end(mapping);
+        }
+        let (dirty, made) = begin(mapping)?;
+        shared.dirty = Some(dirty);
+        Ok(made)
+    }
+
     /// The memory has another mapping now, or a longer one.
     pub(crate) fn changed(&self, new: Mapping) {
         let mut shared = self.lock();

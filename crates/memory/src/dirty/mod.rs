@@ -113,6 +113,15 @@ pub(crate) trait DirtyPages: Send + fmt::Debug {
     fn end(&mut self, memory: Mapping);
 }
 
+/// Begins to track a memory whose pages are being filled: those that are there are protected already.
+#[cfg(all(target_os = "linux", not(miri)))]
+pub(crate) fn begin_filling(
+    uffd: std::sync::Arc<crate::uffd::Uffd>,
+    memory: Mapping,
+) -> io::Result<Box<dyn DirtyPages>> {
+    Ok(Box::new(userfaultfd::Userfaultfd::with(uffd, memory, Since::Zero)?))
+}
+
 /// Begins to track a memory. `bytes` are its own, if the program stands still.
 pub(crate) fn begin(
     tracking: Tracking,

@@ -11,48 +11,37 @@
 //! See <https://docs.kernel.org/admin-guide/mm/pagemap.html> and <https://docs.kernel.org/admin-guide/mm/userfaultfd.html>.
 
 use super::{DirtyPages, Mapping, Since, Tracking};
+use crate::uffd::{PROTECT, USER_MODE_ONLY, Uffd, ioctl};
 use crate::{PAGE_SIZE, PageSet};
 use std::fs::File;
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 /// Ranges that are told by one call: a thread's 96 KiB.
 const RANGES: usize = 4096;
 
-/// `UFFD_USER_MODE_ONLY`: what an unprivileged process may have. It concerns faults that are handled in user space.
-const USER_MODE_ONLY: libc::c_int = 1;
-
 #[derive(Debug)]
 pub(super) struct Userfaultfd {
     /// Closing it ends the protection.
-    _fd: OwnedFd,
+    _uffd: Arc<Uffd>,
     pagemap: File,
 }
 
 impl Userfaultfd {
     pub fn begin(memory: Mapping, since: Since) -> io::Result<Userfaultfd> {
-        let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | USER_MODE_ONLY;
-        // SAFETY: the call takes one number.
-        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
-        let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0);
-        let fd = fd.ok_or_else(io::Error::last_os_error)?;
-        // SAFETY: the call has just given it to us alone.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let mut api = Api { api: API, features: WP_ASYNC | WP_UNPOPULATED, ioctls: 0 };
-        // SAFETY: `Api` is laid out as the kernel's `struct uffdio_api`.
-        unsafe { ioctl(fd.as_raw_fd(), UFFDIO_API, &mut api)? };
-        let mut register = Register {
-            start: memory.base.as_ptr() as u64,
-            len: memory.capacity as u64,
-            mode: MODE_WP,
-            ioctls: 0,
-        };
-        // SAFETY: `Register` is laid out as the kernel's `struct uffdio_register`. The range is a mapping of the memory's
-        // owner, whole pages of it; what it can be used for stays the same.
-        unsafe { ioctl(fd.as_raw_fd(), UFFDIO_REGISTER, &mut register)? };
+        // Nobody handles these faults in user space, so that is privilege enough.
+        let uffd = Uffd::open(USER_MODE_ONLY)?;
+        // SAFETY: the range is a mapping of the memory's owner, whole pages of it.
+        unsafe { uffd.register(memory.base.as_ptr() as usize, memory.capacity, PROTECT)? };
+        Userfaultfd::with(Arc::new(uffd), memory, since)
+    }
+
+    /// With one that the memory is registered with for [`PROTECT`].
+    pub fn with(uffd: Arc<Uffd>, memory: Mapping, since: Since) -> io::Result<Userfaultfd> {
         let pagemap = File::open("/proc/self/pagemap")?;
-        let mut this = Userfaultfd { _fd: fd, pagemap };
+        let mut this = Userfaultfd { _uffd: uffd, pagemap };
         if since == Since::Now {
             this.take(memory, None, &mut PageSet::default())?;
         } else {
@@ -111,12 +100,6 @@ impl DirtyPages for Userfaultfd {
     fn end(&mut self, _: Mapping) {}
 }
 
-const API: u64 = 0xaa;
-const WP_UNPOPULATED: u64 = 1 << 13;
-const WP_ASYNC: u64 = 1 << 15;
-const MODE_WP: u64 = 1 << 1;
-const UFFDIO_API: libc::Ioctl = libc::_IOWR::<Api>(0xaa, 0x3f);
-const UFFDIO_REGISTER: libc::Ioctl = libc::_IOWR::<Register>(0xaa, 0);
 const PAGEMAP_SCAN: libc::Ioctl = libc::_IOWR::<Scan>(b'f' as u32, 16);
 /// Protect what is told.
 const SCAN_PROTECT: u64 = 1;
@@ -125,21 +108,6 @@ const SCAN_CHECK: u64 = 2;
 const IS_WRITTEN: u64 = 1 << 1;
 const IS_PRESENT: u64 = 1 << 3;
 const IS_SWAPPED: u64 = 1 << 4;
-
-#[repr(C)]
-struct Api {
-    api: u64,
-    features: u64,
-    ioctls: u64,
-}
-
-#[repr(C)]
-struct Register {
-    start: u64,
-    len: u64,
-    mode: u64,
-    ioctls: u64,
-}
 
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
@@ -181,26 +149,6 @@ impl Scan {
             all_of: IS_WRITTEN,
             any_of: IS_PRESENT | IS_SWAPPED,
             told: IS_WRITTEN,
-        }
-    }
-}
-
-/// What the call returns.
-///
-/// # Safety
-/// `argument` must be what `request` takes, and the call must be sound with it.
-unsafe fn ioctl<T>(fd: RawFd, request: libc::Ioctl, argument: &mut T) -> io::Result<usize> {
-    loop {
-        // SAFETY: the caller's promise.
-        let result = unsafe { libc::ioctl(fd, request, std::ptr::from_mut(argument)) };
-        match usize::try_from(result) {
-            Ok(result) => return Ok(result),
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
         }
     }
 }
