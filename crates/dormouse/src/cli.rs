@@ -251,6 +251,9 @@ pub struct Resume {
     /// Go on as another job of this name; the first may run as well
     #[arg(long, value_name = "NAME")]
     pub clone: Option<String>,
+    /// Go on at once; memory is read, and verified, when it is touched, and by and by (Linux)
+    #[arg(long, conflicts_with_all = ["dry_run", "tracking"])]
+    pub lazy: bool,
     /// Refuse unless the checkpoint is of this module
     #[arg(long, value_name = "FILE")]
     pub module: Option<PathBuf>,

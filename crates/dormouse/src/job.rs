@@ -3,6 +3,7 @@
 use crate::beginning::{argv, called, first};
 use crate::desk::Report;
 use crate::drive::Manner;
+use crate::lazy::Lazy;
 use crate::lease::{Lease, TTLS, Terms};
 use crate::live::{Live, live};
 use crate::outcome::{Notice, Outcome, Rehearsal};
@@ -51,6 +52,7 @@ pub struct Job {
     stop_at: Option<u32>,
     layering: Layering,
     copying: Copying,
+    lazy: bool,
     sealing: Sealing,
     interpret: bool,
     invoke: Option<String>,
@@ -81,6 +83,7 @@ impl Job {
             stop_at: None,
             layering: Layering { max_layers: MAX_LAYERS, deltas: true },
             copying: Copying { tracking: Tracking::Auto, precopy: true },
+            lazy: false,
             sealing: Sealing::default(),
             interpret: false,
             invoke: None,
@@ -227,6 +230,15 @@ impl Job {
         self
     }
 
+    /// Whether a resumed program goes on at once, while its memory is read when it is touched, and by and by; by default it
+    /// goes on once all is read and verified. What is found damaged then ends the program, and not only
+    /// it: see [`Notice::Unreadable`]. So this is done only if the process ends with the job ([`Job::one_shot`]), and where
+    /// the host can do it.
+    pub fn lazy(mut self, lazy: bool) -> Job {
+        self.lazy = lazy;
+        self
+    }
+
     /// Seals checkpoints for an age recipient, `age1...`, and any others that were named; remembered, so that a resumed
     /// program's are sealed in the same way.
     pub fn encrypt_to(mut self, recipient: impl Into<String>) -> Job {
@@ -331,10 +343,13 @@ impl Job {
         let every = self.every.flatten();
         let restore = self.restoring(&checkpoint, &name);
         let keeper = writer.clone();
+        let lazy = self.is_lazy();
         let begin = move |code| {
+            let checkpoint = Arc::new(checkpoint);
             let state = &checkpoint.state;
-            let fill = |index, into: &mut [u8]| {
-                checkpoint.read_memory(index, into).map_err(|e| e.to_string())
+            let fill = |index, into: &mut [u8]| match lazy {
+                true => Ok(()),
+                false => checkpoint.read_memory(index, into).map_err(|e| e.to_string()),
             };
             // Files are cut back when WASI objects are made: only once all else is known to be good.
             let wasi = || {
@@ -349,6 +364,9 @@ impl Job {
                 Ok(wasi)
             };
             let mut run = Run::resume_with(code, state, wasi, fill)?;
+            if lazy && let Some(lazy) = Lazy::begin(checkpoint.clone(), &mut run, told)? {
+                keeper.reads_lazily(lazy);
+            }
             keeper.goes_on_from(&checkpoint, &mut run)?;
             Ok(run)
         };
@@ -362,6 +380,7 @@ impl Job {
     /// # Errors
     /// Those that the resume would give.
     pub fn rehearse(mut self, from: &Target) -> Result<Rehearsal> {
+        self.lazy = false;
         let store = self.sealing.unlock(Store::open(&self.store)?)?;
         let name = self.name.clone().unwrap_or_else(|| from.job.clone());
         store.list(&name)?;
@@ -431,7 +450,10 @@ impl Job {
 
     /// The checkpoint to go on from; what it remembers of how it was run holds where nothing else is said.
     fn checkpoint(&mut self, store: &Store, from: &Target) -> Result<Checkpoint> {
-        let checkpoint = store.load(&from.job, from.number)?;
+        let checkpoint = match self.is_lazy() {
+            true => store.load_lazily(&from.job, from.number)?,
+            false => store.load(&from.job, from.number)?,
+        };
         for damage in &checkpoint.warnings {
             self.tell(Notice::Warning(damage.to_string()));
         }
@@ -487,6 +509,10 @@ impl Job {
                 .and_then(|mark| Mark::from_str_radix(mark, 16).ok()),
             recorded_dirs: self.recorded_dirs,
         }
+    }
+
+    fn is_lazy(&self) -> bool {
+        self.lazy && self.one_shot
     }
 
     fn tell(&self, notice: Notice) {

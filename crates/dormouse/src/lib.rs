@@ -42,6 +42,7 @@ mod errors;
 pub mod exit;
 mod host;
 mod job;
+mod lazy;
 mod lease;
 #[cfg(test)]
 mod lease_tests;

@@ -60,6 +60,12 @@ pub enum Notice {
         /// Its file. If that process is known to be dead, removing it ends the waiting.
         lease: PathBuf,
     },
+    /// Of a resume that reads while the program runs: the rest of the image cannot be read, and the program may wait for it for
+    /// ever. Whoever is told ends this process.
+    Unreadable {
+        /// Why.
+        message: String,
+    },
     /// Something the user should know.
     Warning(String),
 }

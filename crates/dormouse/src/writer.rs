@@ -14,6 +14,7 @@
 //! will not go on is not copied at all.
 
 use crate::desk::{Answer, Desk};
+use crate::lazy::Lazy;
 use crate::pages::{Captured, Tracked};
 use crate::retain::Retain;
 use crate::upkeep::{Keeper, Standing};
@@ -28,7 +29,7 @@ use dormouse_wasi::{Mark, Unsynced};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Rounds at most. Each is to have less to copy than the one before.
 const ROUNDS: u32 = 10;
@@ -64,6 +65,8 @@ pub(crate) struct Writer {
     memories: Mutex<Vec<Tracked>>,
     /// The program stands still and waits for the rounds to end.
     hurry: AtomicBool,
+    /// What the program was resumed from is still being read.
+    lazy: OnceLock<Lazy>,
     /// Layers that were squashed, whenever that was; the next checkpoint takes those that fit.
     squashed: Mutex<Vec<Squashed>>,
     /// Held by the one that squashes.
@@ -116,6 +119,7 @@ impl Writer {
             last: Mutex::default(),
             memories: Mutex::default(),
             hurry: AtomicBool::default(),
+            lazy: OnceLock::new(),
             squashed: Mutex::default(),
             squashing: Mutex::default(),
             stop: AtomicBool::default(),
@@ -147,6 +151,11 @@ impl Writer {
         }
         *self.last() = Some(checkpoint.as_parent());
         Ok(())
+    }
+
+    /// The image that the program was resumed from is read while it runs: nothing is durable before that is whole.
+    pub fn reads_lazily(&self, lazy: Lazy) {
+        let _ = self.lazy.set(lazy);
     }
 
     /// Copies what was written while the program runs, round by round, until little is left.
@@ -258,6 +267,9 @@ impl Writer {
 
     /// Writes one; returns when it is durable.
     pub fn write(&self, mut image: Image<'_>, desk: &Desk) -> Written {
+        if let Some(Err(why)) = self.lazy.get().map(Lazy::wait) {
+            return Written::Done(Err(why));
+        }
         if let Some(Err(e)) = image.unsynced.take().map(Unsynced::sync) {
             return Written::Done(Err(one_line(&e.to_string())));
         }

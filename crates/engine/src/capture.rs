@@ -117,6 +117,11 @@ impl Run {
         Ok(self.memory_handle(index)?.data(&self.store))
     }
 
+    /// The same, to be written.
+    pub fn memory_mut(&mut self, index: u32) -> Result<&mut [u8]> {
+        Ok(self.memory_handle(index)?.data_mut(&mut self.store))
+    }
+
     /// All memories of a stopped program, in the order of [`State::memories`].
     pub fn memories(&mut self) -> Result<Vec<(u32, &[u8])>> {
         let n = self.code.clone().inventory()?.memories;

@@ -10,15 +10,16 @@
 
 use crate::{PageSet, Watch};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Where a memory's pages come from.
 pub trait PageSource: Send + Sync + 'static {
-    /// Reads one or more pages that follow each other, on any thread. `into` is as long as they are.
+    /// Reads pages, in ascending order, on any thread. `into` is as long as they are together.
     ///
     /// # Errors
     /// Why it cannot be done. Whoever touches such a page waits for ever, and [`PageSource::failed`] is told.
-    fn read(&self, first: u64, into: &mut [u8]) -> Result<(), String>;
+    fn read(&self, pages: &[Range<u64>], into: &mut [u8]) -> Result<(), String>;
 
     /// All pages are there; nothing more is read.
     fn done(&self);
@@ -71,7 +72,7 @@ mod os {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex, PoisonError};
 
-    /// Pages that are read together: as many as a frame of an image has.
+    /// Stored pages that are read together: as many as a frame of an image has, and in the same order.
     const UNIT: u64 = 64;
     /// Pages that are made zero together: 2 MiB.
     const HOLE: u64 = 512;
@@ -98,13 +99,21 @@ mod os {
         /// Pages that are registered.
         pages: u64,
         stored: PageSet,
-        /// Being filled, or filled.
-        claimed: Mutex<PageSet>,
+        units: Vec<Unit>,
+        /// Holes that were made zero.
+        zero: Mutex<PageSet>,
         source: Arc<dyn PageSource>,
         /// Fillers that have not come to the end.
         fillers: AtomicUsize,
         stop: AtomicBool,
         failed: AtomicBool,
+    }
+
+    /// Stored pages, which may have holes between them.
+    struct Unit {
+        pages: Vec<Range<u64>>,
+        /// Somebody fills it, or has.
+        claimed: AtomicBool,
     }
 
     impl std::fmt::Debug for Shared {
@@ -118,8 +127,8 @@ mod os {
         stored: PageSet,
         source: Arc<dyn PageSource>,
     ) -> io::Result<(Filling, bool)> {
-        if rustix::param::page_size() > UNIT as usize * PAGE_SIZE {
-            return Err(io::Error::other("the host's pages are too large"));
+        if rustix::param::page_size() != PAGE_SIZE {
+            return Err(io::Error::other("the host has larger pages"));
         }
         let (uffd, kernel) = match Uffd::open(0) {
             Ok(uffd) => (uffd, true),
@@ -145,8 +154,9 @@ mod os {
                 uffd: uffd.clone(),
                 base,
                 pages: (mapping.len / PAGE_SIZE) as u64,
+                units: units(&stored),
                 stored,
-                claimed: Mutex::default(),
+                zero: Mutex::default(),
                 source,
                 fillers: AtomicUsize::new(fillers),
                 stop: AtomicBool::new(false),
@@ -203,8 +213,8 @@ mod os {
                 return;
             }
             if self.stored.contains(page) {
-                let unit = page / UNIT * UNIT;
-                return self.fill(unit..(unit + UNIT).min(self.pages));
+                let after = self.units.partition_point(|unit| unit.pages[0].start <= page);
+                return self.fill(&self.units[after - 1]);
             }
             // All of the hole that lies near.
             let near = page / HOLE * HOLE;
@@ -214,7 +224,9 @@ mod os {
             let end = (page..near.end).find(|page| self.stored.contains(*page)).unwrap_or(near.end);
             let mut hole = PageSet::default();
             hole.insert(start..end);
-            self.claim(&mut hole);
+            let mut zero = self.zero.lock().unwrap_or_else(PoisonError::into_inner);
+            hole.remove_all(&zero);
+            zero.insert_all(&hole);
             for run in hole.runs() {
                 let (at, len) = bytes(&run);
                 if let Err(e) = self.uffd.zero(self.base + at, len) {
@@ -225,12 +237,11 @@ mod os {
 
         /// Of all units, every `of`th from `part` on.
         fn fill_part(&self, part: usize, of: usize) {
-            let units = self.pages.div_ceil(UNIT);
-            for unit in (part as u64..units).step_by(of) {
+            for unit in self.units.iter().skip(part).step_by(of) {
                 if self.stop.load(Ordering::SeqCst) || self.failed.load(Ordering::SeqCst) {
                     return;
                 }
-                self.fill(unit * UNIT..((unit + 1) * UNIT).min(self.pages));
+                self.fill(unit);
             }
             if self.fillers.fetch_sub(1, Ordering::SeqCst) == 1
                 && !self.failed.load(Ordering::SeqCst)
@@ -239,32 +250,25 @@ mod os {
             }
         }
 
-        /// Fills the stored pages of a range that nobody fills yet.
-        fn fill(&self, range: Range<u64>) {
-            let mut pages = PageSet::default();
-            range.filter(|page| self.stored.contains(*page)).for_each(|page| {
-                pages.insert(page..page + 1);
-            });
-            self.claim(&mut pages);
-            let mut buffer = vec![];
-            for run in pages.runs() {
-                let (at, len) = bytes(&run);
-                buffer.resize(len, 0);
-                let read = self.source.read(run.start, &mut buffer);
-                let filled = read.and_then(|()| {
-                    self.uffd.copy(self.base + at, &buffer).map_err(|e| e.to_string())
-                });
-                if let Err(why) = filled {
-                    return self.fail(why);
-                }
+        /// Fills a unit, unless somebody else does, who will wake up who waits.
+        fn fill(&self, unit: &Unit) {
+            if unit.claimed.swap(true, Ordering::SeqCst) {
+                return;
             }
-        }
-
-        /// Leaves those that somebody else fills, who wakes up who waits.
-        fn claim(&self, pages: &mut PageSet) {
-            let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
-            pages.remove_all(&claimed);
-            claimed.insert_all(pages);
+            let pages = unit.pages.iter().map(|run| run.end - run.start).sum::<u64>();
+            let mut buffer = vec![0; pages as usize * PAGE_SIZE];
+            if let Err(why) = self.source.read(&unit.pages, &mut buffer) {
+                return self.fail(why);
+            }
+            let mut rest = &buffer[..];
+            for run in &unit.pages {
+                let (at, len) = bytes(run);
+                let (now, later) = rest.split_at(len);
+                if let Err(e) = self.uffd.copy(self.base + at, now) {
+                    return self.fail(format!("pages cannot be filled: {e}"));
+                }
+                rest = later;
+            }
         }
 
         fn fail(&self, why: String) {
@@ -273,6 +277,28 @@ mod os {
                 self.source.failed(why);
             }
         }
+    }
+
+    fn units(stored: &PageSet) -> Vec<Unit> {
+        let mut units = vec![];
+        let (mut pages, mut room) = (vec![], UNIT);
+        for mut run in stored.runs() {
+            while !run.is_empty() {
+                let end = run.end.min(run.start + room);
+                room -= end - run.start;
+                pages.push(run.start..end);
+                run.start = end;
+                if room == 0 {
+                    room = UNIT;
+                    let pages = std::mem::take(&mut pages);
+                    units.push(Unit { pages, claimed: AtomicBool::new(false) });
+                }
+            }
+        }
+        if !pages.is_empty() {
+            units.push(Unit { pages, claimed: AtomicBool::new(false) });
+        }
+        units
     }
 
     fn bytes(pages: &Range<u64>) -> (usize, usize) {

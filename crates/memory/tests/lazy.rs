@@ -17,12 +17,14 @@ struct Numbers {
 }
 
 impl PageSource for Numbers {
-    fn read(&self, first: u64, into: &mut [u8]) -> Result<(), String> {
+    fn read(&self, pages: &[std::ops::Range<u64>], into: &mut [u8]) -> Result<(), String> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         if self.slow.load(Ordering::SeqCst) {
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
-        for (page, bytes) in (first..).zip(into.chunks_mut(PAGE_SIZE)) {
+        let pages = pages.iter().cloned().flatten();
+        assert_eq!(pages.clone().count() * PAGE_SIZE, into.len());
+        for (page, bytes) in pages.zip(into.chunks_mut(PAGE_SIZE)) {
             if page == self.bad {
                 return Err(format!("page {page} is damaged"));
             }

@@ -99,7 +99,7 @@ pub use layer::{
     BadLayer, FRAME_PAGES, Kind, LayerError, MemoryLayer, Overlay, PAGE_SIZE, PageReader, ReadAt,
     Runs, Stored, WASM_PAGE_SIZE, write_base, write_changes, write_memory_layer,
 };
-pub use load::Checkpoint;
+pub use load::{Checkpoint, CheckpointPages};
 pub use manifest::{
     ARTIFACT_TYPE, CHANGES_MEDIA_TYPE, MAX_MANIFEST_LEN, MAX_MODULE_LEN, MEMORY_MEDIA_TYPE,
     MODULE_MEDIA_TYPE, STATE_MEDIA_TYPE,

@@ -10,15 +10,25 @@ use crate::blob::{self, BlobRef};
 use crate::error::{Bad, Damage, StoreError, Subject};
 use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
-use crate::layer::{LayerError, MemoryLayer, Overlay};
+use crate::layer::{LayerError, MemoryLayer, Overlay, PAGE_SIZE, PageReader};
 use crate::manifest::{MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest};
 use crate::open::Store;
 use crate::parent::{Chain, Parent, layer_subject};
 use crate::seal::{self, Source};
 use dormouse_state::{MAX_STATE_LEN, Memory, State};
 use std::ops::Range;
+use std::path::PathBuf;
 
-/// A checkpoint whose digests all hold.
+/// How memory layers are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memories {
+    /// All their bytes are compared with their digests.
+    Verified,
+    /// Nothing is read but their indexes.
+    Opened,
+}
+
+/// A checkpoint whose digests all hold; if it was loaded lazily, those of its memory layers may not.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// Which one.
@@ -30,11 +40,84 @@ pub struct Checkpoint {
     /// Damage found on the way: newer checkpoints that had to be passed over, and files that could
     /// be done without. Tell the user.
     pub warnings: Vec<Damage>,
+    /// Of the store.
+    dir: PathBuf,
     memories: Vec<(Chain, Overlay<Source>)>,
     parent: Parent,
 }
 
+/// Reads single pages of a memory of a checkpoint.
+pub struct CheckpointPages<'a> {
+    name: String,
+    chain: &'a Chain,
+    reader: PageReader<'a, Source>,
+}
+
+impl CheckpointPages<'_> {
+    /// Reads page `number` of [`PAGE_SIZE`] bytes; fastest in ascending order.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if its frame is; `into` is undefined then. What the system says.
+    pub fn page(&mut self, number: u64, into: &mut [u8; PAGE_SIZE]) -> Result<(), StoreError> {
+        self.reader.page(number, into).map_err(|bad| {
+            let subject = layer_subject(Some(self.name.clone()), self.chain, bad.layer);
+            subject.layer(bad.error).into()
+        })
+    }
+}
+
 impl Checkpoint {
+    /// For reading single pages of memory `index`.
+    ///
+    /// # Errors
+    /// [`StoreError::NoMemory`]; or there is no room for what it takes.
+    ///
+    /// ```
+    /// # use dormouse_state::{Frame, Memory, Site, State};
+    /// # use dormouse_store::{MemoryPages, NewCheckpoint, Store, sha256};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = Store::create_or_open(&dir.path().join("store"))?;
+    /// # let module = b"\0asm\x01\0\0\0";
+    /// # let state = State {
+    /// #     module_digest: sha256(module),
+    /// #     frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
+    /// #     globals: vec![], tables: vec![], exceptions: vec![],
+    /// #     memories: vec![Memory { index: 0, pages: 1 }],
+    /// #     dropped_data: vec![], dropped_elems: vec![], wasi: vec![],
+    /// # };
+    /// # let memory = [7; 65536];
+    /// # let memories = [MemoryPages::whole(0, &memory)];
+    /// # store.save("sim", NewCheckpoint::new(module, &state, &memories))?;
+    /// let checkpoint = store.load_lazily("sim", None)?;
+    /// let mut page = [0; 4096];
+    /// checkpoint.pages(0)?.page(3, &mut page)?;
+    /// assert_eq!(page, [7; 4096]);
+    /// checkpoint.verify_memories()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pages(&self, index: u32) -> Result<CheckpointPages<'_>, StoreError> {
+        let (chain, memory) = self.memory(index)?;
+        let name = self.info.name();
+        let reader = memory.pages().map_err(|error| {
+            StoreError::from(layer_subject(Some(name.clone()), chain, 0).layer(error))
+        })?;
+        Ok(CheckpointPages { name, chain, reader })
+    }
+
+    /// Reads all memory layers and compares them with their digests, as [`Store::load`] does.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], with the first that is; what the system says.
+    pub fn verify_memories(&self) -> Result<(), StoreError> {
+        for (chain, _) in &self.memories {
+            for (at, blob) in chain.layers.iter().enumerate() {
+                let subject = layer_subject(Some(self.info.name()), chain, at);
+                blob::open_verified(&self.dir, &subject, &blob.digest, blob.size)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes memory `index` into `into`, which is as long as the memory and all zero.
     ///
     /// # Errors
@@ -80,9 +163,10 @@ impl Store {
         &self,
         job: &str,
         number: Option<u64>,
+        memories: Memories,
     ) -> Result<Checkpoint, StoreError> {
-        let (checkpoint, warnings) =
-            self.choose(job, number, |info, manifest| self.load_entry(info, manifest))?;
+        let load = |info: &_, manifest: &_| self.load_entry(info, manifest, memories);
+        let (checkpoint, warnings) = self.choose(job, number, load)?;
         Ok(Checkpoint { warnings, ..checkpoint })
     }
 
@@ -127,14 +211,16 @@ impl Store {
         &self,
         entry: &CheckpointInfo,
         blob: &BlobRef,
+        memories: Memories,
     ) -> Result<Checkpoint, Bad> {
         let manifest = self.load_manifest(entry, blob)?;
         let info = CheckpointInfo { pulled: entry.pulled, ..manifest.info(*blob) };
         let state = self.load_state(&info, &manifest)?;
         let module = self.load_module(&info, &manifest, &state)?;
-        let memories = self.load_memories(&info, &manifest, &state)?;
+        let memories = self.load_memories(&info, &manifest, &state, memories)?;
         let parent = Parent::of(&manifest, state.module_digest);
-        Ok(Checkpoint { info, state, module, warnings: Vec::new(), memories, parent })
+        let dir = self.dir.clone();
+        Ok(Checkpoint { info, state, module, warnings: Vec::new(), dir, memories, parent })
     }
 
     pub(crate) fn load_manifest(
@@ -200,9 +286,10 @@ impl Store {
         info: &CheckpointInfo,
         manifest: &Manifest,
         state: &State,
+        how: Memories,
     ) -> Result<Vec<(Chain, Overlay<Source>)>, Bad> {
         let memories = manifest.memories.iter().zip(&state.memories);
-        memories.map(|((_, layers), memory)| self.load_memory(info, layers, memory)).collect()
+        memories.map(|((_, layers), memory)| self.load_memory(info, layers, memory, how)).collect()
     }
 
     fn load_memory(
@@ -210,12 +297,18 @@ impl Store {
         info: &CheckpointInfo,
         layers: &[BlobRef],
         memory: &Memory,
+        how: Memories,
     ) -> Result<(Chain, Overlay<Source>), Bad> {
         let chain = Chain { index: memory.index, layers: layers.to_vec() };
         let subject = |layer| layer_subject(Some(info.name()), &chain, layer);
         let open = |(at, blob): (usize, &BlobRef)| {
             let subject = subject(at);
-            let file = blob::open_verified(&self.dir, &subject, &blob.digest, blob.size)?;
+            let file = match how {
+                Memories::Verified => {
+                    blob::open_verified(&self.dir, &subject, &blob.digest, blob.size)?
+                }
+                Memories::Opened => blob::open_sized(&self.dir, &subject, blob.size)?,
+            };
             let source = seal::source(file, blob.sealed, &self.keys, &subject)?;
             MemoryLayer::open(source).map_err(|error| subject.layer(error))
         };

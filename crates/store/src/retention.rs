@@ -17,7 +17,7 @@ use crate::error::{Bad, StoreError};
 use crate::gc::{Care, GcReport};
 use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
-use crate::load::subject;
+use crate::load::{Memories, subject};
 use crate::open::Store;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -261,7 +261,7 @@ impl Store {
         checkpoints: &[&(CheckpointInfo, BlobRef)],
     ) -> Result<Option<usize>, StoreError> {
         for (at, (info, blob)) in checkpoints.iter().enumerate().rev() {
-            match self.load_entry(info, blob) {
+            match self.load_entry(info, blob, Memories::Verified) {
                 Ok(_) => return Ok(Some(at)),
                 Err(Bad::Damage(_)) => {}
                 // Encrypted, and there is no key here: digests tell enough.

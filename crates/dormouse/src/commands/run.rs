@@ -60,7 +60,7 @@ pub fn resume(args: cli::Resume) -> Done {
     for identities in args.opening.identities()? {
         job = job.identities(identities);
     }
-    job = job.recorded_dirs(!args.no_recorded_dirs);
+    job = job.recorded_dirs(!args.no_recorded_dirs).lazy(args.lazy);
     if args.dry_run {
         return rehearse(job, &args.target, args.json);
     }
@@ -216,6 +216,12 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
         Notice::StopNow => {
             ui::note("stopped without a checkpoint; older ones are whole");
             std::process::exit(exit::INTERRUPTED.into());
+        }
+        Notice::Unreadable { message } => {
+            ui::error(&format!(
+                "{message}; the program, which had gone on before all was read, was ended (resume without --lazy reads first)"
+            ));
+            std::process::exit(exit::FAILED.into());
         }
         Notice::Waiting { job, by, at_most, lease } => ui::note(&format!(
             "the lease of job {job} names {by}; watching for up to {} whether it is renewed (if that process is dead \
