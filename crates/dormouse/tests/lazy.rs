@@ -1,5 +1,5 @@
 //! `resume --lazy`: the program goes on before its image is read, and what is damaged ends it rather than being seen.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::single_range_in_vec_init)]
 #![cfg(target_os = "linux")]
 
 mod harness;

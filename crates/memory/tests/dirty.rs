@@ -1,5 +1,5 @@
 //! Every way of tracking finds every page that was written, also while the program runs.
-#![allow(unsafe_code, missing_docs)]
+#![allow(unsafe_code, missing_docs, clippy::single_range_in_vec_init)]
 #![cfg(not(miri))]
 
 use dormouse_memory::{Layout, LinearMemory, PAGE_SIZE, PageSet, Since, Tracking};

@@ -1,5 +1,5 @@
 //! A memory that is filled when it is touched holds what its source has, zeros elsewhere, and knows what was written.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::single_range_in_vec_init)]
 #![cfg(all(target_os = "linux", not(miri)))]
 
 use dormouse_memory::{Filling, Layout, LinearMemory, PAGE_SIZE, PageSet, PageSource, Tracking};
