@@ -269,8 +269,8 @@ FILE_FLAGS = Int(1, allowed=[n for n in range(16) if n & 3])
 STREAM = Choice(other_0=None, terminal_1=None, file_2=Record(dev=U64, ino=U64, position=U64),
                 bytes_3=Record(position=U64))
 LISTING = List(U32, Record(name=NAME, filetype=Int(1, allowed=range(8)), ino=U64))
-WASI = Record(
-    magic=Const(b"DMWS"), version=Const(b"\1\0"), reserved=Const(b"\0\0"), monotonic=U64,
+WASI = dict(
+    magic=Const(b"DMWS"), version=Int(2, allowed=(1, 2)), reserved=Const(b"\0\0"), monotonic=U64,
     arguments=List(U32, STRING), environment=List(U32, Record(key=STRING, value=STRING)),
     preopens=List(U32, Record(guest=NAME, host=STRING)),
     stdin=STREAM, stdout=STREAM, stderr=STREAM,
@@ -282,10 +282,17 @@ WASI = Record(
         directory_1=Record(place=PLACE, preopen=FLAG, ino=U64, listing=Choice(none_0=None, entries_1=LISTING)),
         file_2=Record(place=PLACE, flags=FILE_FLAGS, offset=U64, ino=U64, size=U64, mtime=U64),
         device_3=Record(place=PLACE, flags=FILE_FLAGS, offset=U64, ino=U64)))))
+WASI_1 = Record(**WASI)
+WASI_2 = Record(**WASI, restored=U32, in_checkpoint=FLAG, excluded=List(U32, Record(start=U64, end=U64)))
 
 
 def read_wasi(data):
-    wasi = decode(WASI, data)
+    wasi = decode(WASI_1 if data[4:6] == b"\1\0" else WASI_2, data)
+    least = 0
+    need(len(wasi.get("excluded", [])) <= 4096, "there are too many excluded ranges")
+    for excluded in wasi.get("excluded", []):
+        need(least <= excluded["start"] < excluded["end"] <= 1 << 32, "an excluded range is out of order")
+        least = excluded["end"] + 1
     need(wasi["end"] <= 1 << 20, "too many file descriptors")
     ascending("file descriptor", (d["fd"] for d in wasi["descriptors"]), wasi["end"])
     for descriptor in wasi["descriptors"]:

@@ -373,6 +373,10 @@ fn key(guest: &Guest) -> Result<String> {
             add(source(guest)?)?;
             add(folder.join("kernels/kernel.h"))?;
             add(folder.join("toolchain.sh"))?;
+            let path = source(guest)?;
+            if fs::read_to_string(&path)?.contains("dormouse.h") {
+                add(root().join("include/dormouse.h"))?;
+            }
         }
     }
     Ok(sha256(key.as_bytes()))

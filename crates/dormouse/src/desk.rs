@@ -30,6 +30,8 @@ pub enum Why {
     Term,
     /// Ctrl-C.
     Interrupt,
+    /// The program itself, with `dormouse_checkpoint`.
+    Program,
 }
 
 /// Durable, or why not.
@@ -146,6 +148,16 @@ impl Desk {
         }
     }
 
+    /// The program has stopped because it wants a checkpoint: orders it. Comes back when none is being written any more, so
+    /// that it is taken where the program stands.
+    pub fn order_here(&self) {
+        let mut inner = self.lock();
+        while inner.writing && inner.lost.is_none() && !inner.kill {
+            inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
+        }
+        inner.wanted.push(Order { why: Why::Program, stop: false, reply: None });
+    }
+
     /// Orders the end of the program.
     pub fn kill(&self) {
         let mut inner = self.lock();
@@ -183,8 +195,9 @@ impl Desk {
         }
     }
 
-    /// The program stands still: what for? Comes back when there is something to do with it, or it may go on.
-    pub fn collect(&self) -> Task {
+    /// The program stands still: what for? Comes back when there is something to do with it, or it may go on. If it stands
+    /// where it must not be captured, orders wait.
+    pub fn collect(&self, may_capture: bool) -> Task {
         let mut inner = self.lock();
         while inner.held && inner.lost.is_none() && !inner.kill {
             inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
@@ -194,7 +207,7 @@ impl Desk {
             Task::Nothing
         } else if inner.kill {
             Task::Kill
-        } else if inner.wanted.is_empty() || inner.writing {
+        } else if inner.wanted.is_empty() || inner.writing || !may_capture {
             Task::Nothing
         } else {
             inner.writing = true;
@@ -219,7 +232,7 @@ impl Desk {
                 }
                 // That is told at the end, which is near.
                 Err(_) if inner.lost.is_some() => None,
-                Err(_) if why == Why::Timer && inner.told => None,
+                Err(_) if matches!(why, Why::Timer | Why::Program) && inner.told => None,
                 Err(message) => {
                     inner.told = true;
                     Some(Notice::Failed { message: message.clone(), why })
@@ -302,7 +315,7 @@ impl Desk {
     fn request(&self, inner: &mut Inner) {
         let Some(requester) = &inner.requester else { return };
         if inner.kill || inner.held || inner.lost.is_some() {
-            return requester.request();
+            return requester.request_end();
         }
         if inner.wanted.is_empty() || inner.writing {
             return;

@@ -119,8 +119,15 @@ fn advance<'scope>(
             return Ok(Outcome::LeaseLost { why });
         }
         let event = run.advance()?;
+        let asks = event == Event::Stopped && run.asks_for_checkpoint();
         match (manner.stop_at, &event) {
             (None, _) => {}
+            (Some(_), Event::Stopped) if asks => {}
+            (Some(_), Event::Stopped) if run.is_disabled() => {
+                // The first one from there that may be captured.
+                run.stop_after(1);
+                continue;
+            }
             (Some(_), Event::Stopped) => {
                 drop(desk.order(Why::Asked, true));
                 // If that fails, the program goes on to its end.
@@ -138,7 +145,10 @@ fn advance<'scope>(
             Event::Aborted(trap) => return Ok(Outcome::aborted(run.code(), &trap)),
             Event::Stopped => {}
         }
-        let orders = match desk.collect() {
+        if asks {
+            desk.order_here();
+        }
+        let orders = match desk.collect(!run.is_disabled()) {
             Task::Nothing => continue,
             Task::Kill => return Ok(Outcome::Killed),
             Task::Checkpoint(orders) => orders,
@@ -146,11 +156,15 @@ fn advance<'scope>(
         // An image of it is a mark in its files' undo log already.
         if let Err(why) = writer.may_write(desk) {
             desk.answer(orders, Err(why));
+            run.answer_checkpoint(false);
             continue;
         }
         let stop = orders.iter().find(|o| o.stop).map(|o| o.why);
         let Some(why) = stop else {
-            match writer.copy(run) {
+            let copied = writer.copy(run);
+            // What becomes of the copy is told to whoever runs the job.
+            run.answer_checkpoint(copied.is_ok());
+            match copied {
                 Ok(image) => write_aside(threads, desk, writer, image, orders, closer.clone()),
                 Err(why) => desk.answer(orders, Err(one_line(&why))),
             }
@@ -160,6 +174,7 @@ fn advance<'scope>(
             Ok(image) => writer.write(image, desk),
             Err(why) => Written::Done(Err(one_line(&why))),
         };
+        run.answer_checkpoint(!matches!(written, Written::Done(Err(_))));
         let Written::Done(answer) = written else {
             desk.again(orders);
             continue;

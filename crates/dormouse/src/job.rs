@@ -508,6 +508,7 @@ impl Job {
                 .filter(|_| name == checkpoint.info.job)
                 .and_then(|mark| Mark::from_str_radix(mark, 16).ok()),
             recorded_dirs: self.recorded_dirs,
+            unnoticed: false,
         }
     }
 

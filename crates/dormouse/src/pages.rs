@@ -7,7 +7,9 @@
 //! ```
 //!
 //! `unsaved` is what the last durable checkpoint lacks; it grows until another is durable, so that a failure loses nothing.
-//! `todo` is what of that is not copied as it is now.
+//! `todo` is what of that is not copied as it is now. Pages that the program excluded are zero in an image: they are not
+//! copied, and where the image has something else of them (from its parent, or from a round before they were excluded) they
+//! are written as zero.
 
 use crate::copies::{Copies, NoRoom};
 use dormouse_memory::{PAGE_SIZE, PageSet, Since, Tracking, Watch};
@@ -32,6 +34,8 @@ pub(crate) struct Tracked {
     kept: PageSet,
     /// Pages the program said need not be kept, as of the last image.
     excluded: PageSet,
+    /// The same, as of now, as far as is known.
+    left_out: PageSet,
     /// The checkpoint being made, if one is.
     going: Option<Going>,
 }
@@ -42,6 +46,8 @@ struct Going {
     /// It has all pages.
     whole: bool,
     todo: PageSet,
+    /// Not copied, as they were excluded then.
+    skipped: PageSet,
     copies: Copies,
     prepared: Option<(Prepared, PageSet)>,
 }
@@ -59,15 +65,16 @@ pub(crate) struct Captured<'a> {
     pub prepared: Option<Prepared>,
     /// The pages it has, those of that layer too.
     saved: PageSet,
+    /// The pages that are zero in it, whatever they are.
+    excluded: PageSet,
 }
 
 enum Pages<'a> {
     Copied(Copies),
-    /// Of a program that will not go on before they are written; pages that are excluded are zero.
+    /// Of a program that will not go on before they are written.
     Live {
         bytes: &'a [u8],
         pages: PageSet,
-        excluded: PageSet,
     },
 }
 
@@ -79,6 +86,7 @@ impl Tracked {
             unsaved: PageSet::default(),
             kept: PageSet::default(),
             excluded: PageSet::default(),
+            left_out: PageSet::default(),
             going: None,
         }
     }
@@ -102,6 +110,16 @@ impl Tracked {
     /// Pages that are to be copied as they are now.
     pub fn todo(&self) -> u64 {
         self.going.as_ref().map_or(0, |going| going.todo.len())
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.watch.len()
+    }
+
+    /// These pages are excluded, as far as is known: until it is known better, they are not copied.
+    pub fn leave_out(&mut self, excluded: PageSet) {
+        self.left_out = excluded;
     }
 
     /// Adds what was written. Begins a checkpoint if none is being made; without a parent it will have all pages. `bytes` are
@@ -144,14 +162,19 @@ impl Tracked {
         match &mut self.going {
             Some(going) => going.todo.insert_all(&written),
             None => {
-                let nearly = self.unsaved.len() * 100 > self.kept.len() * NEARLY_ALL;
-                let whole = !has_parent || (self.unsaved.len() > 16 && nearly);
                 let mut todo = self.unsaved.clone();
+                todo.remove_all(&self.left_out);
+                let nearly = todo.len() * 100 > self.kept.len() * NEARLY_ALL;
+                let whole = !has_parent || (todo.len() > 16 && nearly);
+                todo.insert_all(&self.unsaved);
                 if whole {
                     todo.insert_all(&self.kept);
                 }
-                self.going = Some(Going { whole, todo, copies: Copies::default(), prepared: None });
+                self.going = Some(Going { whole, todo, ..Going::default() });
             }
+        }
+        if let Some(going) = &mut self.going {
+            going.skip(&self.left_out);
         }
         Ok(())
     }
@@ -222,7 +245,7 @@ impl Tracked {
     /// # Errors
     /// If there is no room for the copies. Nothing is lost then.
     pub fn copy(&mut self, bytes: &[u8], excluded: &PageSet) -> Result<Captured<'static>, String> {
-        let Going { whole, todo, mut copies, prepared } = self.end_with(excluded);
+        let Going { whole, todo, mut copies, prepared, .. } = self.end_with(excluded);
         for page in todo.runs().flatten() {
             let slot = copies.slot(page).map_err(|NoRoom| {
                 format!("no room for a copy of {} pages of memory {}", todo.len(), self.index)
@@ -235,10 +258,10 @@ impl Tracked {
 
     /// The same without copies: the program does not go on before they are written.
     pub fn borrow<'a>(&mut self, bytes: &'a [u8], excluded: &PageSet) -> Captured<'a> {
-        let Going { whole, todo, copies, prepared } = self.end_with(excluded);
+        let Going { whole, todo, copies, prepared, .. } = self.end_with(excluded);
         let mut pages = copies.pages();
         pages.insert_all(&todo);
-        let live = Pages::Live { bytes, pages: pages.clone(), excluded: excluded.clone() };
+        let live = Pages::Live { bytes, pages: pages.clone() };
         self.captured(bytes, whole, prepared, pages, live)
     }
 
@@ -255,21 +278,30 @@ impl Tracked {
         let mut saved = changed;
         saved.insert_all(&before.unwrap_or_default());
         let above = prepared.is_some();
-        Captured { index: self.index, wasm_pages, whole, pages, above, prepared, saved }
+        let (index, excluded) = (self.index, self.excluded.clone());
+        Captured { index, wasm_pages, whole, pages, above, prepared, saved, excluded }
     }
 
-    /// Pages that the program said need not be kept are zero in an image, others as they are.
+    /// Now it is known what is excluded: that is to be zero, if it is not yet; what is excluded no more, as it is.
     fn end_with(&mut self, excluded: &PageSet) -> Going {
         let mut going = self.going.take().unwrap_or_default();
-        if *excluded != self.excluded {
-            let mut changed = excluded.clone();
-            changed.remove_all(&self.excluded);
-            self.excluded.remove_all(excluded);
-            changed.insert_all(&self.excluded);
-            self.unsaved.insert_all(&changed);
-            going.todo.insert_all(&changed);
-            self.excluded = excluded.clone();
+        let mut included = std::mem::replace(&mut self.excluded, excluded.clone());
+        included.remove_all(excluded);
+        self.unsaved.insert_all(&included);
+        going.todo.insert_all(&included);
+        going.todo.insert_all(&going.skipped);
+        if excluded.is_empty() {
+            return going;
         }
+        let mut there = going.copies.pages();
+        if let Some((_, given)) = &going.prepared {
+            there.insert_all(given);
+        }
+        if !going.whole {
+            there.insert_all(&self.kept);
+        }
+        going.todo.remove_all(excluded);
+        going.todo.insert_all(&both(there, excluded));
         going
     }
 
@@ -280,7 +312,26 @@ impl Tracked {
             self.kept.clear();
         }
         self.kept.insert_all(&captured.saved);
+        self.kept.remove_all(&captured.excluded);
     }
+}
+
+impl Going {
+    fn skip(&mut self, excluded: &PageSet) {
+        if !excluded.is_empty() {
+            let skipped = both(self.todo.clone(), excluded);
+            self.todo.remove_all(&skipped);
+            self.skipped.insert_all(&skipped);
+        }
+    }
+}
+
+/// The pages of `a` that are in `b` too.
+fn both(mut a: PageSet, b: &PageSet) -> PageSet {
+    let mut others = a.clone();
+    others.remove_all(b);
+    a.remove_all(&others);
+    a
 }
 
 fn copy_page(watch: &Watch, page: u64, copies: &mut Copies) -> io::Result<()> {
@@ -336,8 +387,9 @@ impl Captured<'_> {
     pub fn runs(&self) -> Vec<(u64, &[u8])> {
         match &self.pages {
             Pages::Copied(copies) => copies.runs(),
-            Pages::Live { bytes, pages, excluded } => {
-                pages.runs().flatten().map(|page| (page, page_of(bytes, page, excluded))).collect()
+            Pages::Live { bytes, pages } => {
+                let page = |page| (page, page_of(bytes, page, &self.excluded));
+                pages.runs().flatten().map(page).collect()
             }
         }
     }

@@ -341,7 +341,7 @@ mod tests {
         assert!(upkeep.rest() < Duration::from_secs(1));
         turn(&upkeep);
         assert_eq!(renewed(), 1);
-        assert!(matches!(upkeep.desk.collect(), Task::Nothing), "it goes on");
+        assert!(matches!(upkeep.desk.collect(true), Task::Nothing), "it goes on");
         assert_eq!(upkeep.desk.lost(), None);
         drop(lease);
     }
@@ -368,7 +368,7 @@ mod tests {
         let (desk, went_on) = (upkeep.desk.clone(), Arc::new(AtomicBool::new(false)));
         let flag = went_on.clone();
         let program = std::thread::spawn(move || {
-            desk.collect();
+            desk.collect(true);
             flag.store(true, Ordering::SeqCst);
         });
         std::thread::sleep(Duration::from_millis(50));

@@ -20,12 +20,12 @@ use crate::retain::Retain;
 use crate::upkeep::{Keeper, Standing};
 use crate::{annotations, one_line};
 use dormouse_engine::Run;
-use dormouse_memory::{PageSet, Tracking};
+use dormouse_memory::{PAGE_SIZE, PageSet, Tracking};
 use dormouse_state::State;
 use dormouse_store::{
     Checkpoint, CheckpointInfo, Guard, NewCheckpoint, Parent, Squashed, Store, StoreError,
 };
-use dormouse_wasi::{Mark, Unsynced};
+use dormouse_wasi::{Exclusions, Mark, Unsynced};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,6 +63,8 @@ pub(crate) struct Writer {
     pub copying: Copying,
     last: Mutex<Option<Parent>>,
     memories: Mutex<Vec<Tracked>>,
+    /// What the program says need not be kept, and of which memory.
+    exclusions: Mutex<Option<(u32, Exclusions)>>,
     /// The program stands still and waits for the rounds to end.
     hurry: AtomicBool,
     /// What the program was resumed from is still being read.
@@ -118,6 +120,7 @@ impl Writer {
             copying: Copying { tracking: Tracking::Auto, precopy: true },
             last: Mutex::default(),
             memories: Mutex::default(),
+            exclusions: Mutex::default(),
             hurry: AtomicBool::default(),
             lazy: OnceLock::new(),
             squashed: Mutex::default(),
@@ -128,6 +131,7 @@ impl Writer {
 
     /// The program that this is about, at its beginning or gone on from a checkpoint.
     pub fn watch(&self, run: &mut Run) {
+        *self.exclusions() = run.exclusions();
         let mut memories = self.memories();
         if memories.is_empty() {
             *memories =
@@ -165,8 +169,10 @@ impl Writer {
         let mut before = u64::MAX;
         let mut todo = 0;
         for round in 0..ROUNDS {
-            let look =
-                |memory: &mut Tracked| memory.look(self.copying.tracking, parent.is_some(), None);
+            let look = |memory: &mut Tracked| {
+                memory.leave_out(self.excluded(memory.index, memory.len()));
+                memory.look(self.copying.tracking, parent.is_some(), None)
+            };
             if memories.iter_mut().try_for_each(look).is_err() {
                 // All is done while it stands.
                 return;
@@ -227,13 +233,28 @@ impl Writer {
         for (index, bytes) in run.memories().map_err(|e| e.to_string())? {
             let memory = tracked.iter_mut().find(|memory| memory.index == index);
             let memory = memory.ok_or_else(|| format!("memory {index} is not known"))?;
+            let excluded = self.excluded(index, bytes.len());
+            memory.leave_out(excluded.clone());
             memory
                 .look(self.copying.tracking, has_parent, Some(bytes))
                 .map_err(|e| format!("memory {index} cannot be looked at: {e}"))?;
-            memories.push(capture(memory, bytes, &PageSet::default())?);
+            memories.push(capture(memory, bytes, &excluded)?);
         }
         let tracking = tracked.iter().find_map(Tracked::tracking);
         Ok(Image { state, memories, tracking, mark, unsynced })
+    }
+
+    /// The pages of a memory of `len` bytes that the program said need not be kept.
+    fn excluded(&self, index: u32, len: usize) -> PageSet {
+        let mut set = PageSet::default();
+        if let Some((_, exclusions)) = self.exclusions().as_ref().filter(|(of, _)| *of == index) {
+            let pages = (len / PAGE_SIZE) as u64;
+            exclusions
+                .pages()
+                .into_iter()
+                .for_each(|run| set.insert(run.start.min(pages)..run.end.min(pages)));
+        }
+        set
     }
 
     /// What the next checkpoint can build on.
@@ -348,6 +369,10 @@ impl Writer {
     pub fn finish(&self) {
         self.stop.store(true, Ordering::Relaxed);
         self.hurry.store(true, Ordering::Relaxed);
+    }
+
+    fn exclusions(&self) -> MutexGuard<'_, Option<(u32, Exclusions)>> {
+        self.exclusions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn memories(&self) -> MutexGuard<'_, Vec<Tracked>> {

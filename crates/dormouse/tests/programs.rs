@@ -240,6 +240,7 @@ fn gap(guest: &Guest) -> u32 {
         (_, "wat") | ("hello" | "echo" | "sleeper", _) => 1,
         ("nqueens", _) => 50,
         ("deep", _) => 100,
+        ("directed", _) => 500_000,
         ("jacobi-2d" | "strings" | "mix" | "sieve", _) => 5000,
         ("lua-mix", _) => 200_000,
         (_, "python") => 200_000,

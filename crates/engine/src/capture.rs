@@ -12,8 +12,14 @@ impl Run {
     /// The state of a stopped program. Its memories are read with [`Run::memory`].
     ///
     /// # Errors
-    /// If something the program holds cannot be carried; the program can go on all the same.
+    /// If something the program holds cannot be carried, or it is in a section that must not be split; the program can
+    /// go on all the same.
     pub fn state(&mut self) -> Result<State> {
+        if self.is_disabled() {
+            let what =
+                "the program is in a section that it does not want to be split (dormouse_disable)";
+            return Err(Error::CannotCapture(what.into()));
+        }
         let code = self.code.clone();
         let (program, inventory) = (code.program()?, code.inventory()?);
         let wasi = self.store.data().wasi.save()?;

@@ -1,5 +1,7 @@
 //! Chaos: the program is stopped at every Nth safepoint and goes on in a fresh instance, from a
-//! state that has been encoded and decoded. Its output must be that of the plain run.
+//! state that has been encoded and decoded. Its output must be that of the plain run: so a program is not told that it
+//! was resumed (`dormouse_checkpoint` answers 0, `dormouse_restored_count` does not grow), and memory that it excluded is
+//! kept all the same.
 
 use crate::machine::Code;
 use crate::run::{Event, Run};
@@ -34,8 +36,8 @@ pub enum Gap {
 pub struct ChaosReport {
     /// Captures, each resumed in a fresh instance.
     pub captures: u64,
-    /// Stops at which the state could not be carried (an unlinked open file, an object of the host),
-    /// passed in place.
+    /// Stops at which the state could not be carried (an unlinked open file, an object of the host, a section that must
+    /// not be split), passed in place.
     pub passed: u64,
     /// Most frames in one capture.
     pub deepest: usize,
@@ -123,7 +125,9 @@ impl<R: FnMut() -> RestoreOptions> Chaos<R> {
             let state = State::decode(&encoded).map_err(|e| Error::State(e.to_string()))?;
             self.report.captures += 1;
             self.report.deepest = self.report.deepest.max(state.frames.len());
-            let wasi = Wasi::restore(&state.wasi, (self.restore)())?;
+            // What a program is told of its resumes is not in a plain run's output.
+            let options = RestoreOptions { unnoticed: true, ..(self.restore)() };
+            let wasi = Wasi::restore(&state.wasi, options)?;
             run = Run::resume(code.clone(), &state, wasi, |index, into| {
                 for (page, run) in memories.get(index as usize).ok_or("a memory is missing")? {
                     let start = *page as usize * PAGE_SIZE;

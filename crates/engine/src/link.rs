@@ -1,12 +1,15 @@
-//! The program's imports: WASI preview 1, from `dormouse-wasi`.
+//! The program's imports: WASI preview 1, and the module `dormouse` (what a program says about its checkpoints), both
+//! from `dormouse-wasi`.
 //!
 //! A call that would block and is interrupted sets `$unwinding`; the stub round the import then
-//! saves its arguments like any frame, and makes the call again after the resume.
+//! saves its arguments like any frame, and makes the call again after the resume. `dormouse.checkpoint` is such a call,
+//! interrupted by nobody but itself.
 
 use crate::host::HostFunctions;
+use crate::request::Requester;
 use crate::{Error, Result};
 use dormouse_transform::{Program, names::control};
-use dormouse_wasi::{Stop, ValType, Wasi};
+use dormouse_wasi::{Call, DIRECTED_MODULE, Errno, Stop, ValType, Wasi};
 use wasmtime::{Caller, Global, Linker, Memory, Module, Val};
 
 const MODULE: &str = "wasi_snapshot_preview1";
@@ -18,6 +21,8 @@ pub(crate) struct Host {
     pub memory: Option<Memory>,
     /// What a call needs to be a safepoint; none in a plain run.
     pub safepoint: Option<Safepoint>,
+    /// Told of sections that must not be split; none in a plain run.
+    pub requester: Option<Requester>,
 }
 
 /// Handles of the main instance.
@@ -41,7 +46,7 @@ pub(crate) enum Ended {
 }
 
 pub(crate) fn restartable(module: &str, name: &str) -> bool {
-    module == MODULE && dormouse_wasi::Call::named(name).is_some_and(|c| c.blocking)
+    Call::imported(module, name).is_some_and(|c| c.blocking)
 }
 
 /// Says which imports nobody provides, or have another type.
@@ -49,7 +54,7 @@ pub(crate) fn check_imports(p: &Program, host: &HostFunctions) -> Result<()> {
     let unknown: Vec<String> = p
         .imports()
         .iter()
-        .filter(|i| i.module != MODULE || dormouse_wasi::Call::named(&i.name).is_none())
+        .filter(|i| Call::imported(&i.module, &i.name).is_none())
         .filter(|i| !host.has(&i.module, &i.name))
         .map(|i| format!("`{}.{}`", i.module, i.name))
         .collect();
@@ -62,7 +67,7 @@ pub(crate) fn check_imports(p: &Program, host: &HostFunctions) -> Result<()> {
 /// Why linking failed: the first import whose type differs.
 pub(crate) fn explain(main: &Module, e: wasmtime::Error) -> Error {
     for i in main.imports() {
-        let Some(call) = dormouse_wasi::Call::named(i.name()) else { continue };
+        let Some(call) = Call::imported(i.module(), i.name()) else { continue };
         let Some(ty) = i.ty().func().cloned() else { continue };
         let same = |a: &mut dyn Iterator<Item = wasmtime::ValType>, b: &[ValType]| {
             let a: Vec<_> = a.collect();
@@ -104,12 +109,45 @@ macro_rules! link_all {
 
 dormouse_wasi::for_each_call!(link_all);
 
+/// Adds the module `dormouse`.
+pub(crate) fn directed(linker: &mut Linker<Host>) -> Result<()> {
+    type Of<'a> = Caller<'a, Host>;
+    linker.func_wrap(DIRECTED_MODULE, "checkpoint", |mut of: Of<'_>| {
+        answer(&mut of, true, |w, _| w.checkpoint())
+    })?;
+    linker.func_wrap(DIRECTED_MODULE, "exclude", |mut of: Of<'_>, ptr: u32, len: u32| {
+        answer(&mut of, false, |w, m| Ok(w.exclude(m, ptr, len)))
+    })?;
+    linker.func_wrap(DIRECTED_MODULE, "include", |mut of: Of<'_>, ptr: u32, len: u32| {
+        answer(&mut of, false, |w, m| Ok(w.include(m, ptr, len)))
+    })?;
+    linker.func_wrap(DIRECTED_MODULE, "disable", |mut of: Of<'_>| {
+        answer(&mut of, false, |w, _| Ok(w.disable()))
+    })?;
+    linker.func_wrap(DIRECTED_MODULE, "enable", |mut of: Of<'_>| {
+        answer(&mut of, false, |w, _| Ok(w.enable()))
+    })?;
+    linker.func_wrap(DIRECTED_MODULE, "restored_count", |mut of: Of<'_>| {
+        answer(&mut of, false, |w, _| Ok(w.restored_count() as i32))
+    })?;
+    Ok(())
+}
+
 fn call(
     caller: &mut Caller<'_, Host>,
     blocking: bool,
-    f: impl FnOnce(&mut Wasi, &mut [u8]) -> std::result::Result<dormouse_wasi::Errno, Stop>,
+    f: impl FnOnce(&mut Wasi, &mut [u8]) -> std::result::Result<Errno, Stop>,
+) -> wasmtime::Result<i32> {
+    answer(caller, blocking, |wasi, memory| Ok(f(wasi, memory)? as i32))
+}
+
+fn answer(
+    caller: &mut Caller<'_, Host>,
+    blocking: bool,
+    f: impl FnOnce(&mut Wasi, &mut [u8]) -> std::result::Result<i32, Stop>,
 ) -> wasmtime::Result<i32> {
     let Host { memory, safepoint, .. } = *caller.data();
+    let disabled = caller.data().wasi.is_disabled();
     // A start function in a plain run calls before there are handles.
     let memory = memory.or_else(|| caller.get_export("memory")?.into_memory());
     let answer = match (safepoint, memory) {
@@ -120,8 +158,14 @@ fn call(
         }
         (_, None) => f(&mut caller.data_mut().wasi, &mut []),
     };
+    let Host { wasi, requester, .. } = caller.data();
+    if wasi.is_disabled() != disabled
+        && let Some(requester) = requester
+    {
+        requester.set_disabled(!disabled);
+    }
     match answer {
-        Ok(errno) => Ok(errno as i32),
+        Ok(answer) => Ok(answer),
         Err(Stop::Interrupted) => {
             let never = || Ended::Trap("a plain run was interrupted".into());
             safepoint.ok_or_else(never)?.unwinding.set(&mut *caller, Val::I32(1))?;

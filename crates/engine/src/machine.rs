@@ -19,6 +19,7 @@ use crate::{Error, Result};
 use dormouse_transform::{
     Inventory, Options as TransformOptions, Poll, Program, names, uses_atomics,
 };
+use dormouse_wasi::DIRECTED_MODULE;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -182,6 +183,9 @@ impl Machine {
         };
         let mut linker = Linker::new(&self.engine);
         crate::link::wasi(&mut linker, |name| main.imports().any(|i| i.name() == name))?;
+        if main.imports().any(|i| i.module() == DIRECTED_MODULE) {
+            crate::link::directed(&mut linker)?;
+        }
         host.link(&mut linker, &main)?;
         let pre = linker.instantiate_pre(&main).map_err(|e| crate::link::explain(&main, e))?;
         Ok(Code {

@@ -57,8 +57,9 @@ impl Plain {
     ) -> Result<(Event, Store<Host>, Option<Instance>)> {
         let mut linker = Linker::new(&self.machine.engine);
         crate::link::wasi(&mut linker, |_| true)?;
-        let mut store =
-            Store::new(&self.machine.engine, Host { wasi, memory: None, safepoint: None });
+        crate::link::directed(&mut linker)?;
+        let host = Host { wasi, memory: None, safepoint: None, requester: None };
+        let mut store = Store::new(&self.machine.engine, host);
         let pre = linker.instantiate_pre(&self.module)?;
         let instance = match pre.instantiate(&mut store) {
             Ok(i) => i,

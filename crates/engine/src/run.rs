@@ -23,7 +23,7 @@ use crate::values::{self, Out, Passed};
 use crate::{Error, Result};
 use dormouse_state::Value;
 use dormouse_transform::{MAIN, names, names::control};
-use dormouse_wasi::Wasi;
+use dormouse_wasi::{Exclusions, Wasi};
 use std::collections::HashMap;
 use std::sync::Arc;
 use wasmtime::{AsContextMut, Extern, Global, Instance, Memory, Ref, Store, Table, Val};
@@ -165,8 +165,10 @@ impl Run {
     pub(crate) fn instantiate(code: Arc<Code>, wasi: Wasi) -> Result<Run> {
         let interrupter = wasi.interrupter();
         let counted = code.machine.options.counted;
-        let mut store =
-            Store::new(&code.machine.engine, Host { wasi, memory: None, safepoint: None });
+        let mut wasi = wasi;
+        wasi.serve_checkpoints();
+        let host = Host { wasi, memory: None, safepoint: None, requester: None };
+        let mut store = Store::new(&code.machine.engine, host);
         // Nothing runs and no segment is applied: only what the module declares can be too large.
         let instance =
             code.pre.instantiate(&mut store).map_err(|e| Error::NoRoom(format!("{e:#}")))?;
@@ -177,6 +179,7 @@ impl Run {
         store.data_mut().safepoint = Some(safepoint);
         reserve_frames(&own, &mut store, code.machine.options.stack);
         let requester = Requester::new(own.control.data_ptr(&store), interrupter);
+        store.data_mut().requester = Some(requester.clone());
         Ok(Run {
             code,
             store,
@@ -219,6 +222,10 @@ impl Run {
     /// # Errors
     /// Only failures of ours; what the program does wrong is an [`Event`].
     pub fn advance(&mut self) -> Result<Event> {
+        // One that is to stop where it stands does not go on.
+        if !(self.code.machine.options.counted && self.next == Next::GoOn && self.left() == 1) {
+            self.store.data_mut().wasi.goes_on();
+        }
         loop {
             let result = match self.next {
                 Next::Nothing => Ok(vec![]),
@@ -237,7 +244,7 @@ impl Run {
             if self.own.get(&mut self.store, self.own.unwinding) != 0 {
                 self.own.unwinding.set(&mut self.store, Val::I32(0))?;
                 self.next = Next::GoOn;
-                if self.take_request() {
+                if self.take_request() || self.asks_for_checkpoint() {
                     return Ok(Event::Stopped);
                 }
             } else if !self.waiting.is_empty() {
@@ -248,6 +255,32 @@ impl Run {
                 return Ok(Event::returned(self.known(values)?, command));
             }
         }
+    }
+
+    /// Whether the program has stopped because it called `dormouse_checkpoint`, and waits for an answer. If it is made to go
+    /// on without one, the call answers that all is well.
+    pub fn asks_for_checkpoint(&self) -> bool {
+        self.store.data().wasi.asks_for_checkpoint()
+    }
+
+    /// Says whether the checkpoint that the program [asks for](Run::asks_for_checkpoint) was taken: its state was read.
+    pub fn answer_checkpoint(&mut self, taken: bool) {
+        self.store.data_mut().wasi.answer_checkpoint(taken);
+    }
+
+    /// Whether the program is in a section that must not be split. It has no [`Run::state`] then.
+    pub fn is_disabled(&self) -> bool {
+        self.store.data().wasi.is_disabled()
+    }
+
+    /// What the program says need not be kept, for other threads too, and the index of the memory it speaks of.
+    pub fn exclusions(&mut self) -> Option<(u32, Exclusions)> {
+        let exclusions = self.store.data().wasi.exclusions();
+        let base = self.store.data().memory?.data_ptr(&self.store);
+        // Not from the program's exports, for which a module that came from the cache would have to be analysed.
+        let all = (0..).map_while(|i| Some((i, self.memory_handle(i).ok()?.data_ptr(&self.store))));
+        let (index, _) = all.into_iter().find(|(_, at)| *at == base)?;
+        Some((index, exclusions))
     }
 
     /// Whether a stop was asked for; clears the request.
@@ -347,9 +380,12 @@ impl Run {
     }
 
     /// Gives the program its WASI objects. Nothing of it has been run, and nobody has a requester.
-    pub(crate) fn set_wasi(&mut self, wasi: Wasi) {
+    pub(crate) fn set_wasi(&mut self, mut wasi: Wasi) {
+        wasi.serve_checkpoints();
         self.requester = Requester::new(self.own.control.data_ptr(&self.store), wasi.interrupter());
-        self.store.data_mut().wasi = wasi;
+        let host = self.store.data_mut();
+        host.wasi = wasi;
+        host.requester = Some(self.requester.clone());
     }
 
     /// The program stands at its frames now and is to go on from them.

@@ -1,9 +1,9 @@
 //! The table of all calls: the one place that lists them. The public methods of [`Wasi`], [`CALLS`] and the engine's
 //! linker are made from it.
 
-use crate::Wasi;
 use crate::errors::Fail;
 use crate::types::{Errno, Stop};
+use crate::{DIRECTED, DIRECTED_MODULE, MODULE, Wasi};
 
 /// Hands the table of all preview 1 calls to a macro of yours:
 ///
@@ -92,14 +92,14 @@ pub enum ValType {
     I64,
 }
 
-/// One import of `wasi_snapshot_preview1`.
+/// One import of `wasi_snapshot_preview1`, or of `dormouse`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Name of the import.
     pub name: &'static str,
     /// Parameter types.
     pub params: &'static [ValType],
-    /// Result types: one `i32`, an [`Errno`]; none for `proc_exit`.
+    /// Result types: one `i32`, of WASI's an [`Errno`]; none for `proc_exit`.
     pub results: &'static [ValType],
     /// Whether the call can answer [`Stop::Interrupted`] and is to be made again then.
     pub blocking: bool,
@@ -109,6 +109,16 @@ impl Call {
     /// The call with this name.
     pub fn named(name: &str) -> Option<&'static Call> {
         CALLS.iter().find(|call| call.name == name)
+    }
+
+    /// The call that a program imports as `module`.`name`: one of WASI, or one of [`DIRECTED`].
+    pub fn imported(module: &str, name: &str) -> Option<&'static Call> {
+        let calls = match module {
+            MODULE => CALLS,
+            DIRECTED_MODULE => DIRECTED,
+            _ => return None,
+        };
+        calls.iter().find(|call| call.name == name)
     }
 }
 

@@ -20,6 +20,12 @@ pub struct Description {
     pub awake_ns: u64,
     /// The timed wait the program was in, if it was in one.
     pub waiting: Option<WaitDescription>,
+    /// How often the program had been resumed.
+    pub restored: u32,
+    /// Whether it stands in a `dormouse_checkpoint`.
+    pub in_checkpoint: bool,
+    /// Bytes of memory that it said need not be kept; whole pages of them are not.
+    pub excluded: u64,
 }
 
 /// A directory given to the program.
@@ -93,6 +99,9 @@ pub(crate) fn describe(bytes: &[u8]) -> Result<Description, WasiError> {
         fds,
         awake_ns: saved.monotonic,
         waiting,
+        restored: saved.directed.restored,
+        in_checkpoint: saved.directed.inside,
+        excluded: saved.directed.excluded.iter().map(|r| r.end - r.start).sum(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The table of file descriptors, what a descriptor can be, and the calls that ask about one.
 
 use crate::clocks::{Monotonic, nanoseconds};
+use crate::directed::Directed;
 use crate::dirs::Listing;
 use crate::errors::Fail;
 use crate::memory as mem;
@@ -31,6 +32,8 @@ pub(crate) struct Host {
     pub inodes: Inodes,
     /// The `poll_oneoff` that was interrupted and will be made again.
     pub pending: Option<Pending>,
+    /// What the program said about its checkpoints.
+    pub directed: Directed,
     pub signal: Arc<Signal>,
     /// Keeps what is destroyed in files, if they are to go back to a checkpoint.
     pub undo: Option<Undo>,

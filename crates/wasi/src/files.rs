@@ -1,5 +1,6 @@
 //! Calls on open files and on the standard streams: read, write, seek, size, times, sync.
 
+use crate::directed;
 use crate::errors::Fail;
 use crate::fds::{Descriptor, Host};
 use crate::memory as mem;
@@ -143,6 +144,9 @@ impl Host {
         iovs_len: u32,
         nread: u32,
     ) -> Result<(), Fail> {
+        if fd == directed::DOOR {
+            return self.message(memory, iovs, iovs_len, nread);
+        }
         self.read(memory, fd, (iovs, iovs_len), At::Cursor, nread)
     }
 

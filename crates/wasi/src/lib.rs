@@ -40,6 +40,7 @@
 //! | standard output and error that are files at their end | cut back, if they are the same files |
 //! | other standard streams | whatever the resumed process has |
 //! | random numbers | fresh |
+//! | memory that the program excluded from checkpoints | zero; it stays excluded |
 //!
 //! ```
 //! use dormouse_wasi::{Errno, RestoreOptions, Stdio, StdioConfig, Wasi, WasiConfig};
@@ -60,6 +61,7 @@
 mod calls;
 mod clocks;
 mod describe;
+mod directed;
 mod dirs;
 mod errors;
 #[cfg(test)]
@@ -83,6 +85,7 @@ use std::path::PathBuf;
 
 pub use calls::{CALLS, Call, ValType};
 pub use describe::{Description, FdDescription, PreopenDescription, WaitDescription};
+pub use directed::{DIRECTED, DIRECTED_MODULE, Exclusions};
 pub use errors::WasiError;
 pub use memory::touch_buffers;
 pub use os::HostFd;
@@ -135,6 +138,9 @@ pub struct RestoreOptions {
     /// The mark the files go back to, if `check_files` and `undo` are given and it is one of theirs: what [`Wasi::mark`]
     /// gave for this checkpoint.
     pub mark: Option<Mark>,
+    /// Whether the program is not to notice: it does not count as a resume, and a `dormouse_checkpoint` that it stands in
+    /// answers what it would have answered had it gone on. For tests that compare with a plain run.
+    pub unnoticed: bool,
 }
 
 /// What [`Wasi::restore`] would do with files.

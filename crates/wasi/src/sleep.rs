@@ -6,6 +6,7 @@
 
 use crate::clocks::{Monotonic, nanoseconds};
 use crate::describe::guest_path;
+use crate::directed::Directed;
 use crate::dirs::Listing;
 use crate::errors::{WasiError, doing};
 use crate::fds::{Descriptor, FdTable, Host, Inodes, OpenDir, OpenFile, Place, Preopen, identity};
@@ -85,6 +86,7 @@ impl Host {
             clock: Monotonic::standing_at(0),
             inodes: Inodes::default(),
             pending: None,
+            directed: Directed::default(),
             signal: Arc::new(signal),
             undo: None,
             stranded: false,
@@ -221,6 +223,7 @@ impl Host {
             preopens: preopens.collect(),
             streams,
             pending: self.pending,
+            directed: self.directed.save(),
             end: self.fds.end(),
             fds: fds.collect::<Result<_, WasiError>>()?,
         })
@@ -285,6 +288,7 @@ impl Host {
 
     /// All but what has to do with files.
     fn awake(saved: Saved, opts: RestoreOptions) -> Result<Host, WasiError> {
+        let directed = Directed::restored(saved.directed, &opts);
         let mut env = saved.env;
         for (key, value) in opts.env {
             match env.iter_mut().find(|(old, _)| *old == key) {
@@ -302,6 +306,7 @@ impl Host {
             clock: Monotonic::standing_at(saved.monotonic),
             inodes: Inodes::default(),
             pending: saved.pending,
+            directed,
             signal: Arc::new(signal),
             undo: None,
             stranded: false,
@@ -525,6 +530,7 @@ impl Default for RestoreOptions {
             clone: false,
             undo: None,
             mark: None,
+            unnoticed: false,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The saved form of the WASI objects, version 1. All numbers are little-endian; `bytes` is a `u32` length and that
+//! The saved form of the WASI objects, version 2. All numbers are little-endian; `bytes` is a `u32` length and that
 //! many bytes; `list` is a `u32` count and that many items.
 //!
 //! ```text
 //! magic      4 bytes  "DMWS"
-//! version    u16      1
+//! version    u16      2
 //! reserved   u16      0
 //! monotonic  u64      what the monotonic clock shows, ns
 //! args       list of  bytes
@@ -22,6 +22,9 @@
 //!     1:  place, preopen u8 (0 | 1), ino u64, listing    directory
 //!     2:  place, flags u8, offset u64, ino u64, size u64, mtime u64    regular file
 //!     3:  place, flags u8, offset u64, ino u64                        character device
+//! restored   u32      how often the program was resumed       (this and what follows: not in version 1)
+//! inside     u8       1: it stands in a `dormouse_checkpoint`, which is to answer that it was resumed; else 0
+//! excluded   list of  u64 start, u64 end: addresses that need not be kept, ascending, with something between
 //! place      u32 index of a preopen, bytes path beneath it (UTF-8, parts joined by "/", no ".", "..", empty part)
 //! flags      bit 0 read, 1 write, 2 append, 3 nonblock
 //! size       length of the file; mtime: ns since 1970 if it is open for reading only, else 0
@@ -33,6 +36,7 @@
 //! Nothing follows. A decoder allocates no more than a small multiple of the bytes it is given, and answers
 //! [`WasiError::Damaged`] with the offset for anything else than this.
 
+use crate::directed::{MAX_ADDRESS, MAX_EXCLUDED, SavedDirected};
 use crate::dirs::{Entry, Listing, MAX_ENTRIES};
 use crate::errors::WasiError;
 use crate::fds::{MAX_FD, Place};
@@ -41,7 +45,7 @@ use crate::poll::Pending;
 use crate::types::Filetype;
 
 const MAGIC: &[u8; 4] = b"DMWS";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// The WASI objects without their connections to a host.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,6 +58,7 @@ pub(crate) struct Saved {
     pub pending: Option<Pending>,
     pub end: u32,
     pub fds: Vec<(u32, SavedFd)>,
+    pub directed: SavedDirected,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -150,6 +155,13 @@ impl Saved {
             w.u32(*fd);
             w.fd(saved)?;
         }
+        w.u32(self.directed.restored);
+        w.u8(u8::from(self.directed.inside));
+        w.count(self.directed.excluded.len())?;
+        for range in &self.directed.excluded {
+            w.u64(range.start);
+            w.u64(range.end);
+        }
         Ok(w.0)
     }
 
@@ -159,7 +171,7 @@ impl Saved {
             return Err(r.damaged("this is not a record of WASI objects"));
         }
         let version = r.u16()?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(WasiError::Version(version));
         }
         if r.u16()? != 0 {
@@ -191,10 +203,14 @@ impl Saved {
             next = fd + 1;
             Ok((fd, r.fd(preopens.len())?))
         })?;
+        let directed = match version {
+            1 => SavedDirected::default(),
+            _ => r.directed()?,
+        };
         if r.at != bytes.len() {
             return Err(r.damaged("bytes follow the end"));
         }
-        Ok(Saved { monotonic, args, env, preopens, streams, pending, end, fds })
+        Ok(Saved { monotonic, args, env, preopens, streams, pending, end, fds, directed })
     }
 }
 
@@ -373,6 +389,23 @@ impl<'a> Reader<'a> {
         Ok(Place { preopen, path })
     }
 
+    fn directed(&mut self) -> Result<SavedDirected, WasiError> {
+        let (restored, inside) = (self.u32()?, self.flag()?);
+        let mut least = 0;
+        let excluded = self.list(16, |r| {
+            let range = r.u64()?..r.u64()?;
+            if range.start < least || range.is_empty() || range.end > MAX_ADDRESS {
+                return Err(r.damaged("a range of memory is out of order"));
+            }
+            least = range.end + 1;
+            Ok(range)
+        })?;
+        if excluded.len() > MAX_EXCLUDED {
+            return Err(self.damaged("there are too many ranges of memory"));
+        }
+        Ok(SavedDirected { restored, inside, excluded })
+    }
+
     fn fd(&mut self, preopens: usize) -> Result<SavedFd, WasiError> {
         let kind = self.u8()?;
         match kind {
@@ -485,6 +518,11 @@ mod tests {
                 (6, SavedFd::File(file)),
                 (8, SavedFd::File(device)),
             ],
+            directed: SavedDirected {
+                restored: 3,
+                inside: true,
+                excluded: vec![0x10000..0x20000, 0x30000..0x30010],
+            },
         }
     }
 
@@ -493,5 +531,36 @@ mod tests {
         let bytes = examples::bytes("wasi-example");
         assert_eq!(Saved::decode(&bytes).unwrap(), example());
         assert_eq!(example().encode().unwrap(), bytes);
+    }
+
+    /// What version 1 lacks is as in a program that never said anything.
+    #[test]
+    fn version_1_is_read() {
+        let with = Saved { directed: SavedDirected::default(), ..example() };
+        let mut bytes = with.encode().unwrap();
+        bytes.truncate(bytes.len() - 9);
+        assert!(matches!(Saved::decode(&bytes), Err(WasiError::Damaged { .. })));
+        bytes[4] = 1;
+        assert_eq!(Saved::decode(&bytes).unwrap(), with);
+    }
+
+    #[test]
+    fn ranges_that_make_no_sense() {
+        for excluded in [
+            vec![5..5],
+            vec![6..5],
+            vec![0..4, 4..8],
+            vec![8..9, 0..4],
+            vec![0..(1 << 32) + 1],
+            (0..4097).map(|i| i * 2..i * 2 + 1).collect(),
+        ] {
+            let directed = SavedDirected { excluded, ..SavedDirected::default() };
+            let bytes = Saved { directed, ..example() }.encode().unwrap();
+            assert!(matches!(Saved::decode(&bytes), Err(WasiError::Damaged { .. })));
+        }
+        let excluded = vec![0..4, 5..1 << 32];
+        let saved =
+            Saved { directed: SavedDirected { restored: 1, inside: false, excluded }, ..example() };
+        assert_eq!(Saved::decode(&saved.encode().unwrap()).unwrap(), saved);
     }
 }

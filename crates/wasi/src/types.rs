@@ -254,8 +254,8 @@ pub(crate) mod fields {
 pub enum Stop {
     /// The program ended itself with this status.
     Exit(u32),
-    /// The call would have had to wait and was asked not to. Nothing has happened: make the same call again, with the
-    /// same arguments, after the program goes on.
+    /// The call would have had to wait and was asked not to, or it is a `dormouse_checkpoint`. Nothing has happened: make
+    /// the same call again, with the same arguments, after the program goes on.
     Interrupted,
     /// The program did what stock wasmtime ends with a trap.
     Trap(String),

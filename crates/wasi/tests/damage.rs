@@ -43,8 +43,10 @@ fn every_cut_is_noticed() {
 #[test]
 fn a_later_version_is_named() {
     let (_dir, mut bytes) = sample();
-    bytes[4] = 2;
-    assert!(matches!(Wasi::describe(&bytes), Err(WasiError::Version(2))));
+    bytes[4] = 3;
+    assert!(matches!(Wasi::describe(&bytes), Err(WasiError::Version(3))));
+    bytes[4] = 0;
+    assert!(matches!(Wasi::describe(&bytes), Err(WasiError::Version(0))));
 }
 
 #[test]
@@ -100,9 +102,12 @@ proptest! {
 
     #[test]
     fn bytes_that_begin_well(tail in proptest::collection::vec(0u8..4, 0..300)) {
-        let mut bytes = b"DMWS\x01\0\0\0".to_vec();
-        bytes.extend(tail);
+        for version in [1, 2] {
+        let mut bytes = b"DMWS".to_vec();
+        bytes.extend([version, 0, 0, 0]);
+        bytes.extend(&tail);
         let _ = Wasi::describe(&bytes);
+        }
     }
 
     /// Whatever is made of a few flipped bytes, it is either refused or a program that can make calls and be saved.

@@ -5,7 +5,7 @@ use crate::{cli, size, ui};
 use dormouse::exit;
 use dormouse_store::{hex, sha256};
 use dormouse_transform::{Options, Poll, Program};
-use dormouse_wasi::{Call, MODULE, ValType};
+use dormouse_wasi::{Call, ValType};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -87,7 +87,7 @@ pub fn check(args: cli::Check) -> Done {
 }
 
 fn restartable(module: &str, name: &str) -> bool {
-    module == MODULE && Call::named(name).is_some_and(|c| c.blocking)
+    Call::imported(module, name).is_some_and(|c| c.blocking)
 }
 
 /// Functions for `run --invoke` that are shown to people.
@@ -204,8 +204,7 @@ impl Facts {
         let full = format!("{module}.{name}");
         self.imports.push(full.clone());
         let TypeRef::Func(ty) = ty else { return };
-        let call = (module == MODULE).then(|| Call::named(name)).flatten();
-        let Some(call) = call else {
+        let Some(call) = Call::imported(module, name) else {
             let names = format!("`{full}`");
             self.problems.push(dormouse_engine::Error::Imports { names }.to_string());
             return;

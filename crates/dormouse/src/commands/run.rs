@@ -197,7 +197,7 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
                     checkpoint.job
                 )),
                 Why::Usr1 => ui::note(&format!("{name} is durable")),
-                Why::Timer | Why::Asked => {}
+                Why::Timer | Why::Asked | Why::Program => {}
             }
         }
         Notice::Failed { message, why } => {
