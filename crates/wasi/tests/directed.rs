@@ -35,6 +35,12 @@ fn said(g: &mut Guest, op: u32, ptr: u32, len: u32) -> i32 {
     ask(g, op, ptr, len).unwrap().unwrap()
 }
 
+/// The pages, as text.
+fn excluded(g: &Guest) -> String {
+    let pages: Vec<String> = g.wasi.exclusions().pages().iter().map(|r| format!("{r:?}")).collect();
+    pages.join(", ")
+}
+
 fn new() -> Guest {
     let config = WasiConfig { stdio: quiet(b""), ..WasiConfig::default() };
     let mut wasi = Wasi::new(config).unwrap();
@@ -106,11 +112,11 @@ fn sections_lie_in_each_other() {
 fn whole_pages_and_what_stays_of_them() {
     let mut g = new();
     assert_eq!(said(&mut g, EXCLUDE, 4095, 4096 * 3), 0);
-    assert_eq!(g.wasi.exclusions().pages(), [1..3]);
+    assert_eq!(excluded(&g), "1..3");
     assert_eq!(said(&mut g, EXCLUDE, 4095 + 4096 * 3, 1), 0, "two ranges make a page whole");
-    assert_eq!(g.wasi.exclusions().pages(), [1..4]);
+    assert_eq!(excluded(&g), "1..4");
     assert_eq!(said(&mut g, INCLUDE, 4096 * 2 + 5, 1), 0);
-    assert_eq!(g.wasi.exclusions().pages(), [1..2, 3..4]);
+    assert_eq!(excluded(&g), "1..2, 3..4");
     assert_eq!(said(&mut g, EXCLUDE, 0, MEMORY as u32), 0);
     assert_eq!(said(&mut g, INCLUDE, 0, MEMORY as u32 - 4095), 0);
     assert!(g.wasi.exclusions().pages().is_empty());
@@ -122,7 +128,7 @@ fn whole_pages_and_what_stays_of_them() {
 
     assert_eq!(said(&mut g, EXCLUDE, 8192, 8192), 0);
     let g = g.sleep().unwrap().sleep().unwrap();
-    assert_eq!(g.wasi.exclusions().pages(), [2..4], "it holds after a resume");
+    assert_eq!(excluded(&g), "2..4", "it holds after a resume");
 }
 
 #[test]
