@@ -2,11 +2,11 @@
 
 #[cfg(feature = "registry")]
 use crate::commands::registry;
-use crate::commands::{check, control, demo, gc, inspect, list, ps, rm, run, verify};
+use crate::commands::{check, control, demo, gc, inspect, list, ps, rm, run, stats, verify};
 use crate::size::Size;
 use crate::ui;
 use clap::{Args, Parser, Subcommand};
-use dormouse::{Error, Result, Retention, Target, exit, places};
+use dormouse::{Error, Every, Result, Retention, Share, Target, exit, places};
 use dormouse_memory::Tracking;
 #[cfg(feature = "encryption")]
 use dormouse_store::Keys;
@@ -41,6 +41,8 @@ enum Command {
     Ps(Listing),
     /// Show the jobs that have checkpoints, or the checkpoints of one
     List(List),
+    /// Show what the checkpoints of a job cost: pauses, pages, bytes
+    Stats(Stats),
     /// Show what a checkpoint holds
     Inspect(Inspect),
     /// Check that every checkpoint of the store is whole
@@ -136,9 +138,19 @@ pub struct Verify {
 pub struct Engine {
     #[command(flatten)]
     pub place: Place,
-    /// Take a checkpoint this often: 30s, 5m, 1h; `never`
+    /// Take a checkpoint this often: 30s, 5m, 1h; `auto`: as often as is best for what one costs; `never`
     #[arg(long, value_name = "DURATION")]
     pub every: Option<Every>,
+    /// With --every auto: failures come this far apart, in the mean: 6h, 24h, 7days [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = mtbf)]
+    pub mtbf: Option<Duration>,
+    /// Take checkpoints seldomer where they would take more of the time than this: 1%, 0.5%; `none`
+    /// [default: 1% with --every auto, else none]
+    #[arg(long, value_name = "SHARE", value_parser = Rule::<Share>::share)]
+    pub max_overhead: Option<Rule<Share>>,
+    /// Append what each checkpoint cost to this file, as lines of JSON
+    #[arg(long, value_name = "FILE")]
+    pub stats: Option<PathBuf>,
     #[command(flatten)]
     pub keep: Keep,
     /// Set an environment variable; without =VALUE it is taken from here
@@ -291,6 +303,17 @@ pub struct List {
 }
 
 #[derive(Args)]
+pub struct Stats {
+    /// The job, running or not
+    pub job: String,
+    #[command(flatten)]
+    pub listing: Listing,
+    /// Only the last N checkpoints
+    #[arg(long, value_name = "N")]
+    pub last: Option<usize>,
+}
+
+#[derive(Args)]
 pub struct Inspect {
     /// JOB (its newest good checkpoint) or JOB@N
     pub target: Target,
@@ -355,6 +378,10 @@ impl<T> Rule<T> {
             Ok(n) if n > 0 => Ok(n),
             _ => Err("write a number from 1, or `none`".to_owned()),
         })
+    }
+
+    fn share(text: &str) -> std::result::Result<Rule<Share>, String> {
+        Rule::or_none(text, |text| text.parse().map_err(|e| format!("{e}, or `none`")))
     }
 
     fn span(text: &str) -> std::result::Result<Rule<Duration>, String> {
@@ -472,22 +499,12 @@ impl FromStr for Dir {
     }
 }
 
-/// `30s`, `1m 30s`, `never`.
-#[derive(Clone, Copy)]
-pub struct Every(pub Option<Duration>);
-
-impl FromStr for Every {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Every, String> {
-        match text {
-            "never" => Ok(Every(None)),
-            _ => match humantime::parse_duration(text) {
-                Ok(d) if d >= Duration::from_millis(1) => Ok(Every(Some(d))),
-                Ok(_) => Err("write at least 1ms, or `never`".to_owned()),
-                Err(_) => Err("write a number and a unit, such as 500ms, 30s, 5m or 1h".to_owned()),
-            },
-        }
+/// `6h`, `7days`.
+fn mtbf(text: &str) -> std::result::Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(d) if d >= Duration::from_secs(1) => Ok(d),
+        Ok(_) => Err("write at least 1s".to_owned()),
+        Err(_) => Err("write a number and a unit, such as 30m, 6h or 7days".to_owned()),
     }
 }
 
@@ -500,6 +517,7 @@ pub fn main() -> ExitCode {
         Command::Kill(args) => control::kill(args),
         Command::Ps(args) => ps::ps(args),
         Command::List(args) => list::list(args),
+        Command::Stats(args) => stats::stats(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Verify(args) => verify::verify(args),
         Command::Gc(args) => gc::gc(args),

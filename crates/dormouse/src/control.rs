@@ -44,7 +44,7 @@ pub enum Request {
 }
 
 /// What is answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ok", rename_all = "lowercase")]
 pub enum Response {
     /// To [`Request::Status`].
@@ -68,7 +68,7 @@ pub enum Response {
 }
 
 /// A running job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Its name.
     pub job: String,
@@ -86,6 +86,15 @@ pub struct Status {
     pub newest: Option<String>,
     /// Whether one is being written.
     pub writing: bool,
+    /// The time from one checkpoint to the next, as it is now, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u64>,
+    /// The share of the time that checkpoints cost so far: 0.01 is one percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overhead: Option<f64>,
+    /// The newest one's pause, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_us: Option<u64>,
 }
 
 /// Asks a running job.
@@ -169,6 +178,7 @@ fn respond(request: Request, about: &About, desk: &Desk) -> Response {
     match request {
         Request::Status => {
             let (checkpoints, newest, writing) = desk.progress();
+            let standing = desk.books().standing();
             Response::Status(Status {
                 job: about.job.clone(),
                 pid: about.holder.pid,
@@ -178,6 +188,9 @@ fn respond(request: Request, about: &About, desk: &Desk) -> Response {
                 checkpoints,
                 newest: newest.map(|c| c.name()),
                 writing,
+                interval_ms: standing.interval.map(|d| whole(d.as_millis())),
+                overhead: Some(standing.overhead),
+                pause_us: standing.pause.map(|d| whole(d.as_micros())),
             })
         }
         Request::Checkpoint { stop } => match desk.order(Why::Asked, stop).recv() {
@@ -194,6 +207,10 @@ fn respond(request: Request, about: &About, desk: &Desk) -> Response {
     }
 }
 
+fn whole(number: u128) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,5 +222,16 @@ mod tests {
         let no = Response::No { error: "x".into() };
         assert_eq!(serde_json::to_string(&no).unwrap(), r#"{"ok":"no","error":"x"}"#);
         serde_json::from_str::<Request>(r#"{"do":"dance"}"#).unwrap_err();
+    }
+
+    #[test]
+    fn older_and_newer_processes_understand_each_other() {
+        let old = r#"{"ok":"status","job":"a","pid":7,"program":"a.wasm","started":"2026-01-01T00:00:00Z","every":"30s",
+            "checkpoints":2,"newest":"a@2","writing":false}"#;
+        let Response::Status(status) = serde_json::from_str(old).unwrap() else { panic!() };
+        assert_eq!((status.interval_ms, status.overhead, status.pause_us), (None, None, None));
+        let newer = old.replace("false}", "false,\"interval_ms\":5,\"mood\":\"good\"}");
+        let Response::Status(status) = serde_json::from_str(&newer).unwrap() else { panic!() };
+        assert_eq!(status.interval_ms, Some(5));
     }
 }

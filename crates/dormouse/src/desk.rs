@@ -10,6 +10,7 @@
 //! orders wait and the program runs. Before it is stopped for a checkpoint after which it goes on, what can be copied while
 //! it runs is copied: the request comes after those rounds.
 
+use crate::books::{Books, Entry, Measured};
 use crate::outcome::Notice;
 use dormouse_engine::Requester;
 use dormouse_store::CheckpointInfo;
@@ -34,6 +35,20 @@ pub enum Why {
     Program,
 }
 
+impl Why {
+    /// As statistics have it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Why::Timer => "timer",
+            Why::Asked => "asked",
+            Why::Usr1 => "usr1",
+            Why::Term => "term",
+            Why::Interrupt => "int",
+            Why::Program => "program",
+        }
+    }
+}
+
 /// Durable, or why not.
 pub(crate) type Answer = std::result::Result<CheckpointInfo, String>;
 
@@ -44,6 +59,7 @@ pub(crate) struct Order {
     pub why: Why,
     /// The program ends once the checkpoint is durable.
     pub stop: bool,
+    at: Instant,
     reply: Option<Sender<Answer>>,
 }
 
@@ -63,6 +79,7 @@ pub(crate) struct Desk {
     report: Report,
     /// Begins rounds of copying, if it can.
     rounds: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
+    books: Books,
 }
 
 /// How far copying before a stop is.
@@ -96,8 +113,13 @@ struct Inner {
 }
 
 impl Desk {
-    pub fn new(report: Report) -> Desk {
-        Desk { inner: Mutex::default(), changed: Condvar::new(), report, rounds: OnceLock::new() }
+    pub fn new(report: Report, books: Books) -> Desk {
+        let (inner, changed, rounds) = Default::default();
+        Desk { inner, changed, report, rounds, books }
+    }
+
+    pub fn books(&self) -> &Books {
+        &self.books
     }
 
     /// Says something to whoever runs the job.
@@ -121,6 +143,7 @@ impl Desk {
 
     /// The program is there and can be stopped.
     pub fn attach(&self, requester: Requester) {
+        self.books.begin();
         let mut inner = self.lock();
         inner.requester = Some(requester);
         self.request(&mut inner);
@@ -133,7 +156,7 @@ impl Desk {
         if let Some(ended) = &inner.ended {
             let _ = reply.send(Err(ended.clone()));
         } else {
-            inner.wanted.push(Order { why, stop, reply: Some(reply) });
+            inner.wanted.push(Order { why, stop, at: Instant::now(), reply: Some(reply) });
             self.request(&mut inner);
         }
         answer
@@ -143,7 +166,7 @@ impl Desk {
     pub fn order_if_idle(&self, why: Why) {
         let mut inner = self.lock();
         if inner.ended.is_none() && inner.wanted.is_empty() && !inner.writing {
-            inner.wanted.push(Order { why, stop: false, reply: None });
+            inner.wanted.push(Order { why, stop: false, at: Instant::now(), reply: None });
             self.request(&mut inner);
         }
     }
@@ -155,7 +178,12 @@ impl Desk {
         while inner.writing && inner.lost.is_none() && !inner.kill {
             inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
         }
-        inner.wanted.push(Order { why: Why::Program, stop: false, reply: None });
+        inner.wanted.push(Order {
+            why: Why::Program,
+            stop: false,
+            at: Instant::now(),
+            reply: None,
+        });
     }
 
     /// Orders the end of the program.
@@ -216,10 +244,22 @@ impl Desk {
         }
     }
 
-    /// Answers collected orders, and requests a stop for those that came meanwhile.
+    /// Answers collected orders that came to nothing before there was a copy.
     pub fn answer(&self, orders: Vec<Order>, answer: Answer) {
+        self.done(orders, answer, None);
+    }
+
+    /// Answers collected orders, and requests a stop for those that came meanwhile. What the copy took is entered in the
+    /// books first: who is answered may look.
+    pub fn done(&self, orders: Vec<Order>, answer: Answer, measured: Option<&Measured>) {
         let first_why = orders.iter().map(|o| o.why).find(|w| *w != Why::Timer);
         let why = first_why.unwrap_or(Why::Timer);
+        let ordered = orders.iter().map(|o| o.at).min();
+        let in_place = orders.iter().any(|o| o.stop);
+        let entry = Entry { why, ordered, in_place, measured, answer: &answer };
+        if let Some(warning) = self.books.enter(entry) {
+            self.report(Notice::Warning(warning));
+        }
         let notice = {
             let mut inner = self.lock();
             inner.writing = false;
@@ -252,7 +292,10 @@ impl Desk {
     }
 
     /// The orders could not be carried out, but can be in another way: they are collected again.
-    pub fn again(&self, mut orders: Vec<Order>) {
+    pub fn again(&self, mut orders: Vec<Order>, wasted: Option<&Measured>) {
+        if let Some(wasted) = wasted {
+            self.books.wasted(wasted);
+        }
         let mut inner = self.lock();
         inner.writing = false;
         if inner.ended.is_none() {
@@ -291,14 +334,15 @@ impl Desk {
         }
     }
 
-    /// Waits; whether the job still takes orders.
-    pub fn pause(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
+    /// Waits until the interval has passed since then, which may change meanwhile; whether the job still takes orders.
+    pub fn wait_due(&self, since: Instant) -> bool {
         let mut inner = self.lock();
         while inner.ended.is_none() {
-            let Some(left) = until.checked_duration_since(Instant::now()) else {
+            let interval = self.books.interval().unwrap_or(Duration::MAX);
+            let left = interval.saturating_sub(since.elapsed());
+            if left.is_zero() {
                 return true;
-            };
+            }
             let waited = self.changed.wait_timeout(inner, left);
             inner = waited.unwrap_or_else(|e| e.into_inner()).0;
         }

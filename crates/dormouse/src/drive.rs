@@ -15,6 +15,7 @@ use crate::outcome::{Notice, Outcome};
 use crate::writer::{Image, Writer, Written};
 use crate::{Result, one_line};
 use dormouse_engine::{Event, Machine, Run};
+use dormouse_store::Meter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
@@ -53,6 +54,7 @@ pub(crate) fn drive(
                     run.stop_after(n);
                 }
                 let outcome = advance(&mut run, manner, desk, writer, threads, &closer);
+                run.end_pause();
                 if manner.one_shot {
                     std::mem::forget(run);
                 }
@@ -170,16 +172,16 @@ fn advance<'scope>(
             }
             continue;
         };
-        let written = match writer.borrow(run) {
-            Ok(image) => writer.write(image, desk),
-            Err(why) => Written::Done(Err(one_line(&why))),
+        let (measured, written) = match writer.borrow(run) {
+            Ok(image) => (Some(image.measured.clone()), writer.write(image, desk)),
+            Err(why) => (None, Written::Done(Err(one_line(&why)))),
         };
         run.answer_checkpoint(!matches!(written, Written::Done(Err(_))));
         let Written::Done(answer) = written else {
-            desk.again(orders);
+            desk.again(orders, measured.as_ref());
             continue;
         };
-        desk.answer(orders, answer.clone());
+        desk.done(orders, answer.clone(), measured.as_ref());
         if let Ok(checkpoint) = answer {
             // Who squashes keeps others from removing anything.
             writer.finish();
@@ -206,16 +208,22 @@ fn write_aside<'scope>(
     };
     let theirs = orders.clone();
     let work = move || {
-        match writer.write(image, desk) {
+        let measured = image.measured.clone();
+        let written = writer.write(image, desk);
+        let after = Meter::default();
+        let working = after.work();
+        match written {
             Written::Done(answer) => {
-                desk.answer(take(&theirs), answer.clone());
+                desk.done(take(&theirs), answer.clone(), Some(&measured));
                 if let Ok(checkpoint) = answer {
                     writer.tidy(&checkpoint, desk);
                 }
             }
-            Written::Again => desk.again(take(&theirs)),
+            Written::Again => desk.again(take(&theirs), Some(&measured)),
         }
         writer.squash();
+        drop(working);
+        desk.books().tidied(after.time());
         drop(closer);
     };
     let spawned = std::thread::Builder::new().name("writer".into()).spawn_scoped(threads, work);

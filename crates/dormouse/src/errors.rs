@@ -131,6 +131,14 @@ pub enum Error {
         /// What is wrong, and where.
         message: String,
     },
+    /// Nothing is known of what its checkpoints cost.
+    #[error(
+        "there are no statistics of job {job}: it has taken no checkpoint here, or `dormouse rm` or `gc` removed them; `dormouse list` and `dormouse ps` show the jobs"
+    )]
+    NoStats {
+        /// The job.
+        job: String,
+    },
     /// `resume J --clone J`.
     #[error("--clone {job} is the job itself; give the clone another name")]
     CloneOfItself {

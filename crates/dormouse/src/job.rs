@@ -1,14 +1,17 @@
 //! One named program and its checkpoints: how it is to run, and running it.
 
 use crate::beginning::{argv, called, first};
+use crate::books::Books;
 use crate::desk::Report;
 use crate::drive::Manner;
+use crate::interval::{Every, Pace, Share};
 use crate::lazy::Lazy;
 use crate::lease::{Lease, TTLS, Terms};
 use crate::live::{Live, live};
 use crate::outcome::{Notice, Outcome, Rehearsal};
 use crate::retain::Retain;
 use crate::sealing::Sealing;
+use crate::stats::Log;
 use crate::writer::{Copying, Layering, Writer};
 use crate::{Error, Result, Target, annotations, running};
 use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Run};
@@ -25,9 +28,6 @@ use std::time::Duration;
 /// The stacks that a checkpoint can remember: those of `--stack`.
 const STACKS: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 30;
 
-/// The shortest interval that a checkpoint can remember.
-const SHORTEST: Duration = Duration::from_millis(1);
-
 /// What is said of rules that a checkpoint may remember.
 type Change = Box<dyn FnOnce(&mut Retention) + Send + Sync>;
 
@@ -38,7 +38,8 @@ pub struct Job {
     cache: Option<PathBuf>,
     stack: Option<usize>,
     deterministic: bool,
-    every: Option<Option<Duration>>,
+    pace: Pace,
+    stats: Option<PathBuf>,
     retention: Retention,
     change_retention: Option<Change>,
     dirs: Vec<(PathBuf, String)>,
@@ -69,7 +70,8 @@ impl Job {
             cache: None,
             stack: None,
             deterministic: false,
-            every: None,
+            pace: Pace::default(),
+            stats: None,
             retention: Retention::default(),
             change_retention: None,
             dirs: vec![],
@@ -119,8 +121,27 @@ impl Job {
     }
 
     /// Takes a checkpoint every so often, or never; by default never, or as it was.
-    pub fn every(mut self, interval: Option<Duration>) -> Job {
-        self.every = Some(interval);
+    pub fn every(mut self, interval: impl Into<Every>) -> Job {
+        self.pace.every = Some(interval.into());
+        self
+    }
+
+    /// How far failures come apart, in the mean; by default a day, or as it was. For [`Every::Auto`].
+    pub fn mtbf(mut self, mtbf: Duration) -> Job {
+        self.pace.mtbf = Some(mtbf);
+        self
+    }
+
+    /// The share of the time that checkpoints may take: the interval is never shorter than what one costs, divided by this.
+    /// By default as it was; else one percent with [`Every::Auto`], and otherwise whatever it may be.
+    pub fn max_overhead(mut self, share: Option<Share>) -> Job {
+        self.pace.share = Some(share);
+        self
+    }
+
+    /// Appends what each checkpoint cost to this file too, as lines of JSON ([`crate::stats::Record`]).
+    pub fn stats(mut self, file: impl Into<PathBuf>) -> Job {
+        self.stats = Some(file.into());
         self
     }
 
@@ -298,7 +319,7 @@ impl Job {
         let machine = Machine::new(self.options())?;
         let code = self.load(&machine, module)?;
         let writer = self.writer(store, &lease, program, &code);
-        let every = self.every.flatten();
+        let books = self.books(&name)?;
         let report = self.report.clone();
         let signals = self.signals;
         let manner = Manner { one_shot: self.one_shot, stop_at: self.stop_at.map(|n| n.max(1)) };
@@ -311,7 +332,7 @@ impl Job {
             undo: self.check_files.then(|| undo_log(&self.store, &name)),
         };
         let begin = |code| first(code, Wasi::new(wasi)?, called);
-        live(Live { machine, code, lease, writer, every, signals, manner, report }, begin)
+        live(Live { machine, code, lease, writer, books, signals, manner, report }, begin)
     }
 
     /// Goes on from a checkpoint, as the same job or, with another [`Job::name`], as a clone.
@@ -340,7 +361,7 @@ impl Job {
         let signals = self.signals;
         let manner = Manner { one_shot: self.one_shot, stop_at: self.stop_at };
         let told = self.report.clone();
-        let every = self.every.flatten();
+        let books = self.books(&name)?;
         let restore = self.restoring(&checkpoint, &name);
         let keeper = writer.clone();
         let lazy = self.is_lazy();
@@ -370,7 +391,7 @@ impl Job {
             keeper.goes_on_from(&checkpoint, &mut run)?;
             Ok(run)
         };
-        live(Live { machine, code, lease, writer, every, signals, manner, report }, begin)
+        live(Live { machine, code, lease, writer, books, signals, manner, report }, begin)
     }
 
     /// What [`Job::resume`] would do, up to the program's first step: whether the checkpoint is whole, its module can be
@@ -470,10 +491,7 @@ impl Job {
         self.stack = self.stack.or_else(|| usize::try_from(stack?).ok());
         self.sealing.recall(&checkpoint)?;
         self.deterministic |= remembered.contains_key(annotations::DETERMINISTIC);
-        let every = self
-            .every
-            .unwrap_or_else(|| humantime::parse_duration(remembered.get(annotations::EVERY)?).ok());
-        self.every = Some(every.map(|every| every.max(SHORTEST)));
+        self.pace = self.pace.or_recalled(remembered);
         let rules = remembered.get(annotations::KEEP).map(|rules| rules.parse::<Retention>());
         match rules.transpose() {
             Ok(Some(rules)) if checkpoint.info.pulled && !rules.is_empty() => {
@@ -551,6 +569,11 @@ impl Job {
         Lease::take(&self.store, name, program, self.lease, &|notice| self.tell(notice))
     }
 
+    /// What its checkpoints cost is written down here, and decides when the next is due.
+    fn books(&mut self, name: &str) -> Result<Books> {
+        Ok(Books::new(self.pace, Some(Log::open(&self.store, name, self.stats.take())?)))
+    }
+
     fn writer(&mut self, store: Store, lease: &Lease, program: &str, code: &Code) -> Arc<Writer> {
         let mut remember = BTreeMap::from([(annotations::PROGRAM.to_owned(), program.to_owned())]);
         let with = if self.options().pulley { "pulley" } else { "cranelift" };
@@ -558,10 +581,7 @@ impl Job {
             .insert(annotations::ENGINE.to_owned(), format!("{} {with}", dormouse_engine::NAME));
         let host = format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH);
         remember.insert(annotations::HOST.to_owned(), host);
-        if let Some(every) = self.every.flatten() {
-            let text = humantime::format_duration(every).to_string();
-            remember.insert(annotations::EVERY.to_owned(), text);
-        }
+        self.pace.remember(&mut remember);
         if let Some(stack) = self.stack {
             remember.insert(annotations::STACK.to_owned(), stack.to_string());
         }

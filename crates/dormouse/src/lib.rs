@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod beginning;
+mod books;
 pub mod control;
 mod copies;
 mod desk;
@@ -41,6 +42,7 @@ mod drive;
 mod errors;
 pub mod exit;
 mod host;
+pub mod interval;
 mod job;
 mod lazy;
 mod lease;
@@ -53,6 +55,7 @@ pub mod places;
 mod retain;
 pub mod running;
 mod sealing;
+pub mod stats;
 mod target;
 mod timer;
 mod upkeep;
@@ -62,6 +65,7 @@ pub use desk::Why;
 pub use dormouse_engine::{Line, Passed, Place};
 pub use dormouse_store::Retention;
 pub use errors::{Error, Result, one_line};
+pub use interval::{Every, Share};
 pub use job::Job;
 pub use outcome::{Notice, Outcome, Rehearsal};
 pub use target::Target;
@@ -70,8 +74,12 @@ pub use target::Target;
 pub mod annotations {
     /// The program's name, as `argv[0]`.
     pub const PROGRAM: &str = "io.dormouse.program";
-    /// The interval between checkpoints, such as `30s`; absent where there was none.
+    /// The interval between checkpoints, such as `30s`, or `auto`; absent where there was none.
     pub const EVERY: &str = "io.dormouse.every";
+    /// The mean time between failures that the interval is chosen for, such as `6h`; absent where nothing was said.
+    pub const MTBF: &str = "io.dormouse.mtbf";
+    /// The share of the time that checkpoints may take, such as `1%`, or `none`; absent where nothing was said.
+    pub const MAX_OVERHEAD: &str = "io.dormouse.max-overhead";
     /// The rules for old checkpoints, such as `last=3 daily=7`; absent where there were none.
     pub const KEEP: &str = "io.dormouse.keep";
     /// The program's stack in bytes.

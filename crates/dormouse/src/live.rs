@@ -1,5 +1,6 @@
 //! A job that runs: its lease, its door, its timer, and the program.
 
+use crate::books::Books;
 use crate::control::About;
 use crate::desk::{Desk, Report};
 use crate::door::Door;
@@ -10,7 +11,6 @@ use crate::writer::Writer;
 use crate::{Error, Result, annotations, drive, timer};
 use dormouse_engine::{Code, Machine, Run};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A job about to begin.
 pub(crate) struct Live {
@@ -18,7 +18,7 @@ pub(crate) struct Live {
     pub code: Arc<Code>,
     pub lease: Lease,
     pub writer: Arc<Writer>,
-    pub every: Option<Duration>,
+    pub books: Books,
     pub signals: bool,
     pub manner: Manner,
     pub report: Report,
@@ -29,22 +29,22 @@ pub(crate) fn live(
     live: Live,
     begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send,
 ) -> Result<Outcome> {
-    let Live { machine, code, mut lease, writer, every, signals, manner, report } = live;
+    let Live { machine, code, mut lease, writer, books, signals, manner, report } = live;
     // It was not kept while the module was compiled.
     lease.confirm()?;
-    let desk = Arc::new(Desk::new(report));
+    let desk = Arc::new(Desk::new(report, books));
     let about = About {
         job: writer.job.clone(),
         every: writer.annotations.get(annotations::EVERY).cloned(),
         holder: lease.holder.clone(),
     };
     let mut door = Door::open(&lease, about, desk.clone(), signals)?;
-    if let (Some(every), None) = (every, manner.stop_at) {
+    if desk.books().interval().is_some() && manner.stop_at.is_none() {
         let (desk, code) = (desk.clone(), code.clone());
         let ticks = move || {
             // Analysed now, a module that came from the cache need not be while the program stands.
             let _ = code.program();
-            timer::tick(&desk, every);
+            timer::tick(&desk);
         };
         let spawned = std::thread::Builder::new().name("timer".into()).spawn(ticks);
         spawned.map_err(Error::io("start the timer of", "this job"))?;

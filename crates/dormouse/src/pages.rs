@@ -383,6 +383,11 @@ impl<R: Iterator<Item = Range<u64>>> Source<'_, R> {
 }
 
 impl Captured<'_> {
+    /// How many pages it has, with those of a prepared layer.
+    pub fn len(&self) -> u64 {
+        self.saved.len()
+    }
+
     /// Its pages, in ascending order; those of a prepared layer are not among them.
     pub fn runs(&self) -> Vec<(u64, &[u8])> {
         match &self.pages {

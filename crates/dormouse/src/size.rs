@@ -52,6 +52,17 @@ pub fn text(bytes: u64) -> String {
     format!("{value:.1} TiB")
 }
 
+/// The same in at most 8 characters, as long as it is less than 10 PiB.
+pub fn short(bytes: u64) -> String {
+    let text = text(bytes);
+    match text.split_once('.') {
+        Some((whole, rest)) if whole.len() > 2 => {
+            format!("{whole}{}", rest.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
+        _ => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +81,10 @@ mod tests {
         assert_eq!(
             [text(0), text(1023), text(1536), text(3 << 30)],
             ["0 B", "1023 B", "1.5 KiB", "3.0 GiB"]
+        );
+        assert_eq!(
+            [short(1536), short(1023 << 10), short(99 << 20)],
+            ["1.5 KiB", "1023 KiB", "99.0 MiB"]
         );
     }
 }

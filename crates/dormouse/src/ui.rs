@@ -52,6 +52,15 @@ pub fn print_json(value: &impl serde::Serialize) {
 
 /// Columns, aligned; the first row is the heading.
 pub fn table(rows: &[Vec<String>]) -> String {
+    columns(rows, "   ")
+}
+
+/// The same with less room between them.
+pub fn dense_table(rows: &[Vec<String>]) -> String {
+    columns(rows, "  ")
+}
+
+fn columns(rows: &[Vec<String>], gap: &str) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
     let columns = rows.first().map_or(0, Vec::len);
@@ -61,7 +70,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
     for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:width$}   ");
+            let _ = write!(line, "{cell:width$}{gap}");
         }
         let _ = writeln!(out, "{}", line.trim_end());
     }
@@ -108,6 +117,42 @@ pub fn since(rfc3339: &str) -> String {
         3600..86400 => format!("{}h {}m", seconds / 3600, seconds / 60 % 60),
         _ => format!("{}d {}h", seconds / 86400, seconds / 3600 % 24),
     }
+}
+
+/// Microseconds in three digits: `4.12 ms`.
+pub fn micros(micros: u64) -> String {
+    let mut value = micros as f64;
+    for unit in ["µs", "ms", "s"] {
+        // What would be rounded up to 1000 is one of the next.
+        if value < 999.5 || unit == "s" {
+            return match unit {
+                "µs" => format!("{micros} {unit}"),
+                _ if value < 9.995 => format!("{value:.2} {unit}"),
+                _ if value < 99.95 => format!("{value:.1} {unit}"),
+                _ => format!("{value:.0} {unit}"),
+            };
+        }
+        value /= 1000.0;
+    }
+    String::new()
+}
+
+/// An interval as it was asked for, and as it is now where that is another: `auto (2m 11s)`.
+pub fn every(asked: &str, now_ms: Option<u64>) -> String {
+    let now = now_ms.map(|ms| {
+        // To the second, where it is that long.
+        let ms = if ms >= 1000 { (ms + 500) / 1000 * 1000 } else { ms };
+        humantime::format_duration(Duration::from_millis(ms)).to_string()
+    });
+    match now {
+        Some(now) if now != asked => format!("{asked} ({now})"),
+        _ => asked.to_owned(),
+    }
+}
+
+/// A share of one: `0.31%`.
+pub fn percent(share: f64) -> String {
+    format!("{:.2}%", share * 100.0)
 }
 
 /// Turns on a terminal while something takes long; gone when dropped.
@@ -203,7 +248,31 @@ mod tests {
     }
 
     #[test]
-    fn columns() {
+    fn numbers() {
+        for (number, text) in [
+            (0, "0 µs"),
+            (999, "999 µs"),
+            (1000, "1.00 ms"),
+            (4120, "4.12 ms"),
+            (9_996, "10.0 ms"),
+            (99_960, "100 ms"),
+            (999_499, "999 ms"),
+            (999_600, "1.00 s"),
+            (123_456_789, "123 s"),
+            (3_600_000_000, "3600 s"),
+        ] {
+            assert_eq!(micros(number), text);
+        }
+        assert_eq!(every("auto", Some(131_387)), "auto (2m 11s)");
+        assert_eq!(every("30s", Some(30_000)), "30s");
+        assert_eq!(every("1s", Some(10_400)), "1s (10s)");
+        assert_eq!(every("500ms", Some(500)), "500ms");
+        assert_eq!(every("auto", None), "auto");
+        assert_eq!(["0.00%", "0.31%", "100.00%"], [0.0, 0.0031, 1.0].map(percent));
+    }
+
+    #[test]
+    fn aligned() {
         let rows = [vec!["A".into(), "B".into()], vec!["long".into(), "x".into()]];
         assert_eq!(table(&rows), "A      B\nlong   x\n");
     }

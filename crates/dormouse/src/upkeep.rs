@@ -289,6 +289,7 @@ impl Upkeep {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::books::Books;
     use crate::desk::Task;
     use crate::lease::{Lease, Terms};
 
@@ -310,7 +311,7 @@ mod tests {
     fn place() -> (tempfile::TempDir, Lease, Upkeep) {
         let dir = tempfile::tempdir().unwrap();
         let lease = Lease::take(dir.path(), "a", "a.wasm", Terms::default(), &|_| {}).unwrap();
-        let desk = Arc::new(Desk::new(Arc::new(|_| {})));
+        let desk = Arc::new(Desk::new(Arc::new(|_| {}), Books::default()));
         let upkeep = Upkeep::new(lease.keeper.clone(), desk);
         (dir, lease, upkeep)
     }

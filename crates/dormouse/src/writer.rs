@@ -13,6 +13,7 @@
 //! The first checkpoint has all pages, and so has one that comes after layers that are gone or damaged. A program that
 //! will not go on is not copied at all.
 
+use crate::books::{Ahead, Measured};
 use crate::desk::{Answer, Desk};
 use crate::lazy::Lazy;
 use crate::pages::{Captured, Tracked};
@@ -42,8 +43,8 @@ const MANY: u64 = 16 << 10;
 pub(crate) struct Image<'a> {
     state: State,
     memories: Vec<Captured<'a>>,
-    /// How their pages are tracked.
-    tracking: Option<Tracking>,
+    /// What it took.
+    pub measured: Measured,
     /// What its files can go back to.
     mark: Option<Mark>,
     /// What must be on the disk first.
@@ -65,6 +66,8 @@ pub(crate) struct Writer {
     memories: Mutex<Vec<Tracked>>,
     /// What the program says need not be kept, and of which memory.
     exclusions: Mutex<Option<(u32, Exclusions)>>,
+    /// What was done for the next one while the program runs. Locked after the memories.
+    ahead: Mutex<Ahead>,
     /// The program stands still and waits for the rounds to end.
     hurry: AtomicBool,
     /// What the program was resumed from is still being read.
@@ -121,6 +124,7 @@ impl Writer {
             last: Mutex::default(),
             memories: Mutex::default(),
             exclusions: Mutex::default(),
+            ahead: Mutex::default(),
             hurry: AtomicBool::default(),
             lazy: OnceLock::new(),
             squashed: Mutex::default(),
@@ -165,6 +169,8 @@ impl Writer {
     /// Copies what was written while the program runs, round by round, until little is left.
     pub fn rounds(&self) {
         let mut memories = self.memories();
+        let mut ahead = self.ahead();
+        let _work = ahead.meter.work();
         let parent = self.parent();
         let mut before = u64::MAX;
         let mut todo = 0;
@@ -191,7 +197,11 @@ impl Writer {
                 }
                 false => memory.copy_running(&self.hurry).is_ok(),
             };
-            if !memories.iter_mut().all(copy) {
+            let all = memories.iter_mut().all(copy);
+            let left: u64 = memories.iter().map(Tracked::todo).sum();
+            ahead.rounds += 1;
+            ahead.pages += todo - left;
+            if !all {
                 break;
             }
         }
@@ -220,6 +230,7 @@ impl Writer {
         run: &'a mut Run,
         capture: impl Fn(&mut Tracked, &'a [u8], &PageSet) -> Result<Captured<'i>, String>,
     ) -> Result<Image<'i>, String> {
+        let pause = run.pause();
         let state = run.state().map_err(|e| e.to_string())?;
         // One that no checkpoint comes to name does no harm.
         let mark = run.mark_files().map_err(|e| e.to_string())?;
@@ -241,7 +252,10 @@ impl Writer {
             memories.push(capture(memory, bytes, &excluded)?);
         }
         let tracking = tracked.iter().find_map(Tracked::tracking);
-        Ok(Image { state, memories, tracking, mark, unsynced })
+        let ahead = std::mem::take(&mut *self.ahead());
+        let pages = memories.iter().map(Captured::len).sum();
+        let measured = Measured::now(pause, ahead, pages, tracking);
+        Ok(Image { state, memories, measured, mark, unsynced })
     }
 
     /// The pages of a memory of `len` bytes that the program said need not be kept.
@@ -291,6 +305,7 @@ impl Writer {
         if let Some(Err(why)) = self.lazy.get().map(Lazy::wait) {
             return Written::Done(Err(why));
         }
+        let _work = image.measured.meter().work();
         if let Some(Err(e)) = image.unsynced.take().map(Unsynced::sync) {
             return Written::Done(Err(one_line(&e.to_string())));
         }
@@ -314,7 +329,7 @@ impl Writer {
         if let Some(mark) = image.mark {
             annotations.insert(annotations::MARK.to_owned(), format!("{mark:016x}"));
         }
-        if let Some(tracking) = image.tracking {
+        if let Some(tracking) = image.measured.tracking {
             annotations.insert(annotations::TRACKING.to_owned(), tracking.to_string());
         }
         let prepared = image.memories.iter_mut().filter_map(|m| m.prepared.take()).collect();
@@ -377,6 +392,10 @@ impl Writer {
 
     fn memories(&self) -> MutexGuard<'_, Vec<Tracked>> {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn squashed(&self) -> MutexGuard<'_, Vec<Squashed>> {

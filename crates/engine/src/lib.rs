@@ -8,7 +8,7 @@
 //!   values    arguments and results
 //!   host      functions of the embedder's
 //!   trap      what went wrong, in original functions and offsets
-//!   source    lines of source code, from DWARF
+//!   source    lines of source code, from DWARF        pause     how long it stood still
 //!   cache     compiled code on disk                  chaos     stop at every Nth safepoint
 //! ```
 #![deny(missing_docs)]
@@ -22,6 +22,7 @@ mod linear;
 mod link;
 mod machine;
 mod observe;
+mod pause;
 mod plain;
 mod references;
 mod request;
@@ -37,6 +38,7 @@ pub use host::{HostFunctions, Type};
 pub use machine::{Code, HEADROOM, Machine, Options};
 #[doc(hidden)]
 pub use observe::Observed;
+pub use pause::Pause;
 pub use plain::Plain;
 pub use request::Requester;
 pub use run::{Event, Run};

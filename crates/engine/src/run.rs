@@ -17,6 +17,7 @@
 
 use crate::link::{Ended, Host, Safepoint};
 use crate::machine::{Code, HEADROOM, slots_in};
+use crate::pause::Pause;
 use crate::request::Requester;
 use crate::trap::Trap;
 use crate::values::{self, Out, Passed};
@@ -75,6 +76,8 @@ pub struct Run {
     pub(crate) waiting: Vec<Call>,
     next: Next,
     requester: Requester,
+    /// Of a program that stands still.
+    pause: Option<Pause>,
     /// Address of a function reference, to the function's index in the original.
     pub(crate) references: Option<HashMap<usize, u32>>,
 }
@@ -188,6 +191,7 @@ impl Run {
             waiting: vec![],
             next: Next::Begin,
             requester,
+            pause: None,
             references: None,
         })
     }
@@ -245,6 +249,7 @@ impl Run {
                 self.own.unwinding.set(&mut self.store, Val::I32(0))?;
                 self.next = Next::GoOn;
                 if self.take_request() || self.asks_for_checkpoint() {
+                    self.pause = Some(Pause::begin());
                     return Ok(Event::Stopped);
                 }
             } else if !self.waiting.is_empty() {
@@ -351,7 +356,20 @@ impl Run {
         let Some(Ref::Func(Some(f))) = entry else {
             return Err(Error::State("the outermost frame has no continuation".into()));
         };
+        self.end_pause();
         values::call(&mut self.store, f, &[], |_, _| None)
+    }
+
+    /// The pause of a program that stands still since [`Event::Stopped`].
+    pub fn pause(&self) -> Option<Pause> {
+        self.pause.clone()
+    }
+
+    /// A program that stands still will not go on: whoever waits for the end of its pause need not.
+    pub fn end_pause(&mut self) {
+        if let Some(pause) = self.pause.take() {
+            pause.end();
+        }
     }
 
     /// Puts the continuations of `slots` into the table.
@@ -396,6 +414,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
+        self.end_pause();
         self.requester.retire();
     }
 }

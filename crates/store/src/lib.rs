@@ -72,6 +72,7 @@ mod layer;
 mod load;
 mod load_again;
 mod manifest;
+mod meter;
 mod open;
 mod parent;
 mod part;
@@ -104,6 +105,7 @@ pub use manifest::{
     ARTIFACT_TYPE, CHANGES_MEDIA_TYPE, MAX_MANIFEST_LEN, MAX_MODULE_LEN, MEMORY_MEDIA_TYPE,
     MODULE_MEDIA_TYPE, STATE_MEDIA_TYPE,
 };
+pub use meter::{Meter, Work};
 pub use open::Store;
 pub use parent::{MAX_LAYERS, Parent, Squashed};
 pub use part::Part;

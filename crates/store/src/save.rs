@@ -19,6 +19,7 @@ use crate::layer::{
     Overlay, Runs, Stored, WASM_PAGE_SIZE, write_base, write_changes, write_memory_layer,
 };
 use crate::manifest::{MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest, RESERVED};
+use crate::meter::Meter;
 use crate::open::Store;
 use crate::parent::{Chain, Parent, Squashed};
 use crate::prepare::Prepared;
@@ -129,6 +130,16 @@ impl<'a> MemoryPages<'a> {
         MemoryPages { index, content: Content::Changed { wasm_pages, runs } }
     }
 
+    /// How many bytes are given.
+    fn bytes(&self) -> u64 {
+        match self.content {
+            Content::Whole(bytes) => bytes.len() as u64,
+            Content::Base { runs, .. } | Content::Changed { runs, .. } => {
+                runs.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+            }
+        }
+    }
+
     /// Its size in pages of 64 KiB, and bytes beyond those.
     fn size(&self) -> (u64, usize) {
         match self.content {
@@ -220,6 +231,7 @@ impl Store {
         squashed: Vec<Squashed>,
         mut prepared: Vec<Prepared>,
     ) -> Result<(CheckpointInfo, Parent), StoreError> {
+        Meter::current().expect(new.memories.iter().map(MemoryPages::bytes).sum());
         let _writers = self.lock_writers()?;
         let blobs = self.blobs();
         let mut module = self.module(new);
@@ -525,6 +537,7 @@ pub(crate) struct Published(pub(crate) Vec<PathBuf>);
 impl Published {
     pub(crate) fn publish(&mut self, store: &Store, staged: Staged) -> Result<(), StoreError> {
         let path = store.dir.join(blob::relative_path(&staged.digest));
+        Meter::current().store(staged.size);
         let new = matches!(path.try_exists(), Ok(false));
         // Replaces a blob of the same name too: the same bytes, or they had rotted.
         staged.publish(&path)?;

@@ -2,7 +2,7 @@
 
 use super::Done;
 use crate::{cli, size, ui};
-use dormouse::{Retention, exit};
+use dormouse::{Retention, exit, running, stats};
 use dormouse_store::{Care, GcReport, Store};
 
 pub fn gc(args: cli::Gc) -> Done {
@@ -20,6 +20,18 @@ pub fn gc(args: cli::Gc) -> Done {
         };
         store.retain(&jobs, &rules, care)?
     };
+    if care == Care::Thorough {
+        for job in stats::jobs(store.dir()) {
+            // What checkpoints cost of a job that is no more.
+            let none = store.list(&job).is_ok_and(|listed| listed.is_empty());
+            if none
+                && !running::is_running(store.dir(), &job)
+                && let Err(e) = stats::forget(store.dir(), &job)
+            {
+                ui::warning(&e.to_string());
+            }
+        }
+    }
     drop(spinner);
     Ok(tell(&report, care, args.listing.json))
 }

@@ -14,6 +14,7 @@ pub mod ps;
 pub mod registry;
 pub mod rm;
 pub mod run;
+pub mod stats;
 pub mod verify;
 
 /// Exit status, or what went wrong.

@@ -15,6 +15,9 @@ struct Row {
     program: String,
     started: String,
     every: Option<String>,
+    interval_ms: Option<u64>,
+    overhead: Option<f64>,
+    pause_us: Option<u64>,
     checkpoints: Option<u64>,
     newest: Option<String>,
     answers: bool,
@@ -27,7 +30,8 @@ pub fn ps(args: cli::Listing) -> Done {
         ui::print_json(&rows);
         return Ok(0);
     }
-    let heading = ["JOB", "PID", "HOST", "SINCE", "EVERY", "CHECKPOINTS", "NEWEST", "PROGRAM"];
+    let heading =
+        ["JOB", "PID", "HOST", "SINCE", "EVERY", "CHECKPOINTS", "OVERHEAD", "NEWEST", "PROGRAM"];
     let mut table = vec![heading.map(str::to_owned).to_vec()];
     let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for row in rows {
@@ -36,8 +40,9 @@ pub fn ps(args: cli::Listing) -> Done {
             dash(row.pid.map(|p| p.to_string())),
             dash(Some(row.host).filter(|h| !h.is_empty())),
             ui::since(&row.started),
-            dash(row.every),
+            dash(row.every.map(|every| ui::every(&every, row.interval_ms))),
             row.checkpoints.map_or("no answer".to_owned(), |n| n.to_string()),
+            dash(row.overhead.map(ui::percent)),
             dash(row.newest),
             row.program,
         ]);
@@ -57,6 +62,9 @@ fn row(store: &std::path::Path, job: String) -> Row {
             program: s.program,
             started: s.started,
             every: s.every,
+            interval_ms: s.interval_ms,
+            overhead: s.overhead,
+            pause_us: s.pause_us,
             checkpoints: Some(s.checkpoints),
             newest: s.newest,
             answers: true,
@@ -69,6 +77,9 @@ fn row(store: &std::path::Path, job: String) -> Row {
         program: holder.program,
         started: holder.started,
         every: None,
+        interval_ms: None,
+        overhead: None,
+        pause_us: None,
         checkpoints: None,
         newest: None,
         answers: false,

@@ -2,7 +2,7 @@
 
 use super::{Done, gc};
 use crate::{cli, ui};
-use dormouse::{Error, running};
+use dormouse::{Error, running, stats};
 use dormouse_store::{Care, Store, StoreError};
 use std::collections::BTreeSet;
 
@@ -43,6 +43,10 @@ pub fn rm(args: cli::Rm) -> Done {
                         ui::warning(&format!("cannot delete {}: {e}", undo.display()));
                     }
                     _ => {}
+                }
+                // Nor is what they cost.
+                if let Err(e) = stats::forget(&dir, &job) {
+                    ui::warning(&e.to_string());
                 }
             }
         }

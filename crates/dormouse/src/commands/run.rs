@@ -4,7 +4,7 @@ use super::Done;
 use crate::cli;
 use crate::size;
 use crate::ui::{self, Spinner};
-use dormouse::{Error, Job, Notice, Outcome, Place, Why, exit, places};
+use dormouse::{Error, Every, Job, Notice, Outcome, Place, Why, exit, places};
 use dormouse_engine::Gap;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::{Mutex, PoisonError};
@@ -149,7 +149,19 @@ fn job(
         job = job.stack(stack.0);
     }
     if let Some(every) = engine.every {
-        job = job.every(every.0);
+        job = job.every(every);
+        if engine.mtbf.is_some() && every != Every::Auto {
+            ui::warning("--mtbf is for --every auto; it changes nothing here");
+        }
+    }
+    if let Some(mtbf) = engine.mtbf {
+        job = job.mtbf(mtbf);
+    }
+    if let Some(share) = engine.max_overhead {
+        job = job.max_overhead(share.0);
+    }
+    if let Some(file) = &engine.stats {
+        job = job.stats(file);
     }
     job = job.retention(engine.keep.change());
     for dir in dirs {

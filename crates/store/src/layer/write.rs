@@ -14,6 +14,7 @@ use super::{
     END_MAGIC, HEADER_LEN, How, Kind, MAGIC, MAX_RUNS, PAGE_SIZE, ReadAt, VERSION, WASM_PAGE_SIZE,
     checksum_of_index,
 };
+use crate::meter::Meter;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::thread::Builder;
@@ -23,6 +24,8 @@ use std::thread::Builder;
 const FILL: usize = 64;
 /// Frames that are compressed at a time: what a writer holds in memory, 4 MiB and what they are compressed to.
 const BATCH: usize = 16;
+/// The meter is told each time so many bytes were taken in.
+const COUNTED: u64 = 1 << 20;
 /// How many threads compress at most.
 const MAX_THREADS: usize = 8;
 /// Fast, and still halves most memories.
@@ -174,6 +177,9 @@ pub(crate) struct LayerWriter<W> {
     /// A page of the parent.
     old: Box<[u8; PAGE_SIZE]>,
     stored: Stored,
+    meter: Meter,
+    /// Bytes taken in that the meter does not know of yet.
+    uncounted: u64,
 }
 
 #[derive(Default)]
@@ -215,6 +221,8 @@ impl<W: Write> LayerWriter<W> {
             offset: HEADER_LEN as u64,
             old: Box::new(ZERO_PAGE),
             stored: Stored::default(),
+            meter: Meter::current(),
+            uncounted: 0,
         })
     }
 
@@ -232,6 +240,10 @@ impl<W: Write> LayerWriter<W> {
         page: &[u8],
         parent: Option<&mut PageReader<'_, R>>,
     ) -> io::Result<()> {
+        self.uncounted += PAGE_SIZE as u64;
+        if self.uncounted >= COUNTED {
+            self.meter.add(std::mem::take(&mut self.uncounted));
+        }
         let zero = page == ZERO_PAGE;
         if zero && self.kind == Kind::Base {
             return Ok(());
@@ -281,6 +293,7 @@ impl<W: Write> LayerWriter<W> {
         self.out.write_all(&self.index)?;
         self.out.write_all(&trailer)?;
         self.out.flush()?;
+        self.meter.add(self.uncounted);
         self.stored.bytes = self.offset + (self.index.len() + trailer.len()) as u64;
         Ok(self.stored)
     }
@@ -294,6 +307,7 @@ impl<W: Write> LayerWriter<W> {
             self.compressors.push(zstd::bulk::Compressor::new(ZSTD_LEVEL)?);
         }
         let size = frames.len().div_ceil(threads).max(1);
+        let meter = &self.meter;
         std::thread::scope(|scope| {
             let mut parts = frames.chunks_mut(size).zip(&mut self.compressors);
             let compress = |(part, compressor): (&mut [Frame], &mut _)| {
@@ -301,7 +315,12 @@ impl<W: Write> LayerWriter<W> {
             };
             let mine = parts.next();
             let others: Vec<_> = parts
-                .map(|part| Builder::new().spawn_scoped(scope, move || compress(part)))
+                .map(|part| {
+                    Builder::new().spawn_scoped(scope, move || {
+                        let _work = meter.work();
+                        compress(part)
+                    })
+                })
                 .collect();
             let done = mine.map_or(Ok(()), compress);
             others.into_iter().fold(done, |done, other| match other {
