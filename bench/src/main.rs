@@ -4,6 +4,7 @@
 //! shared and noisy; medians over rounds.
 
 mod capture;
+mod checkpoint;
 mod guest;
 mod overhead;
 mod start;
@@ -19,16 +20,18 @@ fn main() -> Result<()> {
         ["overhead", guests @ ..] => overhead::run(guests),
         ["capture"] => capture::run(),
         ["start"] => start::run(),
+        ["checkpoint", words @ ..] => checkpoint::run(words),
         ["store"] => store::run(1000),
         ["store", n] => store::run(n.parse()?),
         [] => {
             overhead::run(&[])?;
             capture::run()?;
             start::run()?;
+            checkpoint::run(&[])?;
             store::run(1000)
         }
         _ => bail!(
-            "usage: dormouse-bench [overhead [GUEST...] | capture | start | store [CHECKPOINTS]]"
+            "usage: dormouse-bench [overhead [GUEST...] | capture | start | checkpoint [WHAT] | store [CHECKPOINTS]]"
         ),
     }
 }

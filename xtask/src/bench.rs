@@ -8,7 +8,7 @@ use std::process::Command;
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// For the benchmark program: `overhead [GUEST...]`, `capture`, `start` or `store [CHECKPOINTS]`; all of them without
+    /// For the benchmark program: `overhead [GUEST...]`, `capture`, `start`, `checkpoint [WHAT]` or `store [CHECKPOINTS]`; all of them without
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }

@@ -91,10 +91,14 @@ impl Tracked {
         }
     }
 
-    /// It was just filled from a checkpoint that has these pages: from now on what is written is not saved. If that cannot be
-    /// tracked, all counts as written.
+    /// It was just filled from a checkpoint that has these pages, or is being filled: from now on what is written is not saved. If
+    /// that cannot be tracked, all counts as written.
     pub fn filled(&mut self, tracking: Tracking, stored: &[Range<u64>], bytes: &[u8]) {
         stored.iter().for_each(|pages| self.kept.insert(pages.clone()));
+        if self.watch.tracking().is_some() {
+            // One that is being filled knows it from the beginning.
+            return;
+        }
         match self.watch.begin(tracking, Since::Now, Some(bytes)) {
             Ok(Tracking::Mprotect) => dormouse_wasi::touch_buffers(),
             Ok(_) => {}

@@ -83,6 +83,7 @@ pub enum Since {
 pub(crate) struct Mapping {
     pub base: NonNull<u8>,
     pub len: usize,
+    #[cfg_attr(not(all(target_os = "linux", not(miri))), expect(dead_code))]
     pub capacity: usize,
 }
 
@@ -145,6 +146,8 @@ pub(crate) fn begin(
         Tracking::Mprotect => return Ok(Box::new(protect::Protect::begin(memory, since)?)),
         Tracking::Compare => {}
     }
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    let _ = memory;
     if matches!(tracking, Tracking::Auto | Tracking::Compare) {
         return Ok(Box::new(compare::Compare::begin(since, bytes)?));
     }
