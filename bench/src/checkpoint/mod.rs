@@ -248,6 +248,8 @@ fn resume(rounds: usize) -> Result<()> {
         job.checkpoint()?;
         let full_speed = median((0..100).map(|_| Ok(job.window()? as f64)).collect::<Result<_>>()?);
         job.stop()?;
+        // It must see that it slept.
+        std::thread::sleep(Duration::from_millis(200));
         for how in [&[][..], &["--lazy"]] {
             let (mut begins, mut speeds) = (vec![], vec![]);
             for round in 0..=rounds {
