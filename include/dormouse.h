@@ -2,14 +2,16 @@
  *
  *     #include "dormouse.h"
  *
- *     static char cache[64 << 20];
+ *     static char scratch[64 << 20];
  *
  *     int main(void) {
- *       dormouse_exclude(cache, sizeof cache);       // whole 4 KiB pages of it are not saved, and zero after a resume
+ *       dormouse_exclude(scratch, sizeof scratch);   // whole 4 KiB pages of it are not saved, and zero after a resume
  *       for (int year = 1900; year < 2100; year++) {
- *         simulate(year);
+ *         dormouse_disable();                        // no checkpoint while scratch is in use
+ *         simulate(year, scratch);
+ *         dormouse_enable();
  *         if (dormouse_checkpoint() == 1)            // here is a good place for one; 1: a resumed run goes on from it
- *           fill(cache);
+ *           fprintf(stderr, "going on after %d\n", year);
  *       }
  *     }
  *
@@ -80,7 +82,8 @@ static inline int dormouse_call_(uint32_t op, const volatile void *ptr, size_t l
 static inline int dormouse_checkpoint(void) { return dormouse_call_(1, 0, 0); }
 
 /* This memory need not be kept: whole 4 KiB pages of it are not saved, and are zero after a resume. The rest is kept.
- * It stays so, in resumed runs too, until dormouse_include. 0, DORMOUSE_OUTSIDE or DORMOUSE_TOO_MANY. */
+ * It stays so, in resumed runs too, until dormouse_include; include what is to be freed. Use its contents between
+ * dormouse_disable and dormouse_enable, or a checkpoint can be taken while they are in use. 0, DORMOUSE_OUTSIDE or DORMOUSE_TOO_MANY. */
 static inline int dormouse_exclude(const volatile void *ptr, size_t len) { return dormouse_call_(2, ptr, len); }
 
 /* This memory is kept again, whatever was said of it before. 0 or DORMOUSE_OUTSIDE. */

@@ -116,6 +116,11 @@ fn use_restored(wasi: Wasi, place: &Place) {
         assert!(!matches!(read, Err(Stop::Trap(_))), "reading traps: {read:?}");
     }
     let _: Result<Errno, Stop> = wasi.args_sizes_get(&mut memory, 0, 4);
+    let before = wasi.exclusions().pages();
+    assert!(before.windows(2).all(|w| w[0].end < w[1].start), "{before:?}");
+    let _ = (wasi.exclude(&mut memory, 0, 512), wasi.include(&mut memory, 0, 1024));
+    assert!(wasi.checkpoint().is_ok_and(|answer| answer == 0 || answer == 1));
+    assert!(wasi.save().is_ok());
 }
 
 /// A record of a program that has one of everything, for the corpus: `place` is its `/work`.
@@ -137,6 +142,10 @@ pub fn sample() -> Vec<u8> {
         wasi.path_open(&mut memory, 3, 0, 0, 8, 0, 2 | 64, none, 1, 64).expect("sub/file");
         wasi.path_open(&mut memory, 3, 0, 0, 8, 0, 2, none, 0, 64).expect("sub/file");
         wasi.fd_readdir(&mut memory, 3, 128, 256, 0, 64).expect("a listing");
+        assert_eq!(wasi.exclude(&mut memory, 100, 1000), 0);
+        assert_eq!(wasi.exclude(&mut memory, 2000, 2000), 0);
+        wasi.serve_checkpoints();
+        assert_eq!(wasi.checkpoint(), Err(Stop::Interrupted));
         wasi.save().expect("a record")
     })
 }

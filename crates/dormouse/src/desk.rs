@@ -235,7 +235,11 @@ impl Desk {
             Task::Nothing
         } else if inner.kill {
             Task::Kill
-        } else if inner.wanted.is_empty() || inner.writing || !may_capture {
+        } else if inner.wanted.is_empty() || inner.writing {
+            Task::Nothing
+        } else if !may_capture {
+            // It stopped for something else, which may have been all that was asked of it.
+            self.request(&mut inner);
             Task::Nothing
         } else {
             inner.writing = true;
@@ -302,6 +306,8 @@ impl Desk {
             orders.append(&mut inner.wanted);
             inner.wanted = orders;
             self.request(&mut inner);
+            drop(inner);
+            self.changed.notify_all();
         } else {
             drop(inner);
             self.answer(orders, Err("the program ended first".to_owned()));
@@ -376,5 +382,37 @@ impl Desk {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that wants a checkpoint waits for the one that is being written, however that ends; then its order and
+    /// all others are one.
+    #[test]
+    fn the_program_waits_for_its_turn() {
+        for fails in [false, true] {
+            let desk = Desk::new(Arc::new(|_| {}));
+            drop(desk.order(Why::Asked, false));
+            assert!(matches!(desk.collect(false), Task::Nothing), "not in a section");
+            let Task::Checkpoint(written) = desk.collect(true) else { panic!("it was ordered") };
+            std::thread::scope(|threads| {
+                let program = threads.spawn(|| {
+                    desk.order_here();
+                    let Task::Checkpoint(orders) = desk.collect(true) else { panic!("its own") };
+                    orders.iter().map(|order| order.why).collect::<Vec<_>>()
+                });
+                std::thread::sleep(Duration::from_millis(20));
+                assert!(!program.is_finished());
+                match fails {
+                    true => desk.again(written),
+                    false => desk.answer(written, Err("the disk is full".to_owned())),
+                }
+                let others: &[Why] = if fails { &[Why::Asked] } else { &[] };
+                assert_eq!(program.join().unwrap(), [others, &[Why::Program]].concat());
+            });
+        }
     }
 }

@@ -180,6 +180,14 @@ fn excluded_memory_is_not_kept() {
         job.kill();
     }
     assert_eq!(p.json(&["inspect", "sim@2", "--json"])["wasi"]["excluded"], inside + 300);
+    let told = p.ok(&["inspect", "sim@2"]);
+    for line in [
+        "resumed     once before\n",
+        "taken by    the program itself, with dormouse_checkpoint\n",
+        "excluded    8.0 MiB of memory\n",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
     p.ok(&["verify"]);
     the_second_implementation(&p);
 }
@@ -448,6 +456,61 @@ fn imports_that_there_are_not() {
         assert!(checked.code != Some(0) && checked.out.contains(said), "{}", checked.out);
     }
     assert!(p.ok(&["check", &p.guest("good", &text(""))]).contains("can be checkpointed"));
+}
+
+/// Node.js has another engine and another WASI.
+#[test]
+fn elsewhere_nothing_happens() {
+    let p = Place::new();
+    let expected = p.ok(&["run", &directed()]);
+    let script = "const { WASI } = require('wasi'); const fs = require('fs');
+        const wasi = new WASI({ version: 'preview1', args: ['directed'], returnOnExit: true });
+        WebAssembly.instantiate(fs.readFileSync(process.argv[1]), wasi.getImportObject())
+          .then((program) => process.exit(wasi.start(program.instance)));";
+    let mut node = Command::new("node");
+    node.args(["--no-warnings", "-e", script, &directed()]);
+    match node.output() {
+        Err(_) => eprintln!("SKIPPED: node is not installed here"),
+        Ok(output) => {
+            let ended = Ended::of(output);
+            assert_eq!((ended.code, ended.out), (Some(0), expected), "{}", ended.err);
+        }
+    }
+}
+
+/// The header as C99 and C++ for this machine, without a warning: nothing happens.
+#[test]
+fn the_header_is_c_and_cxx() {
+    let p = Place::new();
+    let text = r#"#include "dormouse.h"
+        int main(void) {
+          static char bytes[1 << 16];
+          return dormouse_checkpoint() + dormouse_exclude(bytes, sizeof bytes) + dormouse_include(bytes, 1) +
+                 dormouse_disable() + dormouse_enable() + (int)dormouse_restored_count();
+        }"#;
+    std::fs::write(p.path("program"), text).unwrap();
+    for (compiler, language, standard) in [("cc", "c", "-std=c99"), ("c++", "c++", "-std=c++11")] {
+        let mut command = Command::new(compiler);
+        command.args([
+            standard,
+            "-Wall",
+            "-Wextra",
+            "-pedantic",
+            "-Werror",
+            "-x",
+            language,
+            "program",
+            "-o",
+            language,
+        ]);
+        command.arg("-I").arg(root().join("include")).current_dir(p.dir.path());
+        let Ok(compiled) = command.output().map(Ended::of) else {
+            eprintln!("SKIPPED: {compiler} is not installed here");
+            continue;
+        };
+        assert_eq!(compiled.code, Some(0), "{}", compiled.err);
+        assert!(Command::new(p.path(language)).status().unwrap().success());
+    }
 }
 
 /// The same from Rust: resumed in its own checkpoint, it says so.

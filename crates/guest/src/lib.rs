@@ -105,16 +105,22 @@ pub fn checkpoint() -> Result<Checkpoint, Error> {
 /// is only partly in such a page is kept. It stays so, in resumed runs too, until [`include()`].
 ///
 /// ```
-/// use dormouse_guest::{Checkpoint, Error, checkpoint, exclude};
+/// use dormouse_guest::{Error, checkpoint, disable, exclude, include};
 ///
 /// let mut cache = vec![0u8; 1 << 20];
-/// // SAFETY: bytes may be zero, and whatever is read from them is written first.
+/// // SAFETY: bytes may be zero, and they are only read in a section, where they are looked at first.
 /// unsafe { exclude(cache.as_ptr(), cache.len())? };
-/// cache.fill(7);
-/// if checkpoint()? == Checkpoint::Resumed {
-///     cache.fill(7);
+/// for _ in 0..10 {
+///     let section = disable();
+///     if cache[0] == 0 {
+///         // For the first time, or after a resume.
+///         cache.fill(7);
+///     }
+///     assert_eq!(cache[4711], 7);
+///     drop(section);
+///     checkpoint()?;
 /// }
-/// assert_eq!(cache[4711], 7);
+/// include(cache.as_ptr(), cache.len())?;
 /// # Ok::<(), Error>(())
 /// ```
 ///
@@ -124,8 +130,8 @@ pub fn checkpoint() -> Result<Checkpoint, Error> {
 /// # Safety
 /// At any time from now on, until it is included again, the whole pages in the range may turn zero all at once, behind the
 /// compiler's back. So whatever lies there must be valid when it is zero (numbers, not references, nor the bookkeeping of
-/// an allocator), and nobody may rely on its being what was written, across a point where a checkpoint can be taken:
-/// [`checkpoint`], and, unless a [`Section`] is open, any other. Memory that is freed must be included first.
+/// an allocator), and nobody may rely on its being what was written except in a [`Section`] that has looked first: without
+/// one, a checkpoint can be taken anywhere. Memory that is freed must be included first.
 pub unsafe fn exclude<T>(ptr: *const T, count: usize) -> Result<(), Error> {
     let bytes = count.checked_mul(size_of::<T>()).ok_or(Error::Outside)?;
     done(call(2, ptr as usize, bytes))

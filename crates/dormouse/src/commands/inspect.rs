@@ -125,6 +125,17 @@ fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> Str
         line(&format!("table {}", t.index), format!("{} entries", t.entries));
     }
     line("awake for", format!("{:.3} s", r.wasi.awake_ns as f64 / 1e9));
+    match r.wasi.restored {
+        0 => {}
+        1 => line("resumed", "once before".to_owned()),
+        n => line("resumed", format!("{n} times before")),
+    }
+    if r.wasi.in_checkpoint {
+        line("taken by", "the program itself, with dormouse_checkpoint".to_owned());
+    }
+    if r.wasi.excluded > 0 {
+        line("excluded", format!("{} of memory", size::text(r.wasi.excluded)));
+    }
     if let Some(left) = r.wasi.waiting.as_ref().and_then(|w| w.left_ns) {
         line("waiting", format!("{:.3} s to go", left as f64 / 1e9));
     }
