@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn the_program_waits_for_its_turn() {
         for fails in [false, true] {
-            let desk = Desk::new(Arc::new(|_| {}));
+            let desk = Desk::new(Arc::new(|_| {}), Books::default());
             drop(desk.order(Why::Asked, false));
             assert!(matches!(desk.collect(false), Task::Nothing), "not in a section");
             let Task::Checkpoint(written) = desk.collect(true) else { panic!("it was ordered") };
@@ -407,7 +407,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(20));
                 assert!(!program.is_finished());
                 match fails {
-                    true => desk.again(written),
+                    true => desk.again(written, None),
                     false => desk.answer(written, Err("the disk is full".to_owned())),
                 }
                 let others: &[Why] = if fails { &[Why::Asked] } else { &[] };
