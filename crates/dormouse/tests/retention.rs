@@ -59,7 +59,8 @@ fn manifest(p: &Place, job: &str, number: u64) -> PathBuf {
 #[test]
 fn a_running_job_keeps_to_its_rules_and_remembers_them() {
     let p = Place::new();
-    let spin = p.guest("spin", &spin());
+    // Long enough for all that is done to it.
+    let spin = p.guest("spin", &spin_with("(i64.const 2400000000)", ""));
     let expected = p.ok(&["run", &spin]);
     let newest = |p: &Place| numbers(p, "sim").last().copied().unwrap_or(0);
 
