@@ -84,9 +84,9 @@ fn pauses(each: usize, usual: usize) -> Result<()> {
 
 fn heading() {
     println!(
-        "| heap | pages written a second | which | n | first ms | p50 ms | p99 ms | longest ms | rounds | pages | stored | durable after ms |"
+        "| heap | pages written a second | which | n | first ms | p50 ms | p99 ms | longest ms | rounds | pages | stored | durable after ms | cost ms |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
 }
 
 fn pauses_of(shape: Shape, count: usize) -> Result<()> {
@@ -107,7 +107,7 @@ fn pauses_of(shape: Shape, count: usize) -> Result<()> {
     let of = |what: fn(&dormouse::stats::Record) -> f64| rest.iter().map(what).collect::<Vec<_>>();
     let pause = of(|r| r.pause as f64 / 1e3);
     println!(
-        "| {} | {} % | {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {} | {} | {} | {:.0} |",
+        "| {} | {} % | {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {} | {} | {} | {:.0} | {:.0} |",
         size(shape.heap),
         shape.rate as f64 / 1e3,
         if shape.random { "random" } else { "in order" },
@@ -120,6 +120,7 @@ fn pauses_of(shape: Shape, count: usize) -> Result<()> {
         median(of(|r| r.pages as f64)),
         size(median(of(|r| r.stored as f64)) as u64),
         median(of(|r| r.latency as f64 / 1e3)),
+        median(of(|r| r.cost as f64 / 1e3)),
     );
     Ok(())
 }

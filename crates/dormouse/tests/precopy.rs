@@ -53,6 +53,38 @@ const CHURN: &str = r#"(module
     (i32.store (i32.const 4) (i32.const 34))
     (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
 
+/// What checkpoints cost a job: pauses in microseconds, sorted; and rounds of all of them.
+fn costs(p: &Place, job: &str) -> (Vec<u64>, u64) {
+    let told = p.json(&["stats", job, "--json"]);
+    let records = told["records"].as_array().unwrap();
+    let mut pauses: Vec<u64> = records.iter().map(|r| r["pause"].as_u64().unwrap()).collect();
+    pauses.sort_unstable();
+    (pauses, records.iter().map(|r| r["rounds"].as_u64().unwrap()).sum())
+}
+
+/// Where pages are copied while it runs it stands for a shorter time: in one run, on one machine.
+#[test]
+#[cfg(target_os = "linux")]
+fn it_stands_for_less() {
+    let p = Place::new();
+    let churn = p.guest("churn", &CHURN.replace("STEPS", "200000000"));
+    let ways = [("standing", &["--no-precopy", "--tracking", "compare"][..]), ("running", &[])];
+    let [standing, running] = ways.map(|(job, how)| {
+        let ended =
+            p.dormouse(&[&["run", "--name", job, "--every", "50ms"], how, &[&churn]].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        costs(&p, job)
+    });
+    assert_eq!(standing.1, 0, "no rounds");
+    let listed = p.json(&["list", "running", "--json"]);
+    if listed[0]["annotations"]["io.dormouse.tracking"] != "userfaultfd" {
+        return eprintln!("pages cannot be copied here while a program runs");
+    }
+    assert!(running.1 > 0, "rounds");
+    let median = |pauses: &[u64]| pauses[pauses.len() / 2];
+    assert!(median(&running.0) * 2 < median(&standing.0), "{running:?} {standing:?}");
+}
+
 /// Checkpoints as fast as they come, a kill, and every checkpoint goes on to the same end.
 fn every_checkpoint_is_one_moment(how: &[&str]) {
     let p = Place::new();
