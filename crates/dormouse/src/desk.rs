@@ -141,6 +141,18 @@ impl Desk {
         }
     }
 
+    /// There cannot be a checkpoint after which the program goes on: it is not stopped for one. Who wants to stop it may.
+    pub fn rounds_failed(&self, why: &str) {
+        let mut inner = self.lock();
+        if inner.rounds == Rounds::Going {
+            inner.rounds = Rounds::None;
+            let (stop, go_on) = std::mem::take(&mut inner.wanted).into_iter().partition(|o| o.stop);
+            inner.wanted = stop;
+            drop(inner);
+            self.answer(go_on, Err(why.to_owned()));
+        }
+    }
+
     /// The program is there and can be stopped.
     pub fn attach(&self, requester: Requester) {
         self.books.begin();

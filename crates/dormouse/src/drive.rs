@@ -100,8 +100,10 @@ fn rounds(
         let writer = writer.clone();
         let copy = move || {
             // A bug in here only costs a longer pause.
-            let _ = catch_unwind(AssertUnwindSafe(|| writer.rounds()));
-            desk.rounds_done();
+            match catch_unwind(AssertUnwindSafe(|| writer.rounds())) {
+                Ok(Err(why)) => desk.rounds_failed(&why),
+                Ok(Ok(())) | Err(_) => desk.rounds_done(),
+            }
             drop(closer);
         };
         std::thread::Builder::new().name("rounds".into()).spawn(copy).is_ok()

@@ -141,6 +141,7 @@ impl Tracked {
         if self.watch.tracking().is_none() {
             // For the first time, or nobody followed it: any page may have changed.
             self.unsaved.insert_all(&self.kept);
+            self.going = None;
             self.watch.begin(tracking, Since::Zero, bytes)?;
         }
         // With mprotect the system could not write into pages that it was given before they became read-only.
@@ -159,6 +160,7 @@ impl Tracked {
         if let Err(e) = taken {
             tracing::debug!("memory {} is compared from now on: {e}", self.index);
             self.unsaved.insert_all(&self.kept);
+            self.going = None;
             self.watch.begin(Tracking::Compare, Since::Zero, bytes)?;
             self.watch.take(bytes.ok_or(e)?, &mut written)?;
         }
@@ -202,13 +204,14 @@ impl Tracked {
         Ok(())
     }
 
-    /// Writes what is to be copied into a layer while the program runs, until `stop`; what is left stays to be copied.
+    /// Writes what is to be copied into a layer while the program runs, until the first of `stop`; what is left stays to be
+    /// copied. The second one ends it with an error.
     pub fn prepare(
         &mut self,
         store: &Store,
         parent: Option<&Parent>,
         deltas: bool,
-        stop: &AtomicBool,
+        stop: (&AtomicBool, &AtomicBool),
     ) -> Result<(), StoreError> {
         let Some(going) = &mut self.going else { return Ok(()) };
         let todo = going.todo.clone();
@@ -222,17 +225,21 @@ impl Tracked {
             given: PageSet::default(),
         };
         let parent = parent.filter(|_| !going.whole);
-        let prepared =
-            store.prepare(parent, self.index, wasm_pages, deltas, &mut |into| match stop
-                .load(Ordering::Relaxed)
-            {
-                true => Ok(None),
-                false => source.next(into),
-            })?;
+        let mut next = |into: &mut _| match stop.1.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::Interrupted.into()),
+            false if stop.0.load(Ordering::Relaxed) => Ok(None),
+            false => source.next(into),
+        };
+        let prepared = store.prepare(parent, self.index, wasm_pages, deltas, &mut next)?;
         let given = source.given;
         going.todo.remove_all(&given);
         going.prepared = Some((prepared, given));
         Ok(())
+    }
+
+    /// What was copied so far is not used.
+    pub fn give_up(&mut self) {
+        self.going = None;
     }
 
     /// Room for copying so many pages, made beforehand.

@@ -167,11 +167,33 @@ impl Writer {
     }
 
     /// Copies what was written while the program runs, round by round, until little is left.
-    pub fn rounds(&self) {
+    ///
+    /// # Errors
+    /// If a layer cannot be written: the program need not be stopped, there will be no checkpoint.
+    pub fn rounds(&self) -> Result<(), String> {
         let mut memories = self.memories();
         let mut ahead = self.ahead();
         let _work = ahead.meter.work();
+        let done = self.rounds_of(&mut memories, &mut ahead).or_else(|e| {
+            memories.iter_mut().for_each(Tracked::give_up);
+            match e {
+                // What it was to build on is gone; so it has all pages.
+                StoreError::NoParent => {
+                    *self.last() = None;
+                    self.rounds_of(&mut memories, &mut ahead)
+                }
+                e => Err(e),
+            }
+        });
+        done.map_err(|e| {
+            memories.iter_mut().for_each(Tracked::give_up);
+            one_line(&e.to_string())
+        })
+    }
+
+    fn rounds_of(&self, memories: &mut [Tracked], ahead: &mut Ahead) -> Result<(), StoreError> {
         let parent = self.parent();
+        let hurry = || self.hurry.load(Ordering::Relaxed);
         let mut before = u64::MAX;
         let mut todo = 0;
         for round in 0..ROUNDS {
@@ -181,23 +203,24 @@ impl Writer {
             };
             if memories.iter_mut().try_for_each(look).is_err() {
                 // All is done while it stands.
-                return;
+                return Ok(());
             }
             todo = memories.iter().map(Tracked::todo).sum();
             // It writes as fast as it is copied.
             let in_vain = todo > before / 4 * 3;
-            if todo <= FEW || in_vain || self.hurry.load(Ordering::Relaxed) {
+            if todo <= FEW || in_vain || hurry() {
                 break;
             }
             before = todo;
-            let copy = |memory: &mut Tracked| match round == 0 && memory.todo() > MANY {
-                true => {
-                    let deltas = self.layering.deltas;
-                    memory.prepare(&self.store, parent.as_ref(), deltas, &self.hurry).is_ok()
+            let mut all = true;
+            for memory in memories.iter_mut() {
+                if round == 0 && memory.todo() > MANY {
+                    let (deltas, stop) = (self.layering.deltas, (&self.hurry, &self.stop));
+                    memory.prepare(&self.store, parent.as_ref(), deltas, stop)?;
+                } else {
+                    all &= memory.copy_running(&self.hurry).is_ok();
                 }
-                false => memory.copy_running(&self.hurry).is_ok(),
-            };
-            let all = memories.iter_mut().all(copy);
+            }
             let left: u64 = memories.iter().map(Tracked::todo).sum();
             ahead.rounds += 1;
             ahead.pages += todo - left;
@@ -205,7 +228,12 @@ impl Writer {
                 break;
             }
         }
-        memories.iter_mut().for_each(|memory| memory.reserve((2 * todo + FEW) as usize));
+        // As much as there is, and will be by the time it stands.
+        if !hurry() {
+            let room = (todo + todo.min(FEW) + FEW) as usize;
+            memories.iter_mut().for_each(|memory| memory.reserve(room));
+        }
+        Ok(())
     }
 
     /// Copies a stopped program.
