@@ -236,3 +236,95 @@ fn mean_of(mean: Duration, newest: Duration) -> Duration {
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interval::Every;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn entry<'a>(answer: &'a Answer, measured: Option<&'a Measured>) -> Entry<'a> {
+        Entry { why: Why::Timer, ordered: None, in_place: false, measured, answer }
+    }
+
+    fn durable() -> Answer {
+        Ok(dormouse_store::CheckpointInfo {
+            job: "sim".into(),
+            number: 7,
+            created: String::new(),
+            digest: String::new(),
+            module_digest: String::new(),
+            state_size: 0,
+            module_size: 0,
+            memory_size: 0,
+            pulled: false,
+            annotations: Default::default(),
+        })
+    }
+
+    /// Stood still for no time, and worked for this.
+    fn measured(work: Duration) -> Measured {
+        let measured = Measured::now(None, Ahead::default(), 3, None);
+        let meter = measured.meter().clone();
+        while meter.time() < work {
+            let _work = meter.work();
+            let began = Instant::now();
+            while began.elapsed() < MS {}
+        }
+        measured
+    }
+
+    #[test]
+    fn what_it_costs_decides() {
+        let auto = Pace { every: Some(Every::Auto), ..Pace::default() };
+        let books = Books::new(auto, None);
+        let first = books.interval().unwrap();
+        let dear = measured(20 * MS);
+        let cost = dear.meter().time() / books.processors;
+        assert_eq!(books.enter(entry(&durable(), Some(&dear))), None);
+        let mean = books.lock().cost.unwrap();
+        assert_eq!(mean, cost, "the first is the mean");
+        assert_eq!(books.interval(), auto.interval(Some(cost)));
+        assert_ne!(books.interval(), Some(first));
+        books.enter(entry(&durable(), Some(&measured(Duration::ZERO))));
+        assert_eq!(books.lock().cost.unwrap(), mean.mul_f64(0.75));
+        // One that failed says nothing of what one costs, but took its time all the same.
+        let spent = books.lock().spent;
+        books.enter(entry(&Err("full".into()), Some(&dear)));
+        assert_eq!(books.lock().cost.unwrap(), mean.mul_f64(0.75));
+        assert_eq!(books.lock().spent, spent + cost);
+        books.wasted(&dear);
+        books.tidied(MS * books.processors);
+        assert_eq!(books.lock().spent, spent + 2 * cost + MS);
+        let standing = books.standing();
+        assert!(standing.overhead > 0.0 && standing.overhead <= 1.0, "{standing:?}");
+        books.begin();
+        std::thread::sleep(MS);
+        assert!(books.standing().overhead > standing.overhead, "the time begins anew");
+    }
+
+    #[test]
+    fn that_nothing_can_be_written_is_told_once_in_a_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let in_the_way = dir.path().join("stats");
+        std::fs::write(&in_the_way, "").unwrap();
+        let log = Log::open(dir.path(), "sim", None).unwrap();
+        let books = Books::new(Pace::default(), Some(log));
+        let answer = durable();
+        let told = books.enter(entry(&answer, None)).unwrap();
+        assert!(
+            told.starts_with("statistics are not written to ")
+                && told.ends_with("; checkpoints are")
+        );
+        assert_eq!(books.enter(entry(&answer, None)), None);
+        std::fs::remove_file(&in_the_way).unwrap();
+        assert_eq!(books.enter(entry(&answer, None)), None);
+        let text = std::fs::read_to_string(in_the_way.join("sim.jsonl")).unwrap();
+        let record: Record = serde_json::from_str(&text).unwrap();
+        assert_eq!((record.number, record.why.as_str(), record.interval), (Some(7), "timer", None));
+        std::fs::remove_dir_all(&in_the_way).unwrap();
+        std::fs::write(&in_the_way, "").unwrap();
+        assert!(books.enter(entry(&answer, None)).is_some());
+    }
+}

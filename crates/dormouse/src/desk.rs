@@ -11,9 +11,10 @@
 //! it runs is copied: the request comes after those rounds.
 
 use crate::books::{Books, Entry, Measured};
-use crate::outcome::Notice;
+use crate::outcome::{Activity, Notice};
+use crate::progress::Progress;
 use dormouse_engine::Requester;
-use dormouse_store::CheckpointInfo;
+use dormouse_store::{CheckpointInfo, Meter};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
@@ -120,6 +121,11 @@ impl Desk {
 
     pub fn books(&self) -> &Books {
         &self.books
+    }
+
+    /// Says how far something is, until that is dropped.
+    pub fn progress_of(&self, what: Activity, meter: Meter) -> Progress<'_> {
+        Progress::counted(&self.report, what, meter)
     }
 
     /// Says something to whoever runs the job.

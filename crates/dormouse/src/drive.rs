@@ -11,7 +11,7 @@
 
 use crate::desk::{Desk, Order, Task, Why};
 use crate::door::{Closer, Door};
-use crate::outcome::{Notice, Outcome};
+use crate::outcome::{Activity, Notice, Outcome};
 use crate::writer::{Image, Writer, Written};
 use crate::{Result, one_line};
 use dormouse_engine::{Event, Machine, Run};
@@ -175,7 +175,11 @@ fn advance<'scope>(
             continue;
         };
         let (measured, written) = match writer.borrow(run) {
-            Ok(image) => (Some(image.measured.clone()), writer.write(image, desk)),
+            Ok(image) => {
+                let measured = image.measured.clone();
+                let _shown = desk.progress_of(Activity::Writing, measured.meter().clone());
+                (Some(measured), writer.write(image, desk))
+            }
             Err(why) => (None, Written::Done(Err(one_line(&why)))),
         };
         run.answer_checkpoint(!matches!(written, Written::Done(Err(_))));

@@ -1,5 +1,7 @@
 //! One named program and its checkpoints: how it is to run, and running it.
 
+mod trial;
+
 use crate::beginning::{argv, called, first};
 use crate::books::Books;
 use crate::desk::Report;
@@ -8,13 +10,14 @@ use crate::interval::{Every, Pace, Share};
 use crate::lazy::Lazy;
 use crate::lease::{Lease, TTLS, Terms};
 use crate::live::{Live, live};
-use crate::outcome::{Notice, Outcome, Rehearsal};
+use crate::outcome::{Activity, Notice, Outcome};
+use crate::progress::Progress;
 use crate::retain::Retain;
 use crate::sealing::Sealing;
 use crate::stats::Log;
 use crate::writer::{Copying, Layering, Writer};
-use crate::{Error, Result, Target, annotations, running};
-use dormouse_engine::{Chaos, ChaosReport, Code, Gap, Machine, Options, Run};
+use crate::{Result, Target, annotations};
+use dormouse_engine::{Code, Machine, Options, Run};
 use dormouse_memory::Tracking;
 use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, hex, sha256};
 use dormouse_transform::Program;
@@ -384,7 +387,9 @@ impl Job {
                 }
                 Ok(wasi)
             };
+            let shown = (!lazy).then(|| Progress::begin(&told, Activity::Reading));
             let mut run = Run::resume_with(code, state, wasi, fill)?;
+            drop(shown);
             if lazy && let Some(lazy) = Lazy::begin(checkpoint.clone(), &mut run, told)? {
                 keeper.reads_lazily(lazy);
             }
@@ -394,86 +399,14 @@ impl Job {
         live(Live { machine, code, lease, writer, books, signals, manner, report }, begin)
     }
 
-    /// What [`Job::resume`] would do, up to the program's first step: whether the checkpoint is whole, its module can be
-    /// compiled here, its memory fits, directories and files are as they must be, and the job is not running. Changes nothing
-    /// but the cache, and takes no lease.
-    ///
-    /// # Errors
-    /// Those that the resume would give.
-    pub fn rehearse(mut self, from: &Target) -> Result<Rehearsal> {
-        self.lazy = false;
-        let store = self.sealing.unlock(Store::open(&self.store)?)?;
-        let name = self.name.clone().unwrap_or_else(|| from.job.clone());
-        store.list(&name)?;
-        if running::is_running(&self.store, &name) {
-            let holder = running::holder(&self.store, &name);
-            let host = holder.as_ref().filter(|h| !h.is_here()).map(|h| h.host.clone());
-            return Err(Error::Running { job: name, pid: holder.map(|h| h.pid), host });
-        }
-        let checkpoint = self.checkpoint(&store, from)?;
-        let machine = Machine::new(self.options())?;
-        let code = self.load(&machine, checkpoint.module.as_slice().into())?;
-        let restore = self.restoring(&checkpoint, &name);
-        let state = &checkpoint.state;
-        let fill =
-            |index, into: &mut [u8]| checkpoint.read_memory(index, into).map_err(|e| e.to_string());
-        let files = machine.on_stack(|| {
-            let mut files = dormouse_wasi::Rehearsal::default();
-            let wasi = || {
-                files = Wasi::rehearse(&state.wasi, restore)?;
-                Ok(Wasi::new(WasiConfig { stdio: StdioConfig::null(), ..WasiConfig::default() })?)
-            };
-            Run::resume_with(code.clone(), state, wasi, fill)?;
-            Ok::<_, Error>(files)
-        })??;
-        let memory = state.memories.iter().map(|m| m.pages << 16).sum();
-        Ok(Rehearsal { checkpoint: checkpoint.info, memory, files })
-    }
-
-    /// Runs a module under chaos: see [`dormouse_engine::chaos`]. It takes no checkpoints, and needs
-    /// no store.
-    ///
-    /// # Errors
-    /// As [`Job::run`].
-    pub fn chaos(
-        self,
-        program: &str,
-        module: Arc<[u8]>,
-        args: Vec<Vec<u8>>,
-        gap: Gap,
-    ) -> Result<(Outcome, ChaosReport)> {
-        let options = Options { counted: true, ..self.options() };
-        let machine = Machine::new(options)?;
-        let code = self.load(&machine, module)?;
-        let called = called(&code, self.invoke, &args)?;
-        let wasi = WasiConfig {
-            args: argv(program, args),
-            env: self.env,
-            dirs: self.dirs,
-            stdio: self.stdio,
-            undo: None,
-        };
-        let wasi = Wasi::new(wasi)?;
-        let (event, report) = machine.on_stack(|| {
-            let mut chaos = Chaos::new(gap, RestoreOptions::default);
-            let (event, _) = chaos.advance(first(code.clone(), wasi, called)?)?;
-            Ok::<_, Error>((event, chaos.report()))
-        })??;
-        let outcome = match event {
-            dormouse_engine::Event::Exited(code) => Outcome::Exited(code),
-            dormouse_engine::Event::Returned(values) => Outcome::Returned(values),
-            dormouse_engine::Event::Trapped(trap) => Outcome::trapped(&code, &trap),
-            dormouse_engine::Event::Aborted(trap) => Outcome::aborted(&code, &trap),
-            dormouse_engine::Event::Stopped => Outcome::Killed,
-        };
-        Ok((outcome, report))
-    }
-
     /// The checkpoint to go on from; what it remembers of how it was run holds where nothing else is said.
     fn checkpoint(&mut self, store: &Store, from: &Target) -> Result<Checkpoint> {
-        let checkpoint = match self.is_lazy() {
-            true => store.load_lazily(&from.job, from.number)?,
-            false => store.load(&from.job, from.number)?,
+        let checkpoint = {
+            let _shown = Progress::begin(&self.report, Activity::Checking);
+            match self.is_lazy() {
+                true => store.load_lazily(&from.job, from.number)?,
+                false => store.load(&from.job, from.number)?,
+            }
         };
         for damage in &checkpoint.warnings {
             self.tell(Notice::Warning(damage.to_string()));

@@ -52,6 +52,7 @@ mod live;
 mod outcome;
 mod pages;
 pub mod places;
+mod progress;
 mod retain;
 pub mod running;
 mod sealing;
@@ -63,11 +64,11 @@ mod writer;
 
 pub use desk::Why;
 pub use dormouse_engine::{Line, Passed, Place};
-pub use dormouse_store::Retention;
+pub use dormouse_store::{Meter, Retention};
 pub use errors::{Error, Result, one_line};
 pub use interval::{Every, Share};
 pub use job::Job;
-pub use outcome::{Notice, Outcome, Rehearsal};
+pub use outcome::{Activity, Notice, Outcome, Rehearsal};
 pub use target::Target;
 
 /// Annotations this crate gives its checkpoints.

@@ -1,5 +1,6 @@
 //! The command line: see `dormouse help`.
 
+mod bar;
 mod cli;
 mod commands;
 mod size;

@@ -2,7 +2,7 @@
 
 use crate::desk::Why;
 use dormouse_engine::{Code, Passed, Place, Trap};
-use dormouse_store::CheckpointInfo;
+use dormouse_store::{CheckpointInfo, Meter};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +24,16 @@ pub struct Rehearsal {
 pub enum Notice {
     /// A module is being made ready; the first time this compiles it.
     Loading,
+    /// Something that may take long is begun. Whoever wants to show how far it is looks at the meter now and then, until
+    /// [`Notice::ProgressEnds`] or until something else is begun.
+    Progress {
+        /// What.
+        what: Activity,
+        /// How far it is.
+        meter: Meter,
+    },
+    /// What was begun last has ended.
+    ProgressEnds,
     /// The program begins, or goes on.
     Begins {
         /// The job.
@@ -68,6 +78,18 @@ pub enum Notice {
     },
     /// Something the user should know.
     Warning(String),
+}
+
+/// What may take long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activity {
+    /// A checkpoint's files are compared with their digests.
+    Checking,
+    /// The program's memories are read; then it goes on.
+    Reading,
+    /// A checkpoint is written, and the program will be stopped.
+    Writing,
 }
 
 /// How a program came to its end, or to rest.

@@ -64,7 +64,7 @@ pub struct Record {
     pub overhead: f64,
     /// From this one to the next, if the job takes checkpoints by itself.
     pub interval: Option<u64>,
-    /// How changed pages were found: `compare`, ...
+    /// How changed pages were found: `userfaultfd`, `mprotect`, `compare`.
     pub tracking: String,
     /// Why it failed, if it did.
     pub error: Option<String>,

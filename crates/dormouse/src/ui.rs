@@ -2,16 +2,12 @@
 
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
-use std::sync::mpsc::{Sender, channel};
-use std::thread::JoinHandle;
+use std::io::Write;
 use std::time::Duration;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const NAME: Style = AnsiColor::Cyan.on_default();
-/// What is done sooner needs no spinner.
-const PATIENCE: Duration = Duration::from_millis(400);
 
 /// `error: ...`, in one line.
 pub fn error(message: &str) {
@@ -153,78 +149,6 @@ pub fn every(asked: &str, now_ms: Option<u64>) -> String {
 /// A share of one: `0.31%`.
 pub fn percent(share: f64) -> String {
     format!("{:.2}%", share * 100.0)
-}
-
-/// Turns on a terminal while something takes long; gone when dropped.
-pub struct Spinner {
-    end: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Spinner {
-    /// Nothing where stderr is not a terminal.
-    pub fn start(message: String) -> Spinner {
-        if !std::io::stderr().is_terminal() {
-            return Spinner { end: None, thread: None };
-        }
-        let (end, ended) = channel();
-        let turn = move || {
-            if ended.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                let bar = indicatif::ProgressBar::new_spinner().with_message(message);
-                bar.enable_steady_tick(Duration::from_millis(100));
-                let _ = ended.recv();
-                bar.finish_and_clear();
-            }
-        };
-        let thread = std::thread::Builder::new().spawn(turn).ok();
-        Spinner { end: Some(end), thread }
-    }
-}
-
-impl Drop for Spinner {
-    fn drop(&mut self) {
-        self.end = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Bytes that are on their way, on a terminal; gone when dropped.
-#[cfg(feature = "registry")]
-pub struct Bar(Option<indicatif::ProgressBar>);
-
-#[cfg(feature = "registry")]
-impl Bar {
-    /// Nothing where stderr is not a terminal.
-    pub fn start(message: String) -> Bar {
-        if !std::io::stderr().is_terminal() {
-            return Bar(None);
-        }
-        let template = "{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta}";
-        let bar = indicatif::ProgressBar::new(0).with_message(message);
-        if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        Bar(Some(bar))
-    }
-
-    /// So much of it is done.
-    pub fn set(&self, done: u64, total: u64) {
-        if let Some(bar) = &self.0 {
-            bar.set_length(total);
-            bar.set_position(done);
-        }
-    }
-}
-
-#[cfg(feature = "registry")]
-impl Drop for Bar {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 /// `DORMOUSE_LOG=debug` (or warn, info, trace) tells what goes on inside.

@@ -204,6 +204,12 @@ fn the_interval_is_chosen_and_changes() {
     );
     let recorded = number(&records(&p, "seldom")[0], "interval") / 1000.0;
     assert!((recorded - second).abs() <= 1.0, "{recorded} {second}");
+    let listed = &p.json(&["list", "seldom", "--json"])[0];
+    assert_eq!((number(listed, "interval_ms") - second).abs() as u64, 0);
+    assert_eq!(listed["pause_us"], records(&p, "seldom")[0]["pause"]);
+    let text = p.ok(&["list", "seldom"]);
+    assert!(text.contains("PAUSE") && text.contains("auto ("), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     let text = p.ok(&["ps"]);
     assert!(text.contains("auto (") && text.contains("OVERHEAD") && text.contains('%'), "{text}");
 

@@ -7,6 +7,7 @@
 
 use crate::error::{Bad, DamageKind, StoreError, Subject};
 use crate::fs;
+use crate::meter::Meter;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -244,10 +245,14 @@ pub(crate) fn open_verified(
     let mut file = open_sized(store, subject, size)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; BUFFER_LEN];
+    let meter = Meter::current();
     loop {
         match file.read(&mut buffer) {
             Ok(0) => break,
-            Ok(n) => hash.update(&buffer[..n]),
+            Ok(n) => {
+                hash.update(&buffer[..n]);
+                meter.add(n as u64);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(subject.io(error)),
         }
@@ -276,6 +281,7 @@ pub(crate) fn read_verified(
         return Err(Bad::Damage(subject.damage(DamageKind::Size { expected: size, found })));
     }
     check_digest(subject, sha256(&bytes), digest)?;
+    Meter::current().add(size);
     Ok(bytes)
 }
 

@@ -12,6 +12,7 @@ use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
 use crate::layer::{LayerError, MemoryLayer, Overlay, PAGE_SIZE, PageReader};
 use crate::manifest::{MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest};
+use crate::meter::Meter;
 use crate::open::Store;
 use crate::parent::{Chain, Parent, layer_subject};
 use crate::seal::{self, Source};
@@ -214,6 +215,10 @@ impl Store {
         memories: Memories,
     ) -> Result<Checkpoint, Bad> {
         let manifest = self.load_manifest(entry, blob)?;
+        let layers = manifest.memories.iter().flat_map(|(_, layers)| layers);
+        let parts = [&manifest.state, &manifest.module];
+        let read = parts.into_iter().chain(layers.filter(|_| memories == Memories::Verified));
+        Meter::current().expect(blob.size + read.map(|part| part.size).sum::<u64>());
         let info = CheckpointInfo { pulled: entry.pulled, ..manifest.info(*blob) };
         let state = self.load_state(&info, &manifest)?;
         let module = self.load_module(&info, &manifest, &state)?;

@@ -95,7 +95,8 @@ impl Meter {
         self.0.done.fetch_add(bytes, Relaxed);
     }
 
-    pub(crate) fn expect(&self, bytes: u64) {
+    /// There will be so many bytes more than was known. Stores say this by themselves, but for [`crate::Store::verify`].
+    pub fn expect(&self, bytes: u64) {
         self.0.total.fetch_add(bytes, Relaxed);
     }
 

@@ -11,6 +11,7 @@
 use crate::blob::{BlobRef, Staged, Stager};
 use crate::error::StoreError;
 use crate::layer::{Kind, LayerWriter, NO_PARENT, PAGE_SIZE, WASM_PAGE_SIZE};
+use crate::meter::Meter;
 use crate::open::Store;
 use crate::parent::Parent;
 use crate::seal::Sink;
@@ -109,6 +110,7 @@ impl Store {
             let mut writer = LayerWriter::new(&mut sink, kind, index, wasm_pages)?;
             let mut page = Box::new([0; PAGE_SIZE]);
             let mut least = 0;
+            let mut count = 0;
             while let Some(number) = pages(&mut page)? {
                 if number < least || number >= end {
                     return Err(io::Error::new(
@@ -117,11 +119,14 @@ impl Store {
                     ));
                 }
                 least = number + 1;
+                count += 1;
                 match &mut older {
                     Some(older) => writer.page(number, &page[..], Some(older))?,
                     None => writer.page(number, &page[..], NO_PARENT)?,
                 }
             }
+            // Known only now.
+            Meter::current().expect(count * PAGE_SIZE as u64);
             writer.finish()
         };
         let stored = write().map_err(StoreError::io("write", &path))?;

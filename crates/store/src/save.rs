@@ -474,6 +474,7 @@ impl Store {
         }
         let path = blob::relative_path(&blob.digest);
         let subject = Subject { checkpoint: None, what: "module".to_owned(), path };
+        Meter::current().expect(blob.size);
         let good = blob::open_verified(&self.dir, &subject, &blob.digest, blob.size).is_ok();
         if good {
             self.remember(blob.digest);

@@ -1,6 +1,7 @@
 //! `checkpoint` and `kill`: words to a running job.
 
 use super::Done;
+use crate::bar::Spinner;
 use crate::{cli, size, ui};
 use dormouse::Error;
 use dormouse::control::{Request, Response, ask};
@@ -8,7 +9,11 @@ use dormouse::control::{Request, Response, ask};
 pub fn checkpoint(args: cli::Checkpoint) -> Done {
     let _ = args.wait;
     let request = Request::Checkpoint { stop: args.stop };
-    let response = ask(&args.place.dir()?, &args.job, request)?;
+    let dir = args.place.dir()?;
+    let spinner = Spinner::start(format!("waiting for {} to take a checkpoint", args.job));
+    let response = ask(&dir, &args.job, request);
+    drop(spinner);
+    let response = response?;
     if args.json {
         ui::print_json(&response);
     }

@@ -1,6 +1,7 @@
 //! `gc`: old checkpoints by rules, and what no checkpoint needs.
 
 use super::Done;
+use crate::bar::Spinner;
 use crate::{cli, size, ui};
 use dormouse::{Retention, exit, running, stats};
 use dormouse_store::{Care, GcReport, Store};
@@ -10,7 +11,7 @@ pub fn gc(args: cli::Gc) -> Done {
     let mut rules = Retention::default();
     args.keep.change()(&mut rules);
     let care = care(args.dry_run);
-    let spinner = ui::Spinner::start("looking for what nothing needs".to_owned());
+    let spinner = Spinner::start("looking for what nothing needs");
     let report = if rules.is_empty() {
         store.collect(care)?
     } else {

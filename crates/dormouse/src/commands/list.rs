@@ -2,10 +2,11 @@
 
 use super::Done;
 use crate::{cli, size, ui};
+use dormouse::stats::{self, Record};
 use dormouse::{annotations, running};
 use dormouse_store::{CheckpointInfo, CheckpointSizes, Store, StoreError, StoreSizes};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A checkpoint, for scripts.
 #[derive(Serialize)]
@@ -30,6 +31,10 @@ struct Listed<'a> {
     own: Option<u64>,
     shared: Option<u64>,
     total: Option<u64>,
+    /// How long the program stood still for it, in microseconds, if the statistics say so.
+    pause_us: Option<u64>,
+    /// From it to the next, in milliseconds.
+    interval_ms: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -69,6 +74,8 @@ impl<'a> From<&'a CheckpointSizes> for Listed<'a> {
             own: sizes.map(|s| s.own),
             shared: sizes.map(|s| s.shared),
             total: sizes.map(|s| s.total()),
+            pause_us: None,
+            interval_ms: None,
         }
     }
 }
@@ -80,7 +87,7 @@ pub fn list(args: cli::List) -> Done {
         Some(job) => {
             // Says so if that cannot be a job.
             store.list(&job)?;
-            checkpoints(&store.sizes()?, job, json)
+            checkpoints(&store, &store.sizes()?, job, json)
         }
         None => jobs(&store, &store.sizes()?, json, &args.listing.place.hint()),
     }
@@ -150,9 +157,22 @@ fn jobs(store: &Store, sizes: &StoreSizes, json: bool, hint: &str) -> Done {
     Ok(0)
 }
 
-fn checkpoints(sizes: &StoreSizes, job: String, json: bool) -> Done {
+fn checkpoints(store: &Store, sizes: &StoreSizes, job: String, json: bool) -> Done {
     let of_job = sizes.checkpoints.iter().filter(|c| c.info.job == job);
-    let rows: Vec<Listed<'_>> = of_job.map(Listed::from).collect();
+    // Where there are none, or they cannot be read, the rest is told.
+    let records = stats::read(store, &job).unwrap_or_default().records;
+    let records: HashMap<u64, Record> =
+        records.into_iter().filter_map(|record| Some((record.number?, record))).collect();
+    let row_of = |checkpoint| {
+        let row = Listed::from(checkpoint);
+        let record = records.get(&row.checkpoint.number);
+        Listed {
+            pause_us: record.map(|r| r.pause),
+            interval_ms: record.and_then(|r| r.interval).map(|micros| micros / 1000),
+            ..row
+        }
+    };
+    let rows: Vec<Listed<'_>> = of_job.map(row_of).collect();
     if rows.is_empty() {
         return Err(StoreError::NoJob { job }.into());
     }
@@ -160,15 +180,18 @@ fn checkpoints(sizes: &StoreSizes, job: String, json: bool) -> Done {
         ui::print_json(&rows);
         return Ok(0);
     }
-    let mut table = vec![row(["CHECKPOINT", "SAVED", "OWN", "SHARED", "TOTAL"])];
+    let mut table = vec![row(["CHECKPOINT", "SAVED", "OWN", "SHARED", "TOTAL", "PAUSE", "EVERY"])];
     let text = |bytes: Option<u64>| bytes.map_or("damaged".to_owned(), size::text);
     for c in &rows {
+        let every = c.checkpoint.annotations.get(annotations::EVERY);
         table.push(row([
             &c.checkpoint.name,
             &ui::local_time(c.checkpoint.created),
             &text(c.own),
             &text(c.shared),
             &text(c.total),
+            &c.pause_us.map_or("-".to_owned(), ui::micros),
+            &every.map_or("-".to_owned(), |every| ui::every(every, c.interval_ms)),
         ]));
     }
     let total = sizes.jobs.get(&job).copied().unwrap_or(0);

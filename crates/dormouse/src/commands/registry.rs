@@ -2,13 +2,14 @@
 
 use super::Done;
 use super::list::Checkpoint;
+use crate::bar::Bar;
 use crate::{cli, size, ui};
 use dormouse_registry::Options;
 use dormouse_store::Store;
 
 pub fn push(args: cli::Push) -> Done {
     let store = Store::open(&args.listing.place.dir()?)?;
-    let bar = ui::Bar::start(format!("pushing {}", args.target.job));
+    let bar = Bar::start(format!("pushing {}", args.target.job));
     let progress = |done, total| bar.set(done, total);
     let options = Options { plain_http: args.plain_http, progress: Some(&progress) };
     let (job, number) = (&args.target.job, args.target.number);
@@ -48,7 +49,7 @@ pub fn push(args: cli::Push) -> Done {
 pub fn pull(args: cli::Pull) -> Done {
     let dir = args.listing.place.dir()?;
     let store = Store::create_or_open(&dir)?;
-    let bar = ui::Bar::start(format!("pulling {}", args.from));
+    let bar = Bar::start(format!("pulling {}", args.from));
     let progress = |done, total| bar.set(done, total);
     let options = Options { plain_http: args.plain_http, progress: Some(&progress) };
     let done = dormouse_registry::pull(&store, &args.from, args.name.as_deref(), &options);

@@ -1,6 +1,7 @@
 //! `rm`: checkpoints by name.
 
 use super::{Done, gc};
+use crate::bar::Spinner;
 use crate::{cli, ui};
 use dormouse::{Error, running, stats};
 use dormouse_store::{Care, Store, StoreError};
@@ -30,7 +31,7 @@ pub fn rm(args: cli::Rm) -> Done {
         }
     }
     let care = gc::care(args.dry_run);
-    let spinner = ui::Spinner::start("removing checkpoints".to_owned());
+    let spinner = Spinner::start("removing checkpoints");
     let report = store.remove(&names, care)?;
     drop(spinner);
     if care == Care::Thorough {

@@ -1,10 +1,11 @@
 //! `run` and `resume`: a program on this terminal.
 
 use super::Done;
+use crate::bar::Spinner;
 use crate::cli;
 use crate::size;
-use crate::ui::{self, Spinner};
-use dormouse::{Error, Every, Job, Notice, Outcome, Place, Why, exit, places};
+use crate::ui;
+use dormouse::{Activity, Error, Every, Job, Notice, Outcome, Place, Why, exit, places};
 use dormouse_engine::Gap;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::{Mutex, PoisonError};
@@ -199,7 +200,15 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
         Notice::Loading => {
             spin(Some(Spinner::start(format!("compiling {what} (kept for the next time)"))));
         }
-        Notice::Begins { .. } => spin(None),
+        Notice::Progress { what: doing, meter } => {
+            let doing = match doing {
+                Activity::Checking => format!("checking the checkpoint of {what}"),
+                Activity::Writing => "writing the checkpoint".to_owned(),
+                _ => "reading the program's memory".to_owned(),
+            };
+            spin(Some(Spinner::counting(doing, meter)));
+        }
+        Notice::ProgressEnds | Notice::Begins { .. } => spin(None),
         Notice::Saved { checkpoint, why, first } => {
             let name = checkpoint.name();
             match why {
@@ -226,6 +235,7 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
             ui::note("taking a checkpoint, then stopping; Ctrl-C again stops at once")
         }
         Notice::StopNow => {
+            spin(None);
             ui::note("stopped without a checkpoint; older ones are whole");
             std::process::exit(exit::INTERRUPTED.into());
         }

@@ -1,14 +1,20 @@
 //! `verify`: whether everything in the store is whole.
 
 use super::Done;
+use crate::bar::Spinner;
 use crate::{cli, size, ui};
-use dormouse::exit;
+use dormouse::{Meter, exit};
 
 pub fn verify(args: cli::Verify) -> Done {
     let store = args.opening.store(&args.listing.place)?;
-    let spinner = ui::Spinner::start("reading every checkpoint".to_owned());
-    let report = store.verify()?;
-    drop(spinner);
+    let report = {
+        let meter = Meter::default();
+        let _spinner = Spinner::counting("reading every checkpoint", meter.clone());
+        // What cannot be measured is damaged, and told below.
+        meter.expect(store.sizes().map_or(0, |sizes| sizes.total));
+        let _work = meter.work();
+        store.verify()?
+    };
     let found = if report.damages.is_empty() { 0 } else { exit::FOUND };
     if args.listing.json {
         ui::print_json(&serde_json::json!({

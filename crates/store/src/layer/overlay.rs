@@ -12,6 +12,7 @@
 //! ascending order, each frame is read once, so the time it takes depends on what is stored, not on how many layers it is in.
 
 use super::{How, Kind, LayerError, MemoryLayer, PAGE_SIZE, ReadAt, Run, WASM_PAGE_SIZE, delta};
+use crate::meter::Meter;
 use std::num::NonZero;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,8 @@ use std::thread::Builder;
 
 /// From how many bytes on several threads read a memory.
 const MANY: u64 = 8 << 20;
+/// The meter is told each time so many pages were read.
+const COUNTED: u64 = 256;
 /// How many at most.
 const MAX_THREADS: usize = 8;
 
@@ -110,12 +113,14 @@ impl<R: ReadAt> Overlay<R> {
         }
         let ranges = self.stored();
         let stored: u64 = ranges.iter().map(|r| r.end - r.start).sum();
+        let meter = &Meter::current();
+        meter.expect(stored.saturating_mul(PAGE_SIZE as u64));
         let threads = match stored.saturating_mul(PAGE_SIZE as u64) >= MANY {
             true => std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS),
             false => 1,
         };
         if threads == 1 {
-            return self.read_ranges(&ranges, 0, into);
+            return self.read_ranges(&ranges, 0, into, meter);
         }
         let parts = split(&ranges, stored.div_ceil(threads as u64));
         std::thread::scope(|scope| {
@@ -133,9 +138,13 @@ impl<R: ReadAt> Overlay<R> {
                 let theirs = mine.clone();
                 let read = move |into: &Mutex<&mut [u8]>| {
                     let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
-                    self.read_ranges(part, from, &mut into)
+                    self.read_ranges(part, from, &mut into, meter)
                 };
-                match Builder::new().spawn_scoped(scope, move || read(&theirs)) {
+                let work = move || {
+                    let _work = meter.work();
+                    read(&theirs)
+                };
+                match Builder::new().spawn_scoped(scope, work) {
                     Ok(reader) => readers.push(reader),
                     Err(_) => read(&mine)?,
                 }
@@ -152,9 +161,15 @@ impl<R: ReadAt> Overlay<R> {
         ranges: &[Range<u64>],
         from: u64,
         into: &mut [u8],
+        meter: &Meter,
     ) -> Result<(), BadLayer> {
         let mut pages = self.pages().map_err(|error| BadLayer { layer: 0, error })?;
+        let mut count = 0;
         for number in ranges.iter().cloned().flatten() {
+            count += 1;
+            if count == COUNTED {
+                meter.add(std::mem::take(&mut count) * PAGE_SIZE as u64);
+            }
             let at = (number - from) as usize * PAGE_SIZE;
             let Some(page) = into.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) else {
                 return Err(BadLayer {
@@ -164,6 +179,7 @@ impl<R: ReadAt> Overlay<R> {
             };
             pages.page(number, page)?;
         }
+        meter.add(count * PAGE_SIZE as u64);
         Ok(())
     }
 }
