@@ -193,7 +193,7 @@ mod tests {
         let bar = bar(&screen, "reading").with_elapsed(Duration::from_secs(75));
         let shown = draw(&bar, &meter, Shown::Time);
         assert_eq!(shown, Shown::Time);
-        assert!(screen.text().ends_with(" reading, 1m"), "{:?}", screen.text());
+        assert!(screen.text().ends_with(" reading, 75s"), "{:?}", screen.text());
         meter.expect(4 << 20);
         let shown = draw(&bar, &meter, shown);
         assert_eq!(shown, Shown::Amounts);
