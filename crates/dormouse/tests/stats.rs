@@ -76,7 +76,8 @@ fn each_checkpoint_has_a_record() {
     let table = p.ok(&["stats", "sim"]);
     assert!(table.starts_with("N  "), "{table}");
     assert!(table.contains(&format!("{} checkpoints of sim: pause p50 ", before + 2)), "{table}");
-    assert_eq!(table.lines().count(), before + 2 + 2);
+    assert_eq!(table.lines().count(), before + 2 + 3);
+    assert!(table.lines().last().unwrap().starts_with("changed pages are found by "), "{table}");
     assert!(table.lines().take(before + 3).all(|line| line.chars().count() <= 100), "{table}");
 
     // The file that was named has the same lines, after what was there.

@@ -22,6 +22,10 @@ pub fn stats(args: cli::Stats) -> Done {
         return Ok(0);
     }
     ui::print(&(table(&records) + &sentence(&args.job, &summary)));
+    let tracking = records.iter().rev().map(|r| r.tracking.as_str()).find(|t| !t.is_empty());
+    if let Some(tracking) = tracking {
+        ui::print(&format!("changed pages are found by {}\n", ui::visible(tracking)));
+    }
     let failed = records.iter().rev().find_map(|r| Some((&r.when, r.error.as_ref()?)));
     if let Some((when, error)) = failed {
         let when = ui::local_time(when);
