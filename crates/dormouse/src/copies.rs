@@ -27,7 +27,8 @@ pub(crate) struct NoRoom;
 impl Copies {
     /// Makes room for so many more pages, if there is.
     pub fn reserve(&mut self, pages: usize) -> Result<(), NoRoom> {
-        self.slots.reserve(pages);
+        self.slots.try_reserve(pages).map_err(|_| NoRoom)?;
+        self.chunks.try_reserve(pages / CHUNK_PAGES + 1).map_err(|_| NoRoom)?;
         while self.chunks.len() * CHUNK_PAGES < self.slots.len() + pages {
             let mut chunk = Vec::new();
             chunk.try_reserve_exact(CHUNK_PAGES * PAGE_SIZE).map_err(|_| NoRoom)?;

@@ -152,8 +152,12 @@ impl Desk {
         let mut inner = self.lock();
         if inner.rounds == Rounds::Going {
             inner.rounds = Rounds::None;
-            let (stop, go_on) = std::mem::take(&mut inner.wanted).into_iter().partition(|o| o.stop);
+            let (stop, go_on): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut inner.wanted).into_iter().partition(|o| o.stop);
             inner.wanted = stop;
+            if go_on.is_empty() {
+                return self.request(&mut inner);
+            }
             drop(inner);
             self.answer(go_on, Err(why.to_owned()));
         }

@@ -98,11 +98,16 @@ fn rounds(
             return false;
         };
         let writer = writer.clone();
+        let image = writer.next_image();
         let copy = move || {
-            // A bug in here only costs a longer pause.
-            match catch_unwind(AssertUnwindSafe(|| writer.rounds())) {
+            match catch_unwind(AssertUnwindSafe(|| writer.rounds(image))) {
                 Ok(Err(why)) => desk.rounds_failed(&why),
-                Ok(Ok(())) | Err(_) => desk.rounds_done(),
+                Ok(Ok(())) => desk.rounds_done(),
+                Err(_) => {
+                    // A bug in there only costs a longer pause.
+                    writer.give_up();
+                    desk.rounds_done();
+                }
             }
             drop(closer);
         };
@@ -159,6 +164,7 @@ fn advance<'scope>(
         };
         // An image of it is a mark in its files' undo log already.
         if let Err(why) = writer.may_write(desk) {
+            writer.give_up();
             desk.answer(orders, Err(why));
             run.answer_checkpoint(false);
             continue;

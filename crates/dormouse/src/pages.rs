@@ -6,7 +6,8 @@
 //!        └─────────────────────┴────────────────────────────────────────┘          └─> the image
 //! ```
 //!
-//! `unsaved` is what the last durable checkpoint lacks; it grows until another is durable, so that a failure loses nothing.
+//! `unsaved` is what the last durable checkpoint lacks, and `in_flight` what an image has of that: until it is durable it
+//! counts as lacking too, so that a failure loses nothing.
 //! `todo` is what of that is not copied as it is now. Pages that the program excluded are zero in an image: they are not
 //! copied, and where the image has something else of them (from its parent, or from a round before they were excluded) they
 //! are written as zero.
@@ -30,6 +31,8 @@ pub(crate) struct Tracked {
     pub index: u32,
     watch: Watch,
     unsaved: PageSet,
+    /// Of that, what an image has that is not durable yet; it may never be.
+    in_flight: PageSet,
     /// Pages that may be other than zero in the last durable checkpoint.
     kept: PageSet,
     /// Pages the program said need not be kept, as of the last image.
@@ -84,6 +87,7 @@ impl Tracked {
             index,
             watch,
             unsaved: PageSet::default(),
+            in_flight: PageSet::default(),
             kept: PageSet::default(),
             excluded: PageSet::default(),
             left_out: PageSet::default(),
@@ -165,9 +169,14 @@ impl Tracked {
             self.watch.take(bytes.ok_or(e)?, &mut written)?;
         }
         self.unsaved.insert_all(&written);
+        // One that was to be built on what is gone by now would lack pages.
+        if self.going.as_ref().is_some_and(|going| !going.whole && !has_parent) {
+            self.going = None;
+        }
         match &mut self.going {
             Some(going) => going.todo.insert_all(&written),
             None => {
+                self.unsaved.insert_all(&self.in_flight);
                 let mut todo = self.unsaved.clone();
                 todo.remove_all(&self.left_out);
                 let nearly = todo.len() * 100 > self.kept.len() * NEARLY_ALL;
@@ -214,6 +223,9 @@ impl Tracked {
         stop: (&AtomicBool, &AtomicBool),
     ) -> Result<(), StoreError> {
         let Some(going) = &mut self.going else { return Ok(()) };
+        if let Some((_, before)) = going.prepared.take() {
+            going.todo.insert_all(&before);
+        }
         let todo = going.todo.clone();
         let wasm_pages = (self.watch.len() / WASM_PAGE_SIZE) as u64;
         let mut source = Source {
@@ -228,7 +240,8 @@ impl Tracked {
         let mut next = |into: &mut _| match stop.1.load(Ordering::Relaxed) {
             true => Err(io::ErrorKind::Interrupted.into()),
             false if stop.0.load(Ordering::Relaxed) => Ok(None),
-            false => source.next(into),
+            // What cannot be read while it runs is copied when it stands.
+            false => Ok(source.next(into).unwrap_or(None)),
         };
         let prepared = store.prepare(parent, self.index, wasm_pages, deltas, &mut next)?;
         let given = source.given;
@@ -299,6 +312,7 @@ impl Tracked {
         let mut included = std::mem::replace(&mut self.excluded, excluded.clone());
         included.remove_all(excluded);
         self.unsaved.insert_all(&included);
+        self.in_flight.insert_all(&std::mem::take(&mut self.unsaved));
         going.todo.insert_all(&included);
         going.todo.insert_all(&going.skipped);
         if excluded.is_empty() {
@@ -318,7 +332,7 @@ impl Tracked {
 
     /// What was captured is durable.
     pub fn durable(&mut self, captured: &Captured<'_>) {
-        self.unsaved.clear();
+        self.in_flight.clear();
         if captured.whole {
             self.kept.clear();
         }
@@ -394,6 +408,11 @@ impl<R: Iterator<Item = Range<u64>>> Source<'_, R> {
 }
 
 impl Captured<'_> {
+    /// Whether it cannot be saved: a layer that was to have all pages has not.
+    pub fn is_torn(&self) -> bool {
+        !self.whole && self.prepared.as_ref().is_some_and(Prepared::is_base)
+    }
+
     /// How many pages it has, with those of a prepared layer.
     pub fn len(&self) -> u64 {
         self.saved.len()

@@ -29,7 +29,7 @@ use dormouse_store::{
 use dormouse_wasi::{Exclusions, Mark, Unsynced};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Rounds at most. Each is to have less to copy than the one before.
@@ -70,6 +70,8 @@ pub(crate) struct Writer {
     ahead: Mutex<Ahead>,
     /// The program stands still and waits for the rounds to end.
     hurry: AtomicBool,
+    /// Images that were made: rounds that come after the image they were meant for do nothing.
+    images: AtomicU64,
     /// What the program was resumed from is still being read.
     lazy: OnceLock<Lazy>,
     /// Layers that were squashed, whenever that was; the next checkpoint takes those that fit.
@@ -126,6 +128,7 @@ impl Writer {
             exclusions: Mutex::default(),
             ahead: Mutex::default(),
             hurry: AtomicBool::default(),
+            images: AtomicU64::default(),
             lazy: OnceLock::new(),
             squashed: Mutex::default(),
             squashing: Mutex::default(),
@@ -166,12 +169,21 @@ impl Writer {
         let _ = self.lazy.set(lazy);
     }
 
-    /// Copies what was written while the program runs, round by round, until little is left.
+    /// Which image the next one is.
+    pub fn next_image(&self) -> u64 {
+        self.images.load(Ordering::SeqCst)
+    }
+
+    /// Copies what was written while the program runs, round by round, until little is left; if the next image still is that
+    /// one.
     ///
     /// # Errors
     /// If a layer cannot be written: the program need not be stopped, there will be no checkpoint.
-    pub fn rounds(&self) -> Result<(), String> {
+    pub fn rounds(&self, image: u64) -> Result<(), String> {
         let mut memories = self.memories();
+        if self.next_image() != image {
+            return Ok(());
+        }
         let mut ahead = self.ahead();
         let _work = ahead.meter.work();
         let done = self.rounds_of(&mut memories, &mut ahead).or_else(|e| {
@@ -195,7 +207,6 @@ impl Writer {
         let parent = self.parent();
         let hurry = || self.hurry.load(Ordering::Relaxed);
         let mut before = u64::MAX;
-        let mut todo = 0;
         for round in 0..ROUNDS {
             let look = |memory: &mut Tracked| {
                 memory.leave_out(self.excluded(memory.index, memory.len()));
@@ -205,7 +216,7 @@ impl Writer {
                 // All is done while it stands.
                 return Ok(());
             }
-            todo = memories.iter().map(Tracked::todo).sum();
+            let todo: u64 = memories.iter().map(Tracked::todo).sum();
             // It writes as fast as it is copied.
             let in_vain = todo > before / 4 * 3;
             if todo <= FEW || in_vain || hurry() {
@@ -230,8 +241,10 @@ impl Writer {
         }
         // As much as there is, and will be by the time it stands.
         if !hurry() {
-            let room = (todo + todo.min(FEW) + FEW) as usize;
-            memories.iter_mut().for_each(|memory| memory.reserve(room));
+            for memory in memories {
+                let todo = memory.todo();
+                memory.reserve((todo + todo.min(FEW) + FEW) as usize);
+            }
         }
         Ok(())
     }
@@ -258,14 +271,36 @@ impl Writer {
         run: &'a mut Run,
         capture: impl Fn(&mut Tracked, &'a [u8], &PageSet) -> Result<Captured<'i>, String>,
     ) -> Result<Image<'i>, String> {
+        // From here on somebody waits.
+        self.hurry.store(true, Ordering::Relaxed);
+        let image = self.image_of(run, capture);
+        if image.is_err() {
+            self.give_up();
+        }
+        image
+    }
+
+    /// What rounds have copied for an image that is not made is not used: it is all still to be saved.
+    pub fn give_up(&self) {
+        let mut memories = self.memories();
+        memories.iter_mut().for_each(Tracked::give_up);
+        *self.ahead() = Ahead::default();
+        self.hurry.store(self.stop.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn image_of<'a, 'i>(
+        &self,
+        run: &'a mut Run,
+        capture: impl Fn(&mut Tracked, &'a [u8], &PageSet) -> Result<Captured<'i>, String>,
+    ) -> Result<Image<'i>, String> {
         let pause = run.pause();
         let state = run.state().map_err(|e| e.to_string())?;
         // One that no checkpoint comes to name does no harm.
         let mark = run.mark_files().map_err(|e| e.to_string())?;
         let unsynced = Some(run.unsynced().map_err(|e| e.to_string())?);
         self.watch(run);
-        self.hurry.store(true, Ordering::Relaxed);
         let mut tracked = self.memories();
+        self.images.fetch_add(1, Ordering::SeqCst);
         self.hurry.store(self.stop.load(Ordering::Relaxed), Ordering::Relaxed);
         let has_parent = self.parent().is_some();
         let mut memories = vec![];
@@ -334,16 +369,19 @@ impl Writer {
             return Written::Done(Err(why));
         }
         let _work = image.measured.meter().work();
-        if let Some(Err(e)) = image.unsynced.take().map(Unsynced::sync) {
-            return Written::Done(Err(one_line(&e.to_string())));
-        }
+        let unsynced = image.unsynced.take();
+        let save = || match unsynced.map(Unsynced::sync) {
+            Some(Err(e)) => Err(one_line(&e.to_string())),
+            _ => Ok(self.save(&mut image, desk)),
+        };
         // A bug in here must not take the program with it.
-        match catch_unwind(AssertUnwindSafe(|| self.save(&mut image, desk))) {
-            Ok(Err(StoreError::NoParent)) => {
+        match catch_unwind(AssertUnwindSafe(save)) {
+            Ok(Ok(Err(StoreError::NoParent))) => {
                 *self.last() = None;
                 Written::Again
             }
-            Ok(saved) => Written::Done(saved.map_err(|e| one_line(&e.to_string()))),
+            Ok(Ok(saved)) => Written::Done(saved.map_err(|e| one_line(&e.to_string()))),
+            Ok(Err(why)) => Written::Done(Err(why)),
             Err(_) => {
                 *self.last() = None;
                 let why = "the writer failed (a bug of dormouse's: please report it)";
@@ -353,6 +391,9 @@ impl Writer {
     }
 
     fn save(&self, image: &mut Image<'_>, desk: &Desk) -> Result<CheckpointInfo, StoreError> {
+        if image.memories.iter().any(Captured::is_torn) {
+            return Err(StoreError::NoParent);
+        }
         let mut annotations = self.annotations.clone();
         if let Some(mark) = image.mark {
             annotations.insert(annotations::MARK.to_owned(), format!("{mark:016x}"));

@@ -28,6 +28,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Whether it is a base: all pages that it has not are zero.
+    pub fn is_base(&self) -> bool {
+        self.below.is_none()
+    }
+
     /// Bytes it takes in the store.
     pub fn size(&self) -> u64 {
         self.staged.size
