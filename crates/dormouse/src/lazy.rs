@@ -55,7 +55,9 @@ impl Lazy {
         run: &mut Run,
         report: Report,
     ) -> crate::Result<Option<Lazy>> {
-        let watches = run.watches();
+        let mut watches = run.watches();
+        // There is nothing to fill, and nothing that could be registered.
+        watches.retain(|(_, watch)| !watch.is_empty());
         let inner = Arc::new(Inner {
             checkpoint: checkpoint.clone(),
             state: Mutex::new(State::Filling(watches.len())),
@@ -82,7 +84,11 @@ impl Lazy {
                     }
                     return Ok(None);
                 }
-                Err(e) => return Err(crate::Error::io("fill", "a memory")(e)),
+                Err(e) => {
+                    tracing::debug!("memory {index} is filled before the program goes on: {e}");
+                    checkpoint.read_memory(*index, run.memory_mut(*index)?)?;
+                    inner.filled();
+                }
             }
         }
         if watches.is_empty() {
@@ -122,14 +128,7 @@ impl PageSource for Pages {
     }
 
     fn done(&self) {
-        let mut state = self.inner.lock();
-        if let State::Filling(left) = &mut *state {
-            *left -= 1;
-            if *left == 0 {
-                drop(state);
-                self.inner.verify();
-            }
-        }
+        self.inner.filled();
     }
 
     fn failed(&self, why: String) {
@@ -138,6 +137,18 @@ impl PageSource for Pages {
 }
 
 impl Inner {
+    /// A memory is; after the last one all is verified.
+    fn filled(&self) {
+        let mut state = self.lock();
+        if let State::Filling(left) = &mut *state {
+            *left -= 1;
+            if *left == 0 {
+                drop(state);
+                self.verify();
+            }
+        }
+    }
+
     fn verify(&self) {
         self.end(match self.checkpoint.verify_memories() {
             Ok(()) => State::Whole,
@@ -146,7 +157,14 @@ impl Inner {
     }
 
     fn end(&self, end: State) {
-        *self.lock() = end.clone();
+        {
+            let mut state = self.lock();
+            if !matches!(*state, State::Filling(_)) {
+                // It failed already.
+                return;
+            }
+            *state = end.clone();
+        }
         self.changed.notify_all();
         if let State::Failed(message) = end {
             (self.report)(Notice::Unreadable { message });

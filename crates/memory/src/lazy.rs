@@ -69,6 +69,7 @@ mod os {
     use std::io::{self, PipeReader, PipeWriter};
     use std::num::NonZero;
     use std::ops::Range;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex, PoisonError};
 
@@ -257,7 +258,10 @@ mod os {
             }
             let pages = unit.pages.iter().map(|run| run.end - run.start).sum::<u64>();
             let mut buffer = vec![0; pages as usize * PAGE_SIZE];
-            if let Err(why) = self.source.read(&unit.pages, &mut buffer) {
+            // Whoever waits for a page must not wait for a thread that is no more.
+            let read = AssertUnwindSafe(|| self.source.read(&unit.pages, &mut buffer));
+            let read = catch_unwind(read).unwrap_or_else(|_| Err("its reader failed".to_owned()));
+            if let Err(why) = read {
                 return self.fail(why);
             }
             let mut rest = &buffer[..];

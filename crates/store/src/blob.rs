@@ -7,6 +7,7 @@
 
 use crate::error::{Bad, DamageKind, StoreError, Subject};
 use crate::fs;
+use crate::layer::ReadAt as _;
 use crate::meter::Meter;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -92,12 +93,12 @@ pub(crate) struct Stager {
     size: u64,
 }
 
-/// A file that is complete and on the disk, but still has its temporary name.
+/// A file that is complete and, but for those of [`Stager::finish_unsynced`], on the disk; it still has its temporary name.
 #[derive(Debug)]
 pub(crate) struct Staged {
     temp: Temp,
     /// With its lock, if it has one.
-    _file: File,
+    file: File,
     pub(crate) digest: [u8; 32],
     pub(crate) size: u64,
     pub(crate) sealed: bool,
@@ -159,12 +160,17 @@ impl Stager {
     }
 
     /// Writes what is buffered and waits until everything is on the disk.
-    pub(crate) fn finish(mut self) -> Result<Staged, StoreError> {
+    pub(crate) fn finish(self) -> Result<Staged, StoreError> {
+        let staged = self.finish_unsynced()?;
+        staged.sync()?;
+        Ok(staged)
+    }
+
+    /// Writes what is buffered; [`Staged::sync`] is still to come.
+    pub(crate) fn finish_unsynced(mut self) -> Result<Staged, StoreError> {
         self.flush().map_err(StoreError::io("write", &self.temp.path))?;
-        fs::sync_file(&self.file, &self.temp.path)
-            .map_err(StoreError::io("sync", &self.temp.path))?;
         let digest = self.hash.finalize().into();
-        Ok(Staged { temp: self.temp, _file: self.file, digest, size: self.size, sealed: false })
+        Ok(Staged { temp: self.temp, file: self.file, digest, size: self.size, sealed: false })
     }
 
     /// Stages `bytes` as a whole.
@@ -213,6 +219,11 @@ impl Staged {
         BlobRef { digest: self.digest, size: self.size, sealed: self.sealed }
     }
 
+    /// Waits until everything is on the disk.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        fs::sync_file(&self.file, &self.temp.path).map_err(StoreError::io("sync", &self.temp.path))
+    }
+
     /// Whether nobody has swept it.
     pub(crate) fn exists(&self) -> bool {
         self.temp.path.exists()
@@ -259,6 +270,30 @@ pub(crate) fn open_verified(
     }
     check_digest(subject, hash.finalize().into(), digest)?;
     Ok(file)
+}
+
+/// Checks size and digest of a blob that was opened, wherever its offset is.
+pub(crate) fn check_opened(
+    file: &File,
+    subject: &Subject,
+    digest: &[u8; 32],
+    size: u64,
+) -> Result<(), Bad> {
+    let found = file.size().map_err(|e| subject.io(e))?;
+    if found != size {
+        return Err(Bad::Damage(subject.damage(DamageKind::Size { expected: size, found })));
+    }
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut at = 0;
+    while at < size {
+        let len = (size - at).min(BUFFER_LEN as u64);
+        let part = &mut buffer[..len as usize];
+        file.read_at(part, at).map_err(|e| subject.io(e))?;
+        hash.update(&*part);
+        at += len;
+    }
+    check_digest(subject, hash.finalize().into(), digest)
 }
 
 /// Reads a blob of at most `limit` bytes, checked like [`open_verified`]. The buffer is no larger

@@ -17,8 +17,8 @@ use crate::open::Store;
 use crate::parent::{Chain, Parent, layer_subject};
 use crate::seal::{self, Source};
 use dormouse_state::{MAX_STATE_LEN, Memory, State};
+use std::fs::File;
 use std::ops::Range;
-use std::path::PathBuf;
 
 /// How memory layers are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +41,18 @@ pub struct Checkpoint {
     /// Damage found on the way: newer checkpoints that had to be passed over, and files that could
     /// be done without. Tell the user.
     pub warnings: Vec<Damage>,
-    /// Of the store.
-    dir: PathBuf,
+    /// Memory layers that were opened only.
+    unverified: Vec<Unverified>,
     memories: Vec<(Chain, Overlay<Source>)>,
     parent: Parent,
+}
+
+/// A memory layer whose bytes were not compared with its digest.
+#[derive(Debug)]
+struct Unverified {
+    subject: Subject,
+    blob: BlobRef,
+    file: File,
 }
 
 /// Reads single pages of a memory of a checkpoint.
@@ -105,16 +113,14 @@ impl Checkpoint {
         Ok(CheckpointPages { name, chain, reader })
     }
 
-    /// Reads all memory layers and compares them with their digests, as [`Store::load`] does.
+    /// Reads all memory layers and compares them with their digests, as [`Store::load`] has done: those that were opened, whatever
+    /// has become of their names.
     ///
     /// # Errors
     /// [`StoreError::Damaged`], with the first that is; what the system says.
     pub fn verify_memories(&self) -> Result<(), StoreError> {
-        for (chain, _) in &self.memories {
-            for (at, blob) in chain.layers.iter().enumerate() {
-                let subject = layer_subject(Some(self.info.name()), chain, at);
-                blob::open_verified(&self.dir, &subject, &blob.digest, blob.size)?;
-            }
+        for Unverified { subject, blob, file } in &self.unverified {
+            blob::check_opened(file, subject, &blob.digest, blob.size)?;
         }
         Ok(())
     }
@@ -222,10 +228,10 @@ impl Store {
         let info = CheckpointInfo { pulled: entry.pulled, ..manifest.info(*blob) };
         let state = self.load_state(&info, &manifest)?;
         let module = self.load_module(&info, &manifest, &state)?;
-        let memories = self.load_memories(&info, &manifest, &state, memories)?;
+        let mut unverified = Vec::new();
+        let memories = self.load_memories(&info, &manifest, &state, memories, &mut unverified)?;
         let parent = Parent::of(&manifest, state.module_digest);
-        let dir = self.dir.clone();
-        Ok(Checkpoint { info, state, module, warnings: Vec::new(), dir, memories, parent })
+        Ok(Checkpoint { info, state, module, warnings: Vec::new(), unverified, memories, parent })
     }
 
     pub(crate) fn load_manifest(
@@ -292,9 +298,12 @@ impl Store {
         manifest: &Manifest,
         state: &State,
         how: Memories,
+        unverified: &mut Vec<Unverified>,
     ) -> Result<Vec<(Chain, Overlay<Source>)>, Bad> {
         let memories = manifest.memories.iter().zip(&state.memories);
-        memories.map(|((_, layers), memory)| self.load_memory(info, layers, memory, how)).collect()
+        memories
+            .map(|((_, layers), memory)| self.load_memory(info, layers, memory, how, unverified))
+            .collect()
     }
 
     fn load_memory(
@@ -303,6 +312,7 @@ impl Store {
         layers: &[BlobRef],
         memory: &Memory,
         how: Memories,
+        unverified: &mut Vec<Unverified>,
     ) -> Result<(Chain, Overlay<Source>), Bad> {
         let chain = Chain { index: memory.index, layers: layers.to_vec() };
         let subject = |layer| layer_subject(Some(info.name()), &chain, layer);
@@ -312,7 +322,12 @@ impl Store {
                 Memories::Verified => {
                     blob::open_verified(&self.dir, &subject, &blob.digest, blob.size)?
                 }
-                Memories::Opened => blob::open_sized(&self.dir, &subject, blob.size)?,
+                Memories::Opened => {
+                    let file = blob::open_sized(&self.dir, &subject, blob.size)?;
+                    let again = file.try_clone().map_err(|e| subject.io(e))?;
+                    unverified.push(Unverified { subject: subject.clone(), blob: *blob, file });
+                    again
+                }
             };
             let source = seal::source(file, blob.sealed, &self.keys, &subject)?;
             MemoryLayer::open(source).map_err(|error| subject.layer(error))

@@ -1,7 +1,7 @@
 //! A layer written before the checkpoint it is for: while the program still runs.
 //!
 //! ```text
-//!   program runs     prepare: its pages as they are now, one after the other -> p      durable, with a temporary name
+//!   program runs     prepare: its pages as they are now, one after the other -> p      with a temporary name
 //!   program stands   what was written meanwhile                                -> c
 //!   save             parent's layers, p, c:  c has every page of p that is not right any more
 //! ```
@@ -17,7 +17,8 @@ use crate::parent::Parent;
 use crate::seal::Sink;
 use std::io;
 
-/// A memory's layer, durable, but with a temporary name until a checkpoint is saved with it. Dropped, it is removed.
+/// A memory's layer, written, but with a temporary name, and not yet synced, until a checkpoint is saved with it. Dropped, it is
+/// removed.
 #[derive(Debug)]
 pub struct Prepared {
     pub(crate) index: u32,
@@ -139,6 +140,7 @@ impl Store {
             return Err(StoreError::NoParent);
         }
         let below = chain.map(|chain| chain.layers.clone());
-        Ok(Prepared { index, wasm_pages, below, staged: sink.finish()? })
+        // It is synced when it is saved: perhaps the program stands still by now, and waits.
+        Ok(Prepared { index, wasm_pages, below, staged: sink.finish_unsynced()? })
     }
 }

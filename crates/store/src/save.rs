@@ -259,6 +259,7 @@ impl Store {
                 None => self.stage_memory(memory, older, new.deltas)?,
             };
             if let Some(below) = below {
+                below.staged.sync()?;
                 chain.push(below.staged.blob());
                 staged.push(below.staged);
             }

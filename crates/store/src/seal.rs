@@ -119,12 +119,19 @@ impl Sink {
 
     /// Waits until everything is on the disk.
     pub(crate) fn finish(self) -> Result<Staged, StoreError> {
+        let staged = self.finish_unsynced()?;
+        staged.sync()?;
+        Ok(staged)
+    }
+
+    /// The same, but [`Staged::sync`] is still to come.
+    pub(crate) fn finish_unsynced(self) -> Result<Staged, StoreError> {
         match self {
-            Sink::Plain(stager) => stager.finish(),
+            Sink::Plain(stager) => stager.finish_unsynced(),
             Sink::Sealed(writer) => {
                 let stager =
                     writer.finish().map_err(StoreError::io("write", "a sealed blob".as_ref()))?;
-                let mut staged = stager.finish()?;
+                let mut staged = stager.finish_unsynced()?;
                 staged.sealed = true;
                 Ok(staged)
             }

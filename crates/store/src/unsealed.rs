@@ -29,6 +29,10 @@ impl Sink {
     pub(crate) fn finish(self) -> Result<Staged, StoreError> {
         self.0.finish()
     }
+
+    pub(crate) fn finish_unsynced(self) -> Result<Staged, StoreError> {
+        self.0.finish_unsynced()
+    }
 }
 
 impl Write for Sink {

@@ -8,19 +8,17 @@
 
 use crate::errors::{WasiError, doing};
 use crate::fds::{Descriptor, Host};
-use crate::os;
+use crate::undo::UnsyncedUndo;
 use std::fs::File;
-use std::path::PathBuf;
 
 /// Files of a program, open for writing, and its undo log, as they were at one moment; what was written into them since may
-/// come to the disk too.
+/// come to the disk too, after what undoes it.
 #[derive(Debug, Default)]
 #[must_use = "a checkpoint is not durable before it was synced"]
 pub struct Unsynced {
     /// And what is being done.
     files: Vec<(File, String)>,
-    /// Directories with new names; only the first is sure to be ours.
-    dirs: Vec<PathBuf>,
+    undo: Option<UnsyncedUndo>,
 }
 
 impl Unsynced {
@@ -29,14 +27,10 @@ impl Unsynced {
     /// # Errors
     /// What the system says.
     pub fn sync(self) -> Result<(), WasiError> {
+        self.undo.as_ref().map_or(Ok(()), UnsyncedUndo::sync)?;
         for (file, what) in self.files {
+            self.undo.as_ref().map_or(Ok(()), UnsyncedUndo::sync_log)?;
             file.sync_all().map_err(doing(what))?;
-        }
-        let mut dirs = self.dirs.iter();
-        if let Some(dir) = dirs.next() {
-            let what = format!("writing the undo log in {}", dir.display());
-            os::sync_dir(dir).map_err(doing(what))?;
-            let _ = dirs.try_for_each(|dir| os::sync_dir(dir));
         }
         Ok(())
     }
@@ -51,18 +45,16 @@ impl Host {
                 && file.writable
             {
                 let what = format!("flushing fd {fd}, {:?}", self.path_of(&file.place));
-                let file = file.file.try_clone().map_err(doing(what.clone()))?;
-                unsynced.files.push((file, what));
+                match file.file.try_clone() {
+                    Ok(file) => unsynced.files.push((file, what)),
+                    // Too many are open: it takes longer then.
+                    Err(_) => file.file.sync_all().map_err(doing(what))?,
+                }
             }
         }
         if let Some(undo) = &self.undo {
             let what = format!("writing the undo log in {}", undo.path().display());
-            let (files, names) = undo.unsynced().map_err(doing(what.clone()))?;
-            unsynced.files.extend(files.into_iter().map(|file| (file, what.clone())));
-            if names {
-                // Those above are new with a store's first job.
-                unsynced.dirs.extend(undo.path().ancestors().take(3).map(PathBuf::from));
-            }
+            unsynced.undo = Some(undo.unsynced().map_err(doing(what))?);
         }
         Ok(unsynced)
     }

@@ -62,7 +62,11 @@ impl Region {
         if base == 0 || address < base || address - base >= len {
             return false;
         }
-        let page = self.page.load(Ordering::Relaxed);
+        let page = self.page.load(Ordering::Acquire);
+        // Between these loads it may have become another memory's: then the address is not in it.
+        if self.base.load(Ordering::Acquire) != base {
+            return false;
+        }
         let number = (address - base) / page;
         if protect(base + number * page, page, libc::PROT_READ | libc::PROT_WRITE) {
             // SAFETY: by the region's rule there is a mark for this page.
@@ -104,7 +108,7 @@ impl Protect {
             .extend((0..count).map(|number| AtomicU8::new(if number < used { first } else { 0 })));
         let written = written.into_boxed_slice();
 
-        let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = REGIONS.iter().position(|region| region.base.load(Ordering::Relaxed) == 0);
         let slot = slot.ok_or_else(|| io::Error::other("too many memories are tracked at once"))?;
         let region = &REGIONS[slot];
@@ -113,11 +117,16 @@ impl Protect {
         region.all.store(false, Ordering::Relaxed);
         region.len.store(memory.len, Ordering::Relaxed);
         region.base.store(memory.base.as_ptr() as usize, Ordering::Release);
-        let this = Protect { slot, written, page };
+        let mut this = Protect { slot, written, page };
+        // It is needed again if that is given up.
+        drop(taking);
         if since == Since::Now
             && !protect(memory.base.as_ptr() as usize, memory.len, libc::PROT_READ)
         {
-            return Err(io::Error::last_os_error());
+            let error = io::Error::last_os_error();
+            // Some of it may be read-only.
+            this.end(memory);
+            return Err(error);
         }
         Ok(this)
     }
@@ -196,7 +205,8 @@ fn protect(address: usize, len: usize, access: libc::c_int) -> bool {
 /// on what is not for it.
 fn install() -> io::Result<()> {
     let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    if BEFORE.get().is_some() {
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if INSTALLED.load(Ordering::SeqCst) {
         return Ok(());
     }
     let mut before = MaybeUninit::<libc::sigaction>::uninit();
@@ -219,7 +229,11 @@ fn install() -> io::Result<()> {
         libc::sigemptyset(&mut ours.sa_mask);
         libc::sigaction(libc::SIGSEGV, &ours, null_mut())
     };
-    if installed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if installed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    INSTALLED.store(true, Ordering::SeqCst);
+    Ok(())
 }
 
 extern "C" fn on_fault(
