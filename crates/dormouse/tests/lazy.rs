@@ -127,3 +127,33 @@ fn damage_that_nothing_touches_is_found_too() {
     assert_eq!(ended.code, Some(125), "{}", ended.err);
     assert_eq!(p.checkpoints("sim"), 1, "nothing builds on it");
 }
+
+/// What was opened is read to its end, whoever removes the checkpoint meanwhile.
+#[test]
+fn what_is_being_read_may_be_removed() {
+    use std::io::Write;
+    let p = Place::new();
+    let expected = stopped(&p);
+    let mut command = p.command(&["resume", "sum", "--clone", "lazy", "--lazy"]);
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    p.wait_answering("lazy");
+    p.ok(&["rm", "--all", "sum"]);
+    child.stdin.take().unwrap().write_all(b"x").unwrap();
+    let ended = Ended::wait(child);
+    assert_eq!((ended.code, &ended.out), (Some(0), &expected), "{}", ended.err);
+}
+
+#[test]
+fn a_memory_without_a_byte_needs_no_filling() {
+    let p = Place::new();
+    let text = spin().replace(
+        "(memory (export \"memory\") 32)",
+        "(memory (export \"memory\") 32) (memory $none 0)",
+    );
+    let spin = p.guest("two", &text);
+    let expected = p.ok(&["run", &spin]);
+    let child = p.start("two", &[&spin]);
+    p.ok(&["checkpoint", "--stop", "two"]);
+    assert_eq!(Ended::wait(child).code, Some(85));
+    assert_eq!(p.ok(&["resume", "two", "--lazy"]), expected);
+}
