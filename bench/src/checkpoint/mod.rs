@@ -35,6 +35,14 @@ pub fn run(words: &[&str]) -> Result<()> {
             heading();
             pauses_of(USUAL, count.parse()?)
         }
+        ["one", mib, rate, how, count] => {
+            let random = *how == "random";
+            heading();
+            pauses_of(
+                Shape { heap: mib.parse::<u64>()? * MIB, rate: rate.parse()?, random, ..USUAL },
+                count.parse()?,
+            )
+        }
         ["slowdown"] => slowdown(8),
         ["slowdown", pairs] => slowdown(pairs.parse()?),
         ["ablation"] => ablation(3),
@@ -42,7 +50,7 @@ pub fn run(words: &[&str]) -> Result<()> {
         ["resume"] => resume(5),
         ["resume", rounds] => resume(rounds.parse()?),
         _ => anyhow::bail!(
-            "usage: dormouse-bench checkpoint [pauses [EACH USUAL] | usual COUNT | slowdown [PAIRS] | ablation [ROUNDS] | resume [ROUNDS]]"
+            "usage: dormouse-bench checkpoint [pauses [EACH USUAL] | usual COUNT | one MIB RATE random|order COUNT | slowdown [PAIRS] | ablation [ROUNDS] | resume [ROUNDS]]"
         ),
     }
 }

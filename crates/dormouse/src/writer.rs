@@ -224,13 +224,19 @@ impl Writer {
             }
             before = todo;
             let mut all = true;
+            let mut written = false;
             for memory in memories.iter_mut() {
                 if round == 0 && memory.todo() > MANY {
                     let (deltas, stop) = (self.layering.deltas, (&self.hurry, &self.stop));
                     memory.prepare(&self.store, parent.as_ref(), deltas, stop)?;
+                    written = true;
                 } else {
                     all &= memory.copy_running(&self.hurry).is_ok();
                 }
+            }
+            if written {
+                // Writing is slower than copying: that says nothing of the rounds to come.
+                before = u64::MAX;
             }
             let left: u64 = memories.iter().map(Tracked::todo).sum();
             ahead.rounds += 1;

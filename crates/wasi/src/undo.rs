@@ -33,7 +33,9 @@
 //! emptied, which says that there is no way back beyond it, and the next mark begins a good one.
 //!
 //! This guards against the end of the process. Against the end of the machine it guards marks, which are on the disk before
-//! their checkpoint is, and what the program syncs: the log is synced first.
+//! their checkpoint is, and what the program syncs: the log is synced first. So it is before a file is synced for a checkpoint;
+//! but the program runs meanwhile, and what it writes in between, like what the system writes to the disk by itself, may come
+//! there before what undoes it.
 
 use crate::errors::{WasiError, doing};
 use crate::fds::{Host, OpenDir, OpenFile, Place, Preopen, identity};
