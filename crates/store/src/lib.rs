@@ -74,6 +74,7 @@ mod load_again;
 mod manifest;
 mod meter;
 mod open;
+mod pages;
 mod parent;
 mod part;
 mod prepare;
@@ -107,11 +108,12 @@ pub use manifest::{
 };
 pub use meter::{Meter, Work};
 pub use open::Store;
+pub use pages::{Content, MemoryPages};
 pub use parent::{MAX_LAYERS, Parent, Squashed};
 pub use part::Part;
 pub use prepare::Prepared;
 pub use retention::{OverQuota, Retention};
-pub use save::{Content, Guard, MemoryPages, NewCheckpoint};
+pub use save::{Guard, NewCheckpoint};
 #[cfg(feature = "encryption")]
 pub use seal::Keys;
 pub use sizes::{CheckpointSizes, Sizes, StoreSizes};

@@ -40,6 +40,7 @@
 use crate::errors::{WasiError, doing};
 use crate::fds::{Host, OpenDir, OpenFile, Place, Preopen, identity};
 use crate::os::{self, Identity};
+use crate::unsynced::{Pending, UnsyncedUndo};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions};
 use std::collections::{BTreeSet, HashMap};
@@ -47,8 +48,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 pub(crate) const MAGIC: &[u8; 8] = b"DMUL\x01\0\0\0";
@@ -114,76 +114,6 @@ pub(crate) struct Undo {
     pending: Arc<Pending>,
 }
 
-/// What is to be synced of a directory of logs, by whoever comes first.
-#[derive(Debug)]
-struct Pending {
-    /// Copies of files that are gone.
-    copies: Mutex<Vec<String>>,
-    /// Names in the directory.
-    names: AtomicBool,
-}
-
-impl Pending {
-    fn copies(&self) -> MutexGuard<'_, Vec<String>> {
-        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn sync(&self, dir: &Dir, path: &Path) -> io::Result<()> {
-        loop {
-            let Some(copy) = self.copies().last().cloned() else { break };
-            match dir.open(&copy) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                file => file?.sync_all()?,
-            }
-            self.copies().retain(|other| *other != copy);
-        }
-        if self.names.swap(false, Ordering::SeqCst) {
-            os::sync_dir(path).inspect_err(|_| self.names.store(true, Ordering::SeqCst))?;
-            // Those above are new with a store's first job. They may not be ours.
-            let _ = path.ancestors().skip(1).take(2).try_for_each(os::sync_dir);
-        }
-        Ok(())
-    }
-}
-
-/// See [`Undo::unsynced`].
-#[derive(Debug)]
-pub(crate) struct UnsyncedUndo {
-    path: PathBuf,
-    dir: Dir,
-    chain: Option<File>,
-    /// The log of what is done from the mark on.
-    log: String,
-    pending: Arc<Pending>,
-}
-
-impl UnsyncedUndo {
-    /// The mark, and what was kept before it.
-    pub fn sync(&self) -> Result<(), WasiError> {
-        let sync = || {
-            self.chain.as_ref().map_or(Ok(()), File::sync_all)?;
-            self.pending.sync(&self.dir, &self.path)
-        };
-        sync().map_err(self.doing())
-    }
-
-    /// What was kept since the mark: before a file is synced into which the program may have written since.
-    pub fn sync_log(&self) -> Result<(), WasiError> {
-        let sync = || match self.dir.open(&self.log) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            log => {
-                log?.sync_data()?;
-                self.pending.sync(&self.dir, &self.path)
-            }
-        };
-        sync().map_err(self.doing())
-    }
-
-    fn doing(&self) -> impl FnOnce(io::Error) -> WasiError {
-        doing(format!("writing the undo log in {}", self.path.display()))
-    }
-}
-
 /// A file that was changed after the mark.
 #[derive(Debug)]
 enum Tracked {
@@ -222,7 +152,7 @@ impl Undo {
             kept: 0,
             broken: false,
             chain: None,
-            pending: Arc::new(Pending { copies: Mutex::default(), names: AtomicBool::new(true) }),
+            pending: Arc::new(Pending::with_names()),
         };
         undo.begin(at).map_err(doing())?;
         Ok(undo)
@@ -242,12 +172,11 @@ impl Undo {
 
     /// What may not be on the disk yet: to be synced while the program goes on. The next [`Undo::sync`] sees to it too.
     pub fn unsynced(&self) -> io::Result<UnsyncedUndo> {
-        let chain =
-            self.chain.as_ref().map(|chain| Ok::<_, io::Error>(chain.try_clone()?.into_std()));
+        let chain = self.chain.as_ref().map(cap_std::fs::File::try_clone).transpose()?;
         Ok(UnsyncedUndo {
             path: self.path.clone(),
             dir: self.dir.try_clone()?,
-            chain: chain.transpose()?,
+            chain: chain.map(cap_std::fs::File::into_std),
             log: log_name(self.mark),
             pending: self.pending.clone(),
         })
@@ -302,7 +231,7 @@ impl Undo {
                 file.write_all(&undo.header)?;
                 undo.dir.rename("new", &undo.dir, log_name(undo.mark))?;
                 undo.log = Some(file.into_std());
-                undo.pending.names.store(true, Ordering::SeqCst);
+                undo.pending.has_names();
                 undo.end = undo.header.len() as u64;
             }
             let mut bytes = Vec::with_capacity(body.len() + 8);
@@ -510,7 +439,7 @@ impl Undo {
                 self.pending.copies().push(name);
             }
             self.kept += 1;
-            self.pending.names.store(true, Ordering::SeqCst);
+            self.pending.has_names();
             body.push(kind::GONE);
             put_place(&mut body, &place);
             body.extend(number.to_le_bytes());
