@@ -10,7 +10,7 @@
 
 use crate::median;
 use anyhow::{Context, Result, ensure};
-use dormouse_memory::{Fingerprints, PAGE_SIZE};
+use dormouse_memory::{Fingerprints, PAGE_SIZE, PageSet};
 use dormouse_state::{Frame, Memory, Site, State};
 use dormouse_store::{MAX_LAYERS, MemoryPages, NewCheckpoint, Parent, Squashed, Store, sha256};
 use std::fs::{self, File};
@@ -131,12 +131,12 @@ fn job(dir: &Path, checkpoints: usize, deltas: bool, spread: Spread) -> Result<(
     let mut first = vec![];
     for n in 0..checkpoints {
         let start = Instant::now();
-        let changes = seen.changes(&heap.bytes);
+        let mut changed = PageSet::default();
+        seen.take(&heap.bytes, &mut changed);
         finding.push(start.elapsed().as_secs_f64());
         let range =
             |r: &std::ops::Range<u64>| r.start as usize * PAGE_SIZE..r.end as usize * PAGE_SIZE;
-        let runs: Vec<_> =
-            changes.runs().iter().map(|r| (r.start, &heap.bytes[range(r)])).collect();
+        let runs: Vec<_> = changed.runs().map(|r| (r.start, &heap.bytes[range(&r)])).collect();
         let pages = match &last {
             None => [MemoryPages::whole(0, &heap.bytes)],
             Some(_) => [MemoryPages::changed(0, wasm_pages, &runs)],
@@ -151,7 +151,6 @@ fn job(dir: &Path, checkpoints: usize, deltas: bool, spread: Spread) -> Result<(
         let start = Instant::now();
         let (_, parent) = store.save_as_parent("sim", new)?;
         saving.push(start.elapsed().as_secs_f64());
-        seen.apply(&changes);
         longest = longest.max(parent.layers());
         let start = Instant::now();
         let squashed = store.squash(&parent, MAX_LAYERS, deltas, &AtomicBool::new(false))?;

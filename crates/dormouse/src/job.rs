@@ -326,14 +326,9 @@ impl Job {
         let report = self.report.clone();
         let signals = self.signals;
         let manner = Manner { one_shot: self.one_shot, stop_at: self.stop_at.map(|n| n.max(1)) };
-        let called = called(&code, self.invoke, &args)?;
-        let wasi = WasiConfig {
-            args: argv(program, args),
-            env: self.env,
-            dirs: self.dirs,
-            stdio: self.stdio,
-            undo: self.check_files.then(|| undo_log(&self.store, &name)),
-        };
+        let called = called(&code, self.invoke.take(), &args)?;
+        let undo = self.check_files.then(|| undo_log(&self.store, &name));
+        let wasi = self.given(program, args, undo);
         let begin = |code| first(code, Wasi::new(wasi)?, called);
         live(Live { machine, code, lease, writer, books, signals, manner, report }, begin)
     }
@@ -442,6 +437,17 @@ impl Job {
             ))),
         }
         Ok(checkpoint)
+    }
+
+    /// What a new program is given.
+    fn given(&mut self, program: &str, args: Vec<Vec<u8>>, undo: Option<PathBuf>) -> WasiConfig {
+        WasiConfig {
+            args: argv(program, args),
+            env: std::mem::take(&mut self.env),
+            dirs: std::mem::take(&mut self.dirs),
+            stdio: std::mem::take(&mut self.stdio),
+            undo,
+        }
     }
 
     /// How its WASI objects come back.

@@ -59,7 +59,7 @@ mod uffd;
 mod watch;
 
 pub use dirty::{Since, Tracking};
-pub use fingerprints::{Changes, Fingerprints};
+pub use fingerprints::Fingerprints;
 pub use lazy::{Filling, PageSource};
 pub use pages::{PAGE_SIZE, nonzero_pages};
 pub use reservation::CAN_GUARD;

@@ -16,12 +16,12 @@
 //! is written again only some logarithm of times, and a memory of any age is read from a few layers, which are at most twice
 //! as large as the memory, and one save's changes.
 
-use crate::blob::{self, BlobRef, Staged, Stager};
+use crate::blob::{self, BlobRef, Staged};
 use crate::error::{Bad, StoreError, Subject};
-use crate::layer::{Kind, LayerWriter, MemoryLayer, NO_PARENT, Overlay};
+use crate::layer::{Kind, MemoryLayer, Overlay, PAGE_SIZE};
 use crate::manifest::Manifest;
 use crate::open::Store;
-use crate::seal::{self, Sink, Source};
+use crate::seal::{self, Source};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How many layers of changes a memory may have before they are squashed, if nobody says otherwise.
@@ -124,42 +124,32 @@ impl Store {
         let _writers = self.lock_writers()?;
         let memory = self.open_chain(chain, None)?;
         let (kept, squashed) = memory.layers().split_at(from);
-        let blobs = self.blobs();
-        let stager = Stager::to_be_kept(&blobs)?;
-        let path = stager.path().to_owned();
-        let mut sink = Sink::new(stager, &self.keys, true)?;
         let read = |layer: usize, error| {
             let subject = layer_subject(None, chain, layer);
             StoreError::from(subject.layer(error))
         };
         let mut pages = memory.pages().map_err(|e| read(0, e))?;
-        let mut older = match deltas && from > 0 {
+        let older = match deltas && from > 0 {
             true => Some(Overlay::reader(kept).map_err(|e| read(0, e))?),
             false => None,
         };
         let kind = if from == 0 { Kind::Base } else { Kind::Changes };
-        let mut work = || {
-            let mut writer = LayerWriter::new(&mut sink, kind, chain.index, memory.wasm_pages())
-                .map_err(StoreError::io("write", &path))?;
-            let mut page = Box::new([0; crate::PAGE_SIZE]);
-            for number in Overlay::changed(squashed).into_iter().flatten() {
-                if stop.load(Ordering::Relaxed) {
-                    return Ok(false);
-                }
-                pages.page(number, &mut page).map_err(|bad| read(bad.layer, bad.error))?;
-                match &mut older {
-                    Some(older) => writer.page(number, &page[..], Some(older)),
-                    None => writer.page(number, &page[..], NO_PARENT),
-                }
-                .map_err(StoreError::io("write", &path))?;
-            }
-            writer.finish().map_err(StoreError::io("write", &path))?;
-            Ok::<_, StoreError>(true)
+        let mut numbers = Overlay::changed(squashed).into_iter().flatten();
+        let mut stopped = false;
+        let next = |into: &mut [u8; PAGE_SIZE]| {
+            stopped = stop.load(Ordering::Relaxed);
+            let Some(number) = numbers.next().filter(|_| !stopped) else {
+                return Ok(None);
+            };
+            pages.page(number, into).map_err(|bad| read(bad.layer, bad.error))?;
+            Ok(Some(number))
         };
-        if !work()? {
+        let (index, wasm_pages) = (chain.index, memory.wasm_pages());
+        let (staged, _) = self.stage_pages(kind, index, wasm_pages, older, next)?;
+        if stopped {
             return Ok(None);
         }
-        let staged = sink.finish()?;
+        staged.sync()?;
         Ok(Some(Squashed {
             index: chain.index,
             at: from,

@@ -10,11 +10,11 @@
 
 use crate::blob::{BlobRef, Staged, Stager};
 use crate::error::StoreError;
-use crate::layer::{Kind, LayerWriter, NO_PARENT, PAGE_SIZE, WASM_PAGE_SIZE};
+use crate::layer::{Kind, LayerWriter, PAGE_SIZE, PageReader, Stored, WASM_PAGE_SIZE};
 use crate::meter::Meter;
 use crate::open::Store;
 use crate::parent::Parent;
-use crate::seal::Sink;
+use crate::seal::{Sink, Source};
 use std::io;
 
 /// A memory's layer, written, but with a temporary name, and not yet synced, until a checkpoint is saved with it. Dropped, it is
@@ -103,44 +103,54 @@ impl Store {
             Some(chain) => Some(self.open_chain(chain, None).map_err(|_| StoreError::NoParent)?),
             None => None,
         };
-        let mut older = match &older {
+        let older = match &older {
             Some(older) => Some(older.pages().map_err(|_| StoreError::NoParent)?),
             None => None,
         };
-        let stager = Stager::to_be_kept(&self.blobs())?;
-        let path = stager.path().to_owned();
-        let mut sink = Sink::new(stager, &self.keys, true)?;
+        let blobs = self.blobs();
         let kind = if chain.is_some() { Kind::Changes } else { Kind::Base };
-        let end = wasm_pages.saturating_mul((WASM_PAGE_SIZE / PAGE_SIZE) as u64);
-        let mut write = || {
-            let mut writer = LayerWriter::new(&mut sink, kind, index, wasm_pages)?;
-            let mut page = Box::new([0; PAGE_SIZE]);
-            let mut least = 0;
-            let mut count = 0;
-            while let Some(number) = pages(&mut page)? {
-                if number < least || number >= end {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        "pages that are not in order, or outside the memory",
-                    ));
-                }
-                least = number + 1;
-                count += 1;
-                match &mut older {
-                    Some(older) => writer.page(number, &page[..], Some(older))?,
-                    None => writer.page(number, &page[..], NO_PARENT)?,
-                }
-            }
-            // Known only now.
-            Meter::current().expect(count * PAGE_SIZE as u64);
-            writer.finish()
+        let mut count = 0;
+        let next = |into: &mut [u8; PAGE_SIZE]| {
+            let number = pages(into).map_err(StoreError::io("copy pages into", &blobs))?;
+            count += u64::from(number.is_some());
+            Ok(number)
         };
-        let stored = write().map_err(StoreError::io("write", &path))?;
+        let (staged, stored) = self.stage_pages(kind, index, wasm_pages, older, next)?;
+        // Known only now.
+        Meter::current().expect(count * PAGE_SIZE as u64);
         if stored.unread > 0 {
             return Err(StoreError::NoParent);
         }
-        let below = chain.map(|chain| chain.layers.clone());
         // It is synced when it is saved: perhaps the program stands still by now, and waits.
-        Ok(Prepared { index, wasm_pages, below, staged: sink.finish_unsynced()? })
+        Ok(Prepared { index, wasm_pages, below: chain.map(|chain| chain.layers.clone()), staged })
+    }
+
+    /// Stages a layer of the pages that `next` gives, until it gives none: it writes the page's bytes, and says its number.
+    /// The file outlives the caller's lock, and is not synced.
+    pub(crate) fn stage_pages(
+        &self,
+        kind: Kind,
+        index: u32,
+        wasm_pages: u64,
+        mut older: Option<PageReader<'_, Source>>,
+        mut next: impl FnMut(&mut [u8; PAGE_SIZE]) -> Result<Option<u64>, StoreError>,
+    ) -> Result<(Staged, Stored), StoreError> {
+        let stager = Stager::to_be_kept(&self.blobs())?;
+        let path = stager.path().to_owned();
+        let failed = |e| StoreError::io("write", &path)(e);
+        let mut sink = Sink::new(stager, &self.keys, true)?;
+        let mut writer = LayerWriter::new(&mut sink, kind, index, wasm_pages).map_err(failed)?;
+        let mut numbers = 0..wasm_pages.saturating_mul((WASM_PAGE_SIZE / PAGE_SIZE) as u64);
+        let mut page = Box::new([0; PAGE_SIZE]);
+        while let Some(number) = next(&mut page)? {
+            if !numbers.contains(&number) {
+                let why = "pages that are not in order, or outside the memory";
+                return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, why)));
+            }
+            numbers.start = number + 1;
+            writer.page(number, &page[..], older.as_mut()).map_err(failed)?;
+        }
+        let stored = writer.finish().map_err(failed)?;
+        Ok((sink.finish_unsynced()?, stored))
     }
 }

@@ -567,3 +567,14 @@ fn saves_loads_and_collections_at_once() {
     assert_eq!((report.damages, report.unreferenced), (vec![], vec![]));
     assert_eq!(blobs(store.dir()), needed(store.dir()));
 }
+
+/// What was opened is what is verified, whatever has become of its name.
+#[test]
+fn a_checkpoint_that_is_being_read_may_be_removed() {
+    let (_dir, store) = store_of(&[7]);
+    let checkpoint = store.load_lazily("sim", None).unwrap();
+    remove(&store, "sim", &[1]);
+    assert!(store.load("sim", None).is_err());
+    assert_holds(&checkpoint, 7);
+    checkpoint.verify_memories().unwrap();
+}

@@ -1,7 +1,7 @@
 //! Trying: whether a checkpoint could go on here, and a program under chaos. Neither leaves anything behind.
 
 use super::Job;
-use crate::beginning::{argv, called, first};
+use crate::beginning::{called, first};
 use crate::outcome::{Outcome, Rehearsal};
 use crate::{Error, Result, Target, running};
 use dormouse_engine::{Chaos, ChaosReport, Event, Gap, Machine, Options, Run};
@@ -52,7 +52,7 @@ impl Job {
     /// # Errors
     /// As [`Job::run`].
     pub fn chaos(
-        self,
+        mut self,
         program: &str,
         module: Arc<[u8]>,
         args: Vec<Vec<u8>>,
@@ -61,15 +61,8 @@ impl Job {
         let options = Options { counted: true, ..self.options() };
         let machine = Machine::new(options)?;
         let code = self.load(&machine, module)?;
-        let called = called(&code, self.invoke, &args)?;
-        let wasi = WasiConfig {
-            args: argv(program, args),
-            env: self.env,
-            dirs: self.dirs,
-            stdio: self.stdio,
-            undo: None,
-        };
-        let wasi = Wasi::new(wasi)?;
+        let called = called(&code, self.invoke.take(), &args)?;
+        let wasi = Wasi::new(self.given(program, args, None))?;
         let (event, report) = machine.on_stack(|| {
             let mut chaos = Chaos::new(gap, RestoreOptions::default);
             let (event, _) = chaos.advance(first(code.clone(), wasi, called)?)?;

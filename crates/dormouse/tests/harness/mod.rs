@@ -222,3 +222,45 @@ pub const TRAP: &str = r#"(module
   (memory (export "memory") 1)
   (func $divide (param i32) (result i32) (i32.div_u (i32.const 1) (local.get 0)))
   (func (export "_start") (drop (call $divide (i32.const 0)))))"#;
+
+/// Holds a deleted file open while it fills 96 MiB, and at each byte it reads: closes it; writes 80 MiB anew; adds up all of
+/// its memory and prints the sum. (Without a directory there is no such file.) Before each byte it prints `>`.
+pub const HOLDS: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
+  (memory (export "memory") 1700)
+  (data (i32.const 128) "held")
+  (data (i32.const 140) ">")
+  (func $wait
+    (i32.store (i32.const 0) (i32.const 140)) (i32.store (i32.const 4) (i32.const 1))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (i32.store (i32.const 0) (i32.const 144)) (i32.store (i32.const 4) (i32.const 1))
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func $fill (param $x i64) (param $at i32) (param $end i32)
+    (loop $l
+      (local.set $x (i64.add (i64.mul (local.get $x) (i64.const 6364136223846793005)) (i64.const 1442695040888963407)))
+      (i64.store (local.get $at) (local.get $x))
+      (br_if $l (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 64))) (local.get $end)))))
+  (func (export "_start") (local $sum i64) (local $at i32)
+    (drop (call $open (i32.const 3) (i32.const 0) (i32.const 128) (i32.const 4) (i32.const 1)
+      (i64.const 66) (i64.const 0) (i32.const 0) (i32.const 160)))
+    (drop (call $unlink (i32.const 3) (i32.const 128) (i32.const 4)))
+    (call $fill (i64.const 1) (i32.const 1048576) (i32.const 101711872))
+    (call $wait)
+    (drop (call $close (i32.load (i32.const 160))))
+    (call $fill (i64.const 2) (i32.const 1048576) (i32.const 84934656))
+    (call $wait)
+    (local.set $at (i32.const 1048576))
+    (loop $l
+      (local.set $sum (i64.add (i64.rotl (local.get $sum) (i64.const 1)) (i64.load (local.get $at))))
+      (br_if $l (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 64))) (i32.const 101711872))))
+    (local.set $at (i32.const 200))
+    (loop $l
+      (i32.store8 (local.get $at) (i32.add (i32.const 97) (i32.and (i32.wrap_i64 (local.get $sum)) (i32.const 15))))
+      (local.set $sum (i64.shr_u (local.get $sum) (i64.const 4)))
+      (br_if $l (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 216))))
+    (i32.store (i32.const 0) (i32.const 200)) (i32.store (i32.const 4) (i32.const 16))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;

@@ -17,8 +17,7 @@ impl Compare {
         // Drawn anew by the system: no program knows it.
         let mut seen = Fingerprints::new(RandomState::new().hash_one(0));
         if since == Since::Now {
-            let changes = seen.changes(bytes.ok_or_else(must_stand)?);
-            seen.apply(&changes);
+            seen.take(bytes.ok_or_else(must_stand)?, &mut PageSet::default());
         }
         Ok(Compare { seen })
     }
@@ -38,9 +37,7 @@ impl DirtyPages for Compare {
     }
 
     fn take(&mut self, _: Mapping, bytes: Option<&[u8]>, into: &mut PageSet) -> io::Result<()> {
-        let changes = self.seen.changes(bytes.ok_or_else(must_stand)?);
-        changes.runs().into_iter().for_each(|run| into.insert(run));
-        self.seen.apply(&changes);
+        self.seen.take(bytes.ok_or_else(must_stand)?, into);
         Ok(())
     }
 

@@ -19,7 +19,7 @@ mod write;
 
 pub use overlay::{BadLayer, Overlay, PageReader};
 pub use read_at::ReadAt;
-pub(crate) use write::{LayerWriter, NO_PARENT};
+pub(crate) use write::LayerWriter;
 pub use write::{Runs, Stored, write_base, write_changes, write_memory_layer};
 
 use std::io;

@@ -158,7 +158,7 @@ fn write_runs<R: ReadAt>(
     writer.finish()
 }
 
-pub(crate) const NO_PARENT: Option<&mut PageReader<'static, &'static [u8]>> = None;
+const NO_PARENT: Option<&mut PageReader<'static, &'static [u8]>> = None;
 
 /// A layer being written; pages come in ascending order.
 pub(crate) struct LayerWriter<W> {
