@@ -1,6 +1,6 @@
 //! Guests as `cargo xtask guests` left them in target/guests, and a place to run them in.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use dormouse_wasi::{Stdio, StdioConfig, Wasi, WasiConfig};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -42,6 +42,23 @@ pub fn all() -> Result<Vec<Guest>> {
     let text = std::fs::read(&path)
         .with_context(|| format!("no {}; run `cargo xtask guests` first", path.display()))?;
     Ok(serde_json::from_slice::<List>(&text)?.guests)
+}
+
+/// Those that are run for their speed, or those named.
+pub fn chosen(names: &[&str]) -> Result<Vec<Guest>> {
+    let known = all()?;
+    for name in names {
+        ensure!(
+            known.iter().any(|g| g.name == *name),
+            "no guest is called {name}; see target/guests/guests.json"
+        );
+    }
+    let kinds = ["kernel", "lua", "sqlite", "python"];
+    let wanted = |g: &Guest| match names {
+        [] => kinds.contains(&g.kind.as_str()) && g.large.is_some(),
+        names => names.contains(&g.name.as_str()),
+    };
+    Ok(known.into_iter().filter(wanted).collect())
 }
 
 impl Guest {

@@ -18,6 +18,8 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["bare", compiled] => start::bare(compiled.as_ref()),
         ["overhead", guests @ ..] => overhead::run(guests),
+        ["instructions", guests @ ..] => overhead::instructions::run(guests),
+        ["counted", variant, guest] => overhead::instructions::counted(variant, guest),
         ["capture"] => capture::run(),
         ["start"] => start::run(),
         ["checkpoint", words @ ..] => checkpoint::run(words),
@@ -31,7 +33,7 @@ fn main() -> Result<()> {
             store::run(1000)
         }
         _ => bail!(
-            "usage: dormouse-bench [overhead [GUEST...] | capture | start | checkpoint [WHAT] | store [CHECKPOINTS]]"
+            "usage: dormouse-bench [overhead [GUEST...] | instructions [GUEST...] | capture | start | checkpoint [WHAT] | store [CHECKPOINTS]]"
         ),
     }
 }

@@ -95,6 +95,12 @@ struct Continuations {
 impl Machine {
     /// Makes an engine. Programs run on threads of its stack size: see [`Machine::on_stack`].
     pub fn new(options: Options) -> Result<Machine> {
+        Machine::with(options, |_| ())
+    }
+
+    /// The same with other settings of wasmtime, to compare with: for [`Machine::load_plain`].
+    #[doc(hidden)]
+    pub fn with(options: Options, change: impl FnOnce(&mut Config)) -> Result<Machine> {
         let mut c = Config::new();
         c.cranelift_opt_level(OptLevel::Speed);
         if options.quick {
@@ -121,6 +127,7 @@ impl Machine {
             let order = if cfg!(target_endian = "big") { "be" } else { "" };
             c.target(&format!("{width}{order}"))?;
         }
+        change(&mut c);
         let engine = Engine::new(&c)?;
         let cache = Arc::new(Cache::new(options.cache.as_deref(), &engine));
         let poll = match (options.counted, options.pulley) {
@@ -243,6 +250,11 @@ impl Code {
     /// or what it was translated to if it uses the first form of exception handling.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
+    }
+
+    /// Bytes of machine code, without continuations.
+    pub fn text(&self) -> usize {
+        self.pre.module().text().len()
     }
 
     /// Arguments for the exported function `name`, written as its parameters' types want them:

@@ -34,7 +34,7 @@ impl Plain {
     /// [`Plain::run`], and the exports after it; none if it could not be instantiated.
     #[doc(hidden)]
     pub fn run_observed(&self, wasi: Wasi) -> Result<(crate::Event, Option<Observed>)> {
-        let (event, store, instance) = self.run_to_end(wasi, crate::run::COMMAND, &[])?;
+        let (event, store, instance) = self.run_to_end(wasi, crate::run::COMMAND, &[], || ())?;
         let mut store = store;
         Ok((event, instance.map(|i| observe(&mut store, i))))
     }

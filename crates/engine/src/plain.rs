@@ -37,15 +37,25 @@ impl Plain {
         std::fs::write(path, bytes).map_err(|e| Error::Engine(format!("{}: {e}", path.display())))
     }
 
+    /// Bytes of machine code.
+    pub fn text(&self) -> usize {
+        self.module.text().len()
+    }
+
     /// Runs the program to its end, on a thread made by [`Machine::on_stack`].
     pub fn run(&self, wasi: Wasi) -> Result<Event> {
-        Ok(self.run_to_end(wasi, COMMAND, &[])?.0)
+        self.run_from(wasi, || ())
+    }
+
+    /// The same; `begin` is called when the instance is made and nothing has run yet.
+    pub fn run_from(&self, wasi: Wasi, begin: impl FnOnce()) -> Result<Event> {
+        Ok(self.run_to_end(wasi, COMMAND, &[], begin)?.0)
     }
 
     /// Instantiates the module and calls an exported function. A function among the results is
     /// [`Passed::Opaque`].
     pub fn invoke(&self, wasi: Wasi, name: &str, args: &[Passed]) -> Result<Event> {
-        Ok(self.run_to_end(wasi, name, args)?.0)
+        Ok(self.run_to_end(wasi, name, args, || ())?.0)
     }
 
     /// The end, and what is left of the program; no instance if it could not be made.
@@ -54,12 +64,15 @@ impl Plain {
         wasi: Wasi,
         name: &str,
         args: &[Passed],
+        begin: impl FnOnce(),
     ) -> Result<(Event, Store<Host>, Option<Instance>)> {
         let mut linker = Linker::new(&self.machine.engine);
         crate::link::wasi(&mut linker, |_| true)?;
         crate::link::directed(&mut linker)?;
         let host = Host { wasi, memory: None, safepoint: None, requester: None };
         let mut store = Store::new(&self.machine.engine, host);
+        // Only of use on a machine with epochs (`Machine::with`), where nothing would run without it.
+        store.set_epoch_deadline(u64::MAX / 2);
         let pre = linker.instantiate_pre(&self.module)?;
         let instance = match pre.instantiate(&mut store) {
             Ok(i) => i,
@@ -67,6 +80,7 @@ impl Plain {
         };
         store.data_mut().memory = instance.get_memory(&mut store, "memory");
         let f = instance.get_func(&mut store, name).ok_or(Error::NoStart)?;
+        begin();
         let event = match values::call(&mut store, f, args, |_, _| None)? {
             Ok(values) => {
                 let known = |v| match v {

@@ -1,5 +1,9 @@
 //! Run time with safepoints over run time without, on the same engine with the same WASI.
 
+pub mod instructions;
+mod valgrind;
+mod variant;
+
 use crate::guest::{self, Guest};
 use crate::median;
 use anyhow::{Context, Result, ensure};
@@ -18,22 +22,13 @@ pub fn run(names: &[&str]) -> Result<()> {
     let cache = guest::root().join("target/bench-cache");
     let machine = Machine::new(Options { cache: Some(cache), ..Options::default() })?;
     let mut logs = vec![];
-    for g in guest::all()? {
-        let chosen = if names.is_empty() {
-            ["kernel", "lua", "sqlite", "python"].contains(&g.kind.as_str()) && g.large.is_some()
-        } else {
-            names.contains(&g.name.as_str())
-        };
-        if !chosen {
-            continue;
-        }
+    for g in guest::chosen(names)? {
         let (plain, ratios) = measure(&machine, &g).with_context(|| g.name.clone())?;
         let ratio = median(ratios.clone());
         let (least, most) = ratios.iter().fold((f64::MAX, 0f64), |(l, m), &r| (l.min(r), m.max(r)));
         println!("| {} | {plain:.2} | {ratio:.3} | {least:.3} | {most:.3} |", g.name);
         logs.push(ratio.ln());
     }
-    ensure!(!logs.is_empty(), "no such guest; see target/guests/guests.json");
     let geomean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
     println!("\ngeomean of {} programs: {geomean:.3} (target: at most 1.12)\n", logs.len());
     Ok(())

@@ -1,0 +1,66 @@
+//! Instructions executed, with safepoints and without: a figure that no other load on the machine disturbs.
+//!
+//! ```text
+//!   for each guest and variant:
+//!   valgrind --tool=callgrind --instr-atstart=no  dormouse-bench counted VARIANT GUEST
+//!        compile, instantiate                not counted
+//!        START   _start of the guest   STOP  counted, with what WASI does for it
+//! ```
+//!
+//! Valgrind shows a processor without AVX-512, so that the code may differ a little from what runs without it.
+
+use super::valgrind;
+use super::variant::{Machines, Variant};
+use crate::guest::{self, Guest};
+use anyhow::{Context, Result, bail, ensure};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Runs some guests, or all, at their small scale.
+pub fn run(names: &[&str]) -> Result<()> {
+    let valgrind = Command::new("valgrind").arg("--version").output();
+    ensure!(
+        valgrind.is_ok_and(|v| v.status.success()),
+        "no valgrind here: apt-get install valgrind"
+    );
+    println!("| program | plain, instructions | with safepoints | ratio |");
+    println!("|---|---|---|---|");
+    let mut logs = vec![];
+    for g in guest::chosen(names)? {
+        let count = |v| count(&g, v).with_context(|| format!("{}, {v:?}", g.name));
+        let (plain, ours) = (count(Variant::Plain)?, count(Variant::Safepoints)?);
+        let ratio = ours as f64 / plain as f64;
+        println!("| {} | {plain} | {ours} | {ratio:.4} |", g.name);
+        logs.push(ratio.ln());
+    }
+    let geomean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
+    println!("\ngeomean of {} programs: {geomean:.4}", logs.len());
+    Ok(())
+}
+
+/// In a process of its own.
+fn count(g: &Guest, variant: Variant) -> Result<u64> {
+    let dir = tempfile::tempdir()?;
+    let out = dir.path().join("callgrind.out");
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--instr-atstart=no", "-q"]);
+    command.arg(format!("--callgrind-out-file={}", out.display()));
+    command.arg(std::env::current_exe()?).args(["counted", variant.name(), &g.name]);
+    let done = command.stdin(Stdio::null()).output()?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let text = std::fs::read_to_string(&out).context("valgrind has written nothing")?;
+    let total = text.lines().find_map(|l| l.strip_prefix("totals: "));
+    let total = total.context("valgrind has counted nothing")?;
+    Ok(total.trim().parse()?)
+}
+
+/// What runs in that process.
+pub fn counted(variant: &str, name: &str) -> Result<()> {
+    valgrind::enter()?;
+    let machines = Machines::new("valgrind")?;
+    let [g] = &guest::chosen(&[name])?[..] else { bail!("several guests are called {name}") };
+    let ready = machines.compile(Variant::named(variant)?, g)?;
+    std::thread::sleep(Duration::from_millis(100)); // until the compiler's threads sleep, which would be counted too
+    ready.run(g, &g.small.args, valgrind::start, valgrind::stop)?;
+    Ok(())
+}
