@@ -33,7 +33,7 @@ fn main() -> Result<()> {
             store::run(1000)
         }
         _ => bail!(
-            "usage: dormouse-bench [overhead [GUEST...] | instructions [GUEST...] | capture | start | checkpoint [WHAT] | store [CHECKPOINTS]]"
+            "usage: dormouse-bench [overhead [--rounds N] [--variants A,B] [GUEST...] | instructions [GUEST...] | capture | start | checkpoint [WHAT] | store [CHECKPOINTS]]"
         ),
     }
 }

@@ -1,4 +1,4 @@
-/* What all kernels share: the scale from argv[1], and a checksum that is printed at the end.
+/* What all kernels share: the scale from argv[1], how often from argv[2], and a checksum that is printed at the end.
  * Every result is exact on every machine: integers wrap, doubles are folded in by their bits (Wasm's float arithmetic is
  * deterministic but for NaN payloads, and no kernel makes a NaN). */
 #ifndef KERNEL_H
@@ -22,6 +22,8 @@ static inline void fold_double(double d) {
 }
 
 static inline int scale_of(int argc, char **argv, int otherwise) { return argc > 1 ? atoi(argv[1]) : otherwise; }
+
+static inline int times_of(int argc, char **argv) { return argc > 2 ? atoi(argv[2]) : 1; }
 
 static inline void *want(size_t bytes) {
   void *p = malloc(bytes ? bytes : 1);

@@ -18,7 +18,7 @@ mod list;
 mod page;
 mod trial;
 
-use crate::setup::{root, sha256_file};
+use crate::setup::{self, root, sha256_file};
 use crate::test;
 use anyhow::{Context, Result, bail, ensure};
 use list::Program;
@@ -99,6 +99,50 @@ pub fn with_beside(name: &str, file: &str) -> Result<(PathBuf, PathBuf)> {
     let program = place.programs.iter().find(|p| p.name == name);
     let program = program.with_context(|| format!("the catalogue has no {name}"))?;
     Ok((fetch::program(&place, program)?, fetch::built_beside(&place, program).join(file)))
+}
+
+/// A package's folder, fetched if it is not there.
+pub fn package(package: &str) -> Result<PathBuf> {
+    fetch::package(package)
+}
+
+/// Lists the programs that have `bench`, for benchmarks, in target/guests/bench.json; what cannot be fetched or built here is
+/// listed as missing.
+pub fn to_bench() -> Result<()> {
+    let place = Place::new()?;
+    let (mut guests, mut missing) = (vec![], vec![]);
+    for program in &place.programs {
+        let Some(bench) = &program.bench else { continue };
+        match entry(&place, program, bench) {
+            Ok(guest) => guests.push(guest),
+            Err(error) => {
+                setup::warn(&[&format!("no {} here: {error:#}", program.name)]);
+                missing.push(format!("{} (it could not be fetched or built)", program.name));
+            }
+        }
+    }
+    let list = serde_json::json!({ "guests": guests, "missing": missing });
+    fs::write(root().join("target/guests/bench.json"), serde_json::to_vec_pretty(&list)?)?;
+    Ok(())
+}
+
+fn entry(place: &Place, program: &Program, bench: &list::Bench) -> Result<serde_json::Value> {
+    let inputs = bench.inputs.iter().map(|input| match input.as_str() {
+        "sqlite3.c" => Ok(setup::sqlite_source()?.join(input)),
+        ours => Ok(guests(ours)),
+    });
+    let stdin = match &program.stdin {
+        Some(file) => fs::read_to_string(guests(file))?,
+        None => String::new(),
+    };
+    Ok(serde_json::json!({
+        "name": program.name,
+        "kind": "catalogue",
+        "wasm": fetch::program(place, program)?,
+        "inputs": inputs.collect::<Result<Vec<_>>>()?,
+        "stdin": stdin,
+        "small": { "args": bench.args },
+    }))
 }
 
 /// Where everything of the catalogue lies, the list, and the command under test.

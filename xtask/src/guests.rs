@@ -40,9 +40,9 @@ pub struct Args {
 
 /// Changed when a recipe below changes in a way that its sources do not show.
 const RECIPE: u32 = 2;
-const C_FLAGS: [&str; 6] =
+pub(crate) const C_FLAGS: [&str; 6] =
     ["-O2", "-std=gnu11", "-Wall", "-Wno-sign-compare", "-Wl,--strip-debug", "-fno-ident"];
-const SQLITE_FLAGS: [&str; 10] = [
+pub(crate) const SQLITE_FLAGS: [&str; 10] = [
     "-DSQLITE_THREADSAFE=0",
     "-DSQLITE_OMIT_LOAD_EXTENSION",
     "-DSQLITE_OMIT_SHARED_CACHE",
@@ -311,19 +311,10 @@ impl Builder<'_> {
             }
             Kind::Lua => {
                 let lua = setup::lua_source()?;
-                let mut files: Vec<PathBuf> =
-                    fs::read_dir(&lua)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
-                files.retain(|f| {
-                    f.extension().is_some_and(|e| e == "c")
-                        && !["lua.c", "luac.c", "onelua.c", "ltests.c"]
-                            .iter()
-                            .any(|n| f.ends_with(n))
-                });
-                files.sort();
                 command
                     .args(["-w", "-I"])
                     .arg(&lua)
-                    .args(&files)
+                    .args(lua_files()?)
                     .arg(folder.join("lua/main.c"))
                     .args(LUA_FLAGS);
             }
@@ -333,6 +324,18 @@ impl Builder<'_> {
         }
         run_command(command.arg("-o").arg(to))
     }
+}
+
+/// Lua's library.
+pub(crate) fn lua_files() -> Result<Vec<PathBuf>> {
+    const PROGRAMS: [&str; 4] = ["lua.c", "luac.c", "onelua.c", "ltests.c"];
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(setup::lua_source()?)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
+    files.retain(|f| {
+        f.extension().is_some_and(|e| e == "c") && !PROGRAMS.iter().any(|n| f.ends_with(n))
+    });
+    files.sort();
+    Ok(files)
 }
 
 fn source(guest: &Guest) -> Result<PathBuf> {
@@ -369,7 +372,7 @@ fn key(guest: &Guest) -> Result<String> {
             add(folder.join("toolchain.sh"))?;
             key += &format!(" {LUA_FLAGS:?} {:?}", setup::LUA);
         }
-        Kind::Kernel | Kind::Interactive => {
+        Kind::Polybench | Kind::Kernel | Kind::Interactive => {
             add(source(guest)?)?;
             add(folder.join("kernels/kernel.h"))?;
             add(folder.join("toolchain.sh"))?;

@@ -14,7 +14,7 @@ pub struct Guest {
     /// The Wasm file's name without .wasm; the guest's own name if absent. Interpreters serve several guests.
     #[serde(default)]
     pub program: String,
-    /// kernel, interactive, lua, python, sqlite or wat.
+    /// polybench, kernel, interactive, lua, python, sqlite or wat.
     pub kind: Kind,
     /// C source relative to guests/, for programs that are one C file.
     #[serde(default)]
@@ -55,6 +55,8 @@ pub enum Kind {
     /// Our own C kernels.
     #[default]
     Kernel,
+    /// The thirty kernels of PolyBench, written anew.
+    Polybench,
     /// Small C programs about input, sleep and files.
     Interactive,
     /// Lua 5.4 with a script.

@@ -73,11 +73,10 @@ pub fn test_tools() {
     match versions() {
         Some(versions) => println!("tools for tests: {versions}"),
         None => {
-            let line = "#".repeat(80);
-            eprintln!("{line}\nWARNING: not all of {} can be installed here.", PACKAGES.join(", "));
-            eprintln!(
-                "WARNING: tests that need them are LEFT OUT: most of `push` and `pull`.\n{line}"
-            );
+            warn(&[
+                &format!("not all of {} can be installed here.", PACKAGES.join(", ")),
+                "tests that need them are LEFT OUT: most of `push` and `pull`.",
+            ]);
         }
     }
 }
@@ -167,14 +166,10 @@ impl Compiler {
                     versions: versions.collect::<Vec<_>>().join(" ").replace('\t', "="),
                 });
             }
-            eprintln!(
-                "################################################################################"
-            );
-            eprintln!("WARNING: guests/toolchain.sh failed; falling back to {} {}.", ZIG.0, ZIG.1);
-            eprintln!("WARNING: lua.wasm (setjmp through exception handling) will be missing.");
-            eprintln!(
-                "################################################################################"
-            );
+            warn(&[
+                &format!("guests/toolchain.sh failed; falling back to {} {}.", ZIG.0, ZIG.1),
+                "lua.wasm (setjmp through exception handling) will be missing.",
+            ]);
         }
         let command =
             vec![zig()?.display().to_string(), "cc".into(), "--target=wasm32-wasi".into()];
@@ -268,6 +263,16 @@ fn crates() -> Result<PathBuf> {
     )?;
     fs::rename(part, &vendor)?;
     Ok(vendor)
+}
+
+/// Says something that must not be overlooked.
+pub fn warn(lines: &[&str]) {
+    let line = "#".repeat(80);
+    eprintln!("{line}");
+    for said in lines {
+        eprintln!("WARNING: {said}");
+    }
+    eprintln!("{line}");
 }
 
 /// Runs a command; an error says which one failed.

@@ -13,6 +13,8 @@ use super::valgrind;
 use super::variant::{Machines, Variant};
 use crate::guest::{self, Guest};
 use anyhow::{Context, Result, bail, ensure};
+use std::hash::{DefaultHasher, Hasher};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -57,10 +59,31 @@ fn count(g: &Guest, variant: Variant) -> Result<u64> {
 /// What runs in that process.
 pub fn counted(variant: &str, name: &str) -> Result<()> {
     valgrind::enter()?;
-    let machines = Machines::new("valgrind")?;
     let [g] = &guest::chosen(&[name])?[..] else { bail!("several guests are called {name}") };
-    let ready = machines.compile(Variant::named(variant)?, g)?;
+    let cache = cache()?;
+    let machines = Machines::new(Some(cache.clone()))?;
+    let ready = match Variant::named(variant)? {
+        Variant::Plain => machines.open_plain(g, &cache.join(name))?,
+        other => machines.compile(other, g)?.context("there is no such variant")?,
+    };
     std::thread::sleep(Duration::from_millis(100)); // until the compiler's threads sleep, which would be counted too
     ready.run(g, &g.small.args, valgrind::start, valgrind::stop)?;
     Ok(())
+}
+
+/// Where compiled code is kept: another place for each build of this program, for what the transform makes of a module may
+/// differ from build to build.
+fn cache() -> Result<PathBuf> {
+    let all = guest::root().join("target/bench-cache");
+    let mut hash = DefaultHasher::new();
+    hash.write(&std::fs::read(std::env::current_exe()?)?);
+    let name = format!("valgrind-{:016x}", hash.finish());
+    std::fs::create_dir_all(&all)?;
+    for other in std::fs::read_dir(&all)? {
+        let other = other?;
+        if other.file_name() != name.as_str() {
+            std::fs::remove_dir_all(other.path())?;
+        }
+    }
+    Ok(all.join(name))
 }

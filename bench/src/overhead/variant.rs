@@ -1,28 +1,51 @@
-//! The ways a program can be run: what it is compared with what.
+//! The ways a program can be run: what is compared with what.
+//!
+//! ```text
+//!   plain        the module, our settings of wasmtime       what the others are divided by
+//!   safepoints   instrumented by us, the same settings      can be stopped anywhere, saved, and goes on elsewhere
+//!   epochs       the module, with epoch interruption        can be stopped anywhere, and not be saved
+//!   asyncify     instrumented by Binaryen (see `asyncify`)  can be stopped in loops and recursion, and be saved
+//!   defaults     the module, wasmtime as it comes           its own memories, copy-on-write images
+//!   native       the same C, by the same compiler           no WebAssembly
+//! ```
 
-use crate::guest::{self, Guest};
-use anyhow::{Context, Result, bail, ensure};
+use super::{asyncify, native};
+use crate::guest::Guest;
+use anyhow::{Context, Result};
 use dormouse_engine::{Code, Event, Machine, Options, Plain, Run};
-use std::hash::{DefaultHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use wasmtime::Config;
 
 /// A way to run a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Variant {
-    /// As it is, with our settings of wasmtime: what the others are divided by.
     Plain,
-    /// With our safepoints.
     Safepoints,
+    Epochs,
+    Asyncify,
+    Defaults,
+    Native,
 }
 
 impl Variant {
-    pub const ALL: [Variant; 2] = [Variant::Plain, Variant::Safepoints];
+    pub const ALL: [Variant; 6] = [
+        Variant::Plain,
+        Variant::Safepoints,
+        Variant::Epochs,
+        Variant::Asyncify,
+        Variant::Defaults,
+        Variant::Native,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Variant::Plain => "plain",
             Variant::Safepoints => "safepoints",
+            Variant::Epochs => "epochs",
+            Variant::Asyncify => "asyncify",
+            Variant::Defaults => "defaults",
+            Variant::Native => "native",
         }
     }
 
@@ -32,10 +55,11 @@ impl Variant {
     }
 }
 
-/// The engines, and where compiled code is kept.
+/// The engines.
 pub struct Machines {
     ours: Machine,
-    cache: PathBuf,
+    epochs: Machine,
+    defaults: Machine,
 }
 
 /// A program, compiled.
@@ -47,48 +71,97 @@ pub struct Ready {
 enum Compiled {
     Plain(Plain),
     Safepoints(Arc<Code>),
+    Native(PathBuf),
+}
+
+/// What a run leaves behind.
+#[derive(PartialEq)]
+pub struct Left {
+    pub end: Event,
+    pub out: Vec<u8>,
 }
 
 impl Machines {
-    /// `host` names the processor that is compiled for, where there are several on one machine.
-    pub fn new(host: &str) -> Result<Machines> {
-        let cache = cache()?.join(host);
-        let options = Options { cache: Some(cache.clone()), ..Options::default() };
-        Ok(Machines { ours: Machine::new(options)?, cache })
+    /// With a cache, compiled code is kept there and taken from there.
+    pub fn new(cache: Option<PathBuf>) -> Result<Machines> {
+        let options = Options { cache, ..Options::default() };
+        Ok(Machines {
+            ours: Machine::new(options.clone())?,
+            epochs: Machine::with(options.clone(), |c| {
+                c.epoch_interruption(true);
+            })?,
+            defaults: Machine::with(options.clone(), |c| {
+                let stack = options.stack * dormouse_engine::HEADROOM;
+                *c = Config::new();
+                c.wasm_exceptions(true).max_wasm_stack(stack).async_stack_size(stack);
+            })?,
+        })
     }
 
-    pub fn compile(&self, variant: Variant, g: &Guest) -> Result<Ready> {
-        let bytes = g.bytes()?;
-        let machine = self.ours.clone();
-        let code = match variant {
-            Variant::Plain => {
-                let kept = self.cache.join(format!("{}.{}", g.name, variant.name()));
-                let plain = match machine.open_plain(&kept) {
-                    Ok(plain) => plain,
-                    Err(_) => {
-                        let plain = machine.load_plain(&bytes)?;
-                        plain.save(&kept)?;
-                        plain
-                    }
-                };
-                Compiled::Plain(plain)
-            }
-            Variant::Safepoints => Compiled::Safepoints(Arc::new(machine.load(bytes.into())?)),
+    /// `None` if there is no such variant of this program.
+    pub fn compile(&self, variant: Variant, g: &Guest) -> Result<Option<Ready>> {
+        let machine = match variant {
+            Variant::Epochs => &self.epochs,
+            Variant::Defaults => &self.defaults,
+            _ => &self.ours,
         };
-        Ok(Ready { machine, code })
+        let code = match variant {
+            Variant::Plain | Variant::Epochs | Variant::Defaults => {
+                Compiled::Plain(machine.load_plain(&g.bytes()?)?)
+            }
+            Variant::Safepoints => Compiled::Safepoints(Arc::new(machine.load(g.bytes()?.into())?)),
+            Variant::Asyncify => Compiled::Plain(machine.load_plain(&asyncify::instrument(g)?)?),
+            Variant::Native => match native::program(g) {
+                Some(program) => Compiled::Native(program),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(Ready { machine: machine.clone(), code }))
+    }
+
+    /// A plain program whose compiled code is kept in a file.
+    pub fn open_plain(&self, g: &Guest, kept: &Path) -> Result<Ready> {
+        let plain = match self.ours.open_plain(kept) {
+            Ok(plain) => plain,
+            Err(_) => {
+                let plain = self.ours.load_plain(&g.bytes()?)?;
+                plain.save(kept)?;
+                plain
+            }
+        };
+        Ok(Ready { machine: self.ours.clone(), code: Compiled::Plain(plain) })
     }
 }
 
 impl Ready {
-    /// Runs it to its end, and gives back what it printed. `begin` is called when it is instantiated and its data are in
-    /// its memory, and `end` when it has ended.
+    /// Bytes of machine code.
+    pub fn text(&self) -> usize {
+        match &self.code {
+            Compiled::Plain(plain) => plain.text(),
+            Compiled::Safepoints(code) => code.text(),
+            Compiled::Native(_) => 0,
+        }
+    }
+
+    /// Runs it to its end, and says how many CPU seconds its thread took from `_start` on.
+    pub fn time(&self, g: &Guest, args: &[String]) -> Result<(f64, Left)> {
+        if let Compiled::Native(program) = &self.code {
+            return native::time(program, g, args);
+        }
+        let (mut begin, mut end) = (0.0, 0.0);
+        let left = self.run(g, args, || begin = cpu_seconds(), || end = cpu_seconds())?;
+        Ok((end - begin, left))
+    }
+
+    /// Runs it to its end. `begin` is called when it is instantiated and its data are in its memory, and `end` when it
+    /// has ended.
     pub fn run(
         &self,
         g: &Guest,
         args: &[String],
         begin: impl FnOnce() + Send,
         end: impl FnOnce() + Send,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Left> {
         let (wasi, work, out) = g.wasi(args)?;
         let event = self.machine.on_stack(|| -> Result<Event> {
             let event = match &self.code {
@@ -100,34 +173,18 @@ impl Ready {
                     begin();
                     run.advance()?
                 }
+                Compiled::Native(_) => anyhow::bail!("a native program is timed, not run"),
             };
             end();
             Ok(event)
         })??;
         drop(work);
         let out = std::mem::take(&mut *out.lock().unwrap_or_else(|e| e.into_inner()));
-        match event {
-            Event::Exited(0) => Ok(out),
-            other => bail!("{} ends with {other:?}", g.name),
-        }
+        Ok(Left { end: event, out })
     }
 }
 
-/// Where compiled code is kept: another place for each build of this program, for what the transform makes of a module
-/// may differ from build to build.
-fn cache() -> Result<PathBuf> {
-    let all = guest::root().join("target/bench-cache");
-    let mut hash = DefaultHasher::new();
-    hash.write(&std::fs::read(std::env::current_exe()?)?);
-    let name = format!("build-{:016x}", hash.finish());
-    std::fs::create_dir_all(&all)?;
-    for other in std::fs::read_dir(&all)? {
-        let other = other?;
-        if other.file_name() != name.as_str() {
-            // A file of a benchmark that runs at the same time is in use, and stays.
-            let _ = std::fs::remove_dir_all(other.path());
-        }
-    }
-    ensure!(all.is_dir(), "{} is not a directory", all.display());
-    Ok(all.join(name))
+fn cpu_seconds() -> f64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9
 }

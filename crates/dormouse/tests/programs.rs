@@ -329,6 +329,7 @@ macro_rules! tests {
 }
 
 tests! {
+    small_polybench: small("polybench");
     small_kernels: small("kernel");
     small_interactive: small("interactive");
     small_wat: small("wat");
@@ -337,7 +338,7 @@ tests! {
     small_python: small("python");
     no_guest_is_forgotten: {
         for g in guests() {
-            let tested = ["kernel", "interactive", "wat", "sqlite", "lua", "python"];
+            let tested = ["polybench", "kernel", "interactive", "wat", "sqlite", "lua", "python"];
             assert!(tested.contains(&g.kind.as_str()), "{}: {}", g.name, g.kind);
         }
     };

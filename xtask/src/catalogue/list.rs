@@ -65,12 +65,27 @@ pub struct Program {
     /// Among those that continuous integration tries.
     #[serde(default)]
     pub ci: bool,
+    /// How it is run for its speed, if it is.
+    #[serde(default)]
+    pub bench: Option<Bench>,
     /// It is refused, in a message that has these words.
     #[serde(default)]
     pub refused: Option<String>,
     /// Digest of exit status, standard output and files: see `Left::digest`.
     #[serde(default)]
     pub expect: String,
+}
+
+/// A run of about half a second, for `cargo xtask bench overhead`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bench {
+    /// Arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Files relative to guests/, or SQLite's source `sqlite3.c`, that are copied into /work first.
+    #[serde(default)]
+    pub inputs: Vec<String>,
 }
 
 fn one() -> u64 {

@@ -1,5 +1,5 @@
 /* PolyBench seidel-2d: a nine-point stencil in place (a loop-carried dependence); scale = time steps on a 200 x 200 grid. */
-#include "kernel.h"
+#include "../kernels/kernel.h"
 #define N 200
 static double a[N][N];
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
 /* PolyBench lu: LU decomposition without pivoting; scale = matrix order. */
-#include "kernel.h"
+#include "../kernels/kernel.h"
 int main(int argc, char **argv) {
   int n = scale_of(argc, argv, 60);
   double *a = want(sizeof(double) * n * n);

@@ -1,5 +1,5 @@
 /* PolyBench jacobi-2d: a five-point stencil between two arrays; scale = time steps on a 250 x 250 grid. */
-#include "kernel.h"
+#include "../kernels/kernel.h"
 #define N 250
 static double a[N][N], b[N][N];
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
 /* PolyBench cholesky: A = L L^T; scale = matrix order. */
-#include "kernel.h"
+#include "../kernels/kernel.h"
 #include <math.h>
 int main(int argc, char **argv) {
   int n = scale_of(argc, argv, 60);

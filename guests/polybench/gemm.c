@@ -1,5 +1,5 @@
 /* PolyBench gemm: C = alpha A B + beta C; scale = matrix order. */
-#include "kernel.h"
+#include "../kernels/kernel.h"
 int main(int argc, char **argv) {
   int n = scale_of(argc, argv, 64);
   double *a = want(sizeof(double) * n * n), *b = want(sizeof(double) * n * n), *c = want(sizeof(double) * n * n);

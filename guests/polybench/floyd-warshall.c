@@ -1,5 +1,5 @@
 /* PolyBench floyd-warshall: all shortest paths; scale = vertices. */
-#include "kernel.h"
+#include "../kernels/kernel.h"
 int main(int argc, char **argv) {
   int n = scale_of(argc, argv, 60);
   int *p = want(sizeof(int) * n * n);
