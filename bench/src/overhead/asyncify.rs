@@ -18,9 +18,12 @@ use crate::guest::{Guest, root};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{BlockType, EntityType, Function, Instruction, MemArg, ValType};
 use wasmparser::{FunctionBody, Operator, Parser, Payload, TypeRef};
@@ -40,35 +43,61 @@ const FEATURES: [&str; 8] = [
     "--enable-reference-types",
 ];
 
-/// The instrumented module; kept in target/bench-asyncify, for Binaryen takes its time.
+/// Large modules with large functions take it hours.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The instrumented module; kept in target/bench-asyncify, for Binaryen takes its time. What it cannot do is kept too.
 pub fn instrument(g: &Guest) -> Result<Vec<u8>> {
     let polled = insert_polls(&g.bytes()?)?;
     let tool = root().join("target/guests/wasm-opt");
-    ensure!(tool.exists(), "no {}: `cargo xtask bench overhead` fetches it", tool.display());
+    let tool = std::fs::read_link(tool).context("`cargo xtask bench overhead` fetches Binaryen")?;
     let mut hash = DefaultHasher::new();
     hash.write(&polled);
-    hash.write(std::fs::read_link(&tool)?.as_os_str().as_encoded_bytes());
+    hash.write(tool.as_os_str().as_encoded_bytes());
     let folder = root().join("target/bench-asyncify");
     std::fs::create_dir_all(&folder)?;
     let kept = folder.join(format!("{}-{:016x}.wasm", g.name, hash.finish()));
+    let failed = kept.with_extension("failed");
+    if let Ok(why) = std::fs::read_to_string(&failed) {
+        bail!("{why}");
+    }
     if !kept.exists() {
         let dir = tempfile::tempdir_in(&folder)?;
         let (from, to) = (dir.path().join("polled.wasm"), dir.path().join("asyncify.wasm"));
         std::fs::write(&from, polled)?;
-        wasm_opt(&tool, &from, &to)?;
+        if let Err(e) = wasm_opt(&tool, &from, &to) {
+            std::fs::write(&failed, e.to_string())?;
+            return Err(e);
+        }
         std::fs::rename(to, &kept)?;
     }
     Ok(std::fs::read(kept)?)
 }
 
 fn wasm_opt(tool: &Path, from: &Path, to: &Path) -> Result<()> {
+    let errors = from.with_extension("errors");
     let mut command = Command::new(tool);
     command.arg(from).args(FEATURES).args(["--asyncify", "-O2"]);
     command.arg(format!("--pass-arg=asyncify-imports@{}.{}", YIELD.0, YIELD.1)).arg("-o").arg(to);
-    let done = command.stdin(Stdio::null()).output().context("cannot start wasm-opt (node)")?;
-    if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        let mut lines = said.lines().filter(|l| l.to_lowercase().contains("fatal"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&errors)?);
+    let mut child = command.spawn().context("cannot start wasm-opt, a program for node")?;
+    let started = Instant::now();
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break status,
+            None if started.elapsed() < PATIENCE => sleep(Duration::from_millis(50)),
+            None => {
+                child.kill()?;
+                child.wait()?;
+                bail!(
+                    "wasm-opt was not done after {PATIENCE:?} (to try again, delete target/bench-asyncify)"
+                );
+            }
+        }
+    };
+    if !status.success() {
+        let said = std::fs::read_to_string(&errors)?;
+        let mut lines = said.lines().filter(|l| l.contains("Fatal") || l.contains("error"));
         bail!("wasm-opt: {}", lines.next().or(said.lines().last()).unwrap_or("failed"));
     }
     Ok(())

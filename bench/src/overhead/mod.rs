@@ -4,7 +4,7 @@
 //!   guests ─> variant    each program in each way (asyncify, native)
 //!          ─> measure    in turn, round after round; compiling too
 //!          ─> table      Markdown                                    target/bench/overhead.md
-//!          ─> picture    SVG                                         target/bench/overhead.svg
+//!          ─> picture    SVG                                         docs/overhead.svg; of a part, target/bench/overhead.svg
 //! ```
 
 mod asyncify;
@@ -51,25 +51,32 @@ pub fn run(words: &[&str]) -> Result<()> {
     variants.retain(|&v| v != Variant::Plain);
     let machines = Machines::new(None)?;
     let mut report = Report { rows: vec![], rounds, variants, missing: vec![] };
+    // The book shows the whole suite.
+    let book = names.is_empty() && report.variants == Variant::ALL[1..];
+    if names.is_empty() {
+        report.missing.extend(guest::missing()?);
+    }
     for g in guest::chosen(&names)? {
         eprint!("{} ", g.name);
         let row = measure::row(&machines, &g, rounds, &report.variants, &mut report.missing)
             .with_context(|| g.name.clone())?;
         eprintln!("{}", table::ratios(&row, &report.variants));
         report.rows.push(row);
+        // Each time, for a run takes long and may be stopped.
+        write(&report, book)?;
     }
-    if names.is_empty() {
-        report.missing.extend(guest::missing()?);
-    }
-    let text = table::markdown(&report);
-    println!("\n{text}");
-    let folder = guest::root().join("target/bench");
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("overhead.md"), text)?;
-    std::fs::write(folder.join("overhead.svg"), picture::svg(&report))?;
-    eprintln!("written: {0}/overhead.md and {0}/overhead.svg", folder.display());
+    println!("\n{}", table::markdown(&report));
     for what in &report.missing {
         eprintln!("MISSING: {what}");
     }
+    Ok(())
+}
+
+fn write(report: &Report, book: bool) -> Result<()> {
+    let folder = guest::root().join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("overhead.md"), table::markdown(report))?;
+    let folder = if book { guest::root().join("docs") } else { folder };
+    std::fs::write(folder.join("overhead.svg"), picture::svg(report))?;
     Ok(())
 }
