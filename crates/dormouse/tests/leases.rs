@@ -239,9 +239,11 @@ fn every_copy_draws_other_numbers() {
     let random = p.guest(
         "random",
         &RANDOM.replace(
-            "(drop (call $random",
-            "(loop $n (br_if $n
-      (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 9))))
+            "(func (export \"_start\") (local $i i32)
+    (drop (call $random",
+            "(data (i32.const 512) \"\\09\") (func (export \"_start\") (local $i i32)
+    (loop $n (br_if $n
+      (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.load8_u (i32.const 512)))))
     (local.set $i (i32.const 0)) (drop (call $random",
         ),
     );

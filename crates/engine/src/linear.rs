@@ -5,6 +5,10 @@ use dormouse_memory::{Layout, LinearMemory as Ours, Watch};
 use std::sync::{Mutex, PoisonError};
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
+/// How far a memory with addresses of 32 bits can grow: its last 64 KiB are never there, so that a loop which goes through memory
+/// comes to its end (`dormouse_transform`, `rounds`). One that begins with all of them has them.
+const LAST: usize = u32::MAX as usize - 0xffff;
+
 /// Makes memories; wasmtime says how much to reserve and how large the guard is.
 #[derive(Default)]
 pub(crate) struct Creator {
@@ -44,13 +48,17 @@ unsafe impl LinearMemory for Linear {
 unsafe impl MemoryCreator for Creator {
     fn new_memory(
         &self,
-        _: MemoryType,
+        ty: MemoryType,
         minimum: usize,
         maximum: Option<usize>,
         reserved: Option<usize>,
         guard: usize,
     ) -> std::result::Result<Box<dyn LinearMemory>, String> {
         let reserve = reserved.unwrap_or(minimum);
+        let maximum = match ty.is_64() {
+            true => maximum,
+            false => Some(maximum.unwrap_or(usize::MAX).min(LAST.max(minimum))),
+        };
         // It may move when it outgrows its reservation.
         let layout = Layout { minimum, maximum, reserve, guard, may_move: true };
         let memory = Ours::new(layout).map_err(|e| e.to_string())?;

@@ -42,6 +42,8 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// Count safepoints (see [`crate::chaos`]) instead of waiting for requests.
     pub counted: bool,
+    /// Have a safepoint in every loop, also in those that end soon by themselves: for tests, which want many.
+    pub every_loop: bool,
     /// Interpret with Pulley instead of compiling with Cranelift.
     pub pulley: bool,
     /// Compile quickly rather than well, on the calling thread alone: for tests that compile more
@@ -58,6 +60,7 @@ impl Default for Options {
             stack: 64 << 20,
             cache: None,
             counted: false,
+            every_loop: false,
             pulley: false,
             quick: false,
             deterministic: false,
@@ -228,15 +231,19 @@ impl Machine {
     }
 
     fn poll_name(&self) -> &'static str {
-        match self.poll {
-            Poll::Atomic => "a",
-            Poll::Store => "s",
-            Poll::Counted => "n",
+        match (self.poll, self.options.every_loop) {
+            (Poll::Atomic, false) => "a",
+            (Poll::Store, false) => "s",
+            (Poll::Counted, false) => "n",
+            (Poll::Atomic, true) => "ae",
+            (Poll::Store, true) => "se",
+            (Poll::Counted, true) => "ne",
         }
     }
 
     fn transform_options(&self) -> TransformOptions {
-        TransformOptions { poll: self.poll, restartable: crate::link::restartable }
+        let every_loop = self.options.every_loop;
+        TransformOptions { poll: self.poll, restartable: crate::link::restartable, every_loop }
     }
 }
 

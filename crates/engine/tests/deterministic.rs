@@ -105,7 +105,8 @@ fn program() -> Arc<[u8]> {
 
 /// Plain, and under chaos: the output and the number of captures.
 fn outputs(deterministic: bool, pulley: bool) -> [String; 2] {
-    let options = Options { counted: true, deterministic, pulley, ..Options::default() };
+    let options =
+        Options { counted: true, every_loop: true, deterministic, pulley, ..Options::default() };
     let machine = Machine::new(options).unwrap();
     let stdio = |out: &Arc<Mutex<Vec<u8>>>| StdioConfig {
         stdout: Stdio::Buffer(out.clone()),

@@ -17,7 +17,8 @@ const GAPS: [Gap; 4] =
     [Gap::Every(1), Gap::Every(2), Gap::Every(7), Gap::Random { seed: 5, most: 60 }];
 
 fn machine() -> Machine {
-    Machine::new(Options { counted: true, stack: 8 << 20, ..Options::default() }).unwrap()
+    Machine::new(Options { counted: true, every_loop: true, stack: 8 << 20, ..Options::default() })
+        .unwrap()
 }
 
 type Output = Arc<Mutex<Vec<u8>>>;

@@ -14,7 +14,8 @@ fn wasi() -> Wasi {
 
 /// Compares what a module computes; how often it was captured.
 fn same(text: &str, gap: Gap) -> u64 {
-    let options = Options { counted: true, quick: true, stack: 16 << 20, ..Options::default() };
+    let (counted, every_loop, quick, stack) = (true, true, true, 16 << 20);
+    let options = Options { counted, every_loop, quick, stack, ..Options::default() };
     let machine = Machine::new(options).unwrap();
     let wasm = wat::parse_str(text).unwrap();
     let plain = machine.load_plain(&wasm).unwrap();

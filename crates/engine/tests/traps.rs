@@ -128,8 +128,9 @@ fn transformed(machine: &Machine, code: &Arc<Code>, gap: Gap) -> (End, u64) {
 
 #[test]
 fn as_without_safepoints() {
-    let options = Options { counted: true, stack: 256 << 10, ..Options::default() };
-    let machine = Machine::new(options).unwrap();
+    let (counted, every_loop, stack) = (true, true, 256 << 10);
+    let machine =
+        Machine::new(Options { counted, every_loop, stack, ..Options::default() }).unwrap();
     for (what, functions) in PROGRAMS {
         let wasm = module(functions);
         let expected = plain(&machine, &wasm);

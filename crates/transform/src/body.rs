@@ -4,7 +4,7 @@
 //!   0 block           ends[0] = 5
 //!   1   loop          ends[1] = 4
 //!   2     br_if 1     targets[2] = [5]     (forward: the end)
-//!   3     br 0        targets[3] = [1]     (backward: the loop)
+//!   3     br 0        targets[3] = [1]     (backward: the loop), back[1] = [3]
 //!   4   end                                 dead: follows a branch
 //!   5 end
 //! ```
@@ -25,6 +25,8 @@ pub(crate) struct Body<'a> {
     pub elses: HashMap<usize, usize>,
     /// Where each branch may go.
     pub targets: HashMap<usize, Vec<usize>>,
+    /// For a `loop` that goes round again: the branches that do it.
+    pub back: HashMap<usize, Vec<usize>>,
     /// Never executed: after an unconditional branch, up to the end of the construct.
     pub dead: Vec<bool>,
     /// The innermost `try_table` round it: index into `contexts`, 0 for none.
@@ -182,6 +184,7 @@ impl<'a> Body<'a> {
             ends: HashMap::new(),
             elses: HashMap::new(),
             targets: HashMap::new(),
+            back: HashMap::new(),
             dead: vec![],
             context: vec![],
             contexts: vec![Context::default()],
@@ -195,9 +198,19 @@ impl<'a> Body<'a> {
         let at = open.len() - 1 - depth as usize;
         if open[at].is_loop {
             self.targets.entry(from).or_default().push(open[at].op);
+            let back = self.back.entry(open[at].op).or_default();
+            // A table may name it more than once.
+            if back.last() != Some(&from) {
+                back.push(from);
+            }
         } else {
             open[at].forward.push(from);
         }
+    }
+
+    /// Whether what is thrown somewhere leads to this loop's header.
+    pub fn catches(&self, op: usize) -> bool {
+        self.contexts.iter().any(|c| c.handlers.contains(&op))
     }
 
     /// The bytes of instruction `i`.

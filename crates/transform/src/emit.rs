@@ -163,6 +163,12 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             self.emit_poll(site);
         }
         self.rest(0)?;
+        // Continuations of what is not active are made of the main module's helpers too.
+        for site in self.sites.list.iter().filter(|site| !site.active) {
+            for (helper, _) in parts(site) {
+                self.space.helper(helper);
+            }
+        }
         let params = self.body.params;
         self.finish(params)
     }
@@ -322,7 +328,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             Operator::Loop { .. } => {
                 self.plain(raw, op)?;
                 self.open(Form::Whole);
-                if let Some(site) = sites.at(i) {
+                if let Some(site) = sites.active_at(i) {
                     self.mark_after(i);
                     self.emit_poll(site);
                 }
@@ -390,7 +396,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             }
             Operator::Call { function_index } => {
                 let f = self.space.function(*function_index);
-                match sites.at(i) {
+                match sites.active_at(i) {
                     None => self.i(&I::Call(f)),
                     Some(site) => {
                         let params = self.m.func_type(*function_index).params();
@@ -402,7 +408,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 }
             }
             Operator::CallIndirect { type_index, table_index } => {
-                if let Some(site) = sites.at(i) {
+                if let Some(site) = sites.active_at(i) {
                     let params = self.m.types[*type_index as usize].params();
                     let index = self.m.table_index(*table_index);
                     self.spill_from(site.base, site.own_operands(), params, Some(index));
@@ -414,7 +420,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 }
             }
             Operator::CallRef { type_index } => {
-                if let Some(site) = sites.at(i) {
+                if let Some(site) = sites.active_at(i) {
                     let params = self.m.types[*type_index as usize].params();
                     let callee = concrete(true, *type_index);
                     self.spill_from(site.base, site.own_operands(), params, Some(callee));
@@ -590,31 +596,15 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     /// Saves the frame and sets `$unwinding`.
     fn save_frame(&mut self, site: &Site) {
-        let values = &site.layout.values;
-        let numbers = values.iter().take_while(|v| CLASSES.iter().any(|c| c.0 == v.1)).count();
-        for &value in &values[numbers..] {
-            let l = self.local_of(value);
-            self.i(&I::LocalGet(l));
-            if let Some(h) = Hierarchy::of(value.1) {
-                self.helper(Helper::SaveReference(h));
-            }
-        }
-        let mut chunks = values[..numbers].chunks(MOST).peekable();
-        loop {
-            let chunk = chunks.next().unwrap_or_default();
-            let mut shape = [0; CLASSES.len()];
-            for &value in chunk {
+        for (helper, values) in parts(site) {
+            for &value in values {
                 let l = self.local_of(value);
                 self.i(&I::LocalGet(l));
-                if let Some(class) = CLASSES.iter().position(|c| c.0 == value.1) {
-                    shape[class] += 1;
-                }
             }
-            if chunks.peek().is_none() {
+            if let Helper::SaveSite(_) = helper {
                 self.i(&I::I32Const(site.slot as i32));
-                return self.helper(Helper::SaveSite(shape));
             }
-            self.helper(Helper::Save(shape));
+            self.helper(helper);
         }
     }
 
@@ -866,6 +856,24 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             marks: marks.into_iter().map(|(at, from)| (at + shift, from)).collect(),
         })
     }
+}
+
+/// A frame's values in the order they are saved, with the helpers that save them: references one by one, then the others in
+/// parts, of which the last ends the frame.
+fn parts(site: &Site) -> impl Iterator<Item = (Helper, &[(Source, ValType)])> {
+    let values = &site.layout.values[..];
+    let numbers = values.iter().take_while(|v| CLASSES.iter().any(|c| c.0 == v.1)).count();
+    let (numbers, references) = values.split_at(numbers);
+    let references = references.chunks(1).filter_map(|reference| {
+        Some((Helper::SaveReference(Hierarchy::of(reference[0].1)?), reference))
+    });
+    let last = numbers.len().saturating_sub(1) / MOST;
+    let numbers = (0..=last).map(move |n| {
+        let part = &numbers[n * MOST..numbers.len().min((n + 1) * MOST)];
+        let shape = CLASSES.map(|c| part.iter().filter(|v| v.1 == c.0).count() as u8);
+        (if n == last { Helper::SaveSite(shape) } else { Helper::Save(shape) }, part)
+    });
+    references.chain(numbers)
 }
 
 /// The encoder's name for a value type.

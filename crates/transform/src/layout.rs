@@ -106,6 +106,9 @@ pub struct Site {
     pub slot: u32,
     /// What kind it is.
     pub kind: Kind,
+    /// Whether the program stops there. Else there is a frame only if an older version of the transform, or one that polls every
+    /// loop, stopped there.
+    pub active: bool,
     /// Byte offset in the original module: the instruction, or the body for an entry.
     pub offset: u32,
     /// Index of the instruction in the body.
@@ -146,6 +149,11 @@ impl Sites {
     pub fn at(&self, op: usize) -> Option<&Site> {
         let inside = &self.list[usize::from(self.entry().is_some())..];
         inside.binary_search_by_key(&op, |s| s.op).ok().map(|n| &inside[n])
+    }
+
+    /// The same, if the program stops there.
+    pub fn active_at(&self, op: usize) -> Option<&Site> {
+        self.at(op).filter(|site| site.active)
     }
 
     /// The safepoint with this number.
@@ -203,21 +211,26 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
     let refuse = |offset: u32| {
         Error::unsupported("a reference of a kind that cannot be saved", offset as usize)
     };
-    let mut points = Vec::new();
+    let (mut points, mut loops) = (Vec::new(), 0);
     for (i, op) in body.ops.iter().enumerate() {
         match op {
-            Operator::Loop { .. } => points.push((i, Kind::Loop)),
-            op if reach.is_call_site(op) => points.push((i, Kind::Call)),
+            Operator::Loop { .. } => {
+                points.push((i, Kind::Loop, reach.is_polled(func, loops)));
+                loops += 1;
+            }
+            op if reach.is_call_site(op) => points.push((i, Kind::Call, reach.is_checked(op))),
             _ => {}
         }
     }
+    let active: Vec<usize> = points.iter().filter(|p| p.2).map(|p| p.0).collect();
     let mut slot = first_slot;
     let mut sites = Sites::default();
     if reach.entry_poll[func as usize] {
         let offset = m.body(func).range().start as u32;
         let layout = Layout::of_params(m.func_type(func).params()).ok_or_else(|| refuse(offset))?;
         let kind = Kind::Entry;
-        let site = Site { slot, kind, offset, op: 0, operands: vec![], base: 0, layout };
+        let (operands, active) = (vec![], true);
+        let site = Site { slot, kind, active, offset, op: 0, operands, base: 0, layout };
         sites.list.push(site);
         slot += 1;
     }
@@ -246,7 +259,7 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
         };
         let holds_sites = body.ends.get(&i).is_some_and(|&end| {
             !matches!(op, Operator::Else)
-                && points.partition_point(|p| p.0 < i) != points.partition_point(|p| p.0 < end)
+                && active.partition_point(|&p| p < i) != active.partition_point(|&p| p < end)
         });
         let (mut operands, mut base) = (Vec::new(), 0);
         if (here.is_some() || holds_sites) && !body.dead[i] {
@@ -281,7 +294,7 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
             base = beneath_params.unwrap_or(base);
         }
         v.op(body.offsets[i] as usize, op).map_err(Error::invalid)?;
-        if let Some(&(_, kind)) = here {
+        if let Some(&(_, kind, active)) = here {
             if let Some(live) = live.get(&i) {
                 saved_values += operands.len() + live.len();
                 if saved_values > limits::SAVED {
@@ -291,7 +304,8 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
                 let locals = live.iter().map(|&l| (l, body.locals[l as usize]));
                 let offset = body.offsets[i];
                 let layout = Layout::new(&operands, locals).ok_or_else(|| refuse(offset))?;
-                sites.list.push(Site { slot, kind, offset, op: i, operands, base, layout });
+                let op = i;
+                sites.list.push(Site { slot, kind, active, offset, op, operands, base, layout });
             }
             slot += 1;
         }

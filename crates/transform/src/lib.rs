@@ -9,7 +9,7 @@
 //!
 //! Nothing here knows an engine, an operating system or a CPU. The files, in the order a module
 //! walks through them: `module` (parse), `features` and `gc` (refusals), `legacy` and `offsets` (the
-//! first form of exception handling, rewritten), `reach` (who can be stopped),
+//! first form of exception handling, rewritten), `rounds` (loops that end soon) and `reach` (who can be stopped),
 //! `body` and `liveness` (one function), `layout` (its frames), `emit` (code with safepoints),
 //! `helpers`, `instrument` (main module), `continuation` (the rest of a function), `frames` (saved bytes),
 //! `origin` (backtraces).
@@ -42,6 +42,7 @@ pub mod names;
 mod offsets;
 mod origin;
 mod reach;
+mod rounds;
 mod work;
 
 pub use continuation::MAIN;
@@ -65,7 +66,7 @@ use std::sync::{Arc, Mutex};
 use wasmparser::RefType;
 
 /// Changes whenever the same module would be instrumented differently: part of cache keys.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// How a poll reads the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,11 +87,13 @@ pub struct Options {
     /// Which imported functions can be interrupted without effect and be called again:
     /// module name, function name.
     pub restartable: fn(&str, &str) -> bool,
+    /// Poll in every loop, also where it ends soon by itself: for tests, which want many safepoints.
+    pub every_loop: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { poll: Poll::Atomic, restartable: |_, _| true }
+        Options { poll: Poll::Atomic, restartable: |_, _| true, every_loop: false }
     }
 }
 
@@ -132,14 +135,14 @@ impl Program {
         let module = Module::parse(bytes)?;
         let restartable: Vec<bool> =
             module.imports.iter().map(|i| (options.restartable)(&i.module, &i.name)).collect();
-        let reach = Reach::compute(&module, &restartable)?;
+        let reach = Reach::compute(&module, &restartable, options.every_loop)?;
         let mut first_slot = Vec::with_capacity(module.funcs.len() + 1);
         let mut next = 0u32;
         for f in 0..module.funcs.len() {
             first_slot.push(next);
             next += match restartable.get(f) {
                 Some(&import) => u32::from(import),
-                None if reach.may_unwind[f] => {
+                None if reach.is_framed(f as u32) => {
                     u32::from(reach.entry_poll[f]) + reach.site_counts[f]
                 }
                 None => 0,
@@ -297,10 +300,11 @@ impl Program {
                     Error::unsupported("an import that takes references that cannot be saved", 0)
                 })?;
             let (kind, operands) = (Kind::Entry, vec![]);
-            let site = Site { slot: first, kind, offset: 0, op: 0, operands, base: 0, layout };
+            let (slot, active) = (first, true);
+            let site = Site { slot, kind, active, offset: 0, op: 0, operands, base: 0, layout };
             return Ok(Sites { list: vec![site], ..Default::default() });
         }
-        if !self.reach.may_unwind[f] {
+        if !self.reach.is_framed(body.func) {
             return Ok(Sites::default());
         }
         layout::sites(&self.module, &self.reach, first, body)

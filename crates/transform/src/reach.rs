@@ -1,20 +1,38 @@
-//! Which functions can be stopped at all, and where recursion needs a poll.
+//! Which functions and loops can be stopped at all, and where recursion needs a poll.
 //!
 //! ```text
-//!   may unwind  =  has a loop  or  starts with a poll  or  calls something that may unwind
+//!   may unwind  =  polls in a loop  or  starts with a poll  or  calls something that may unwind
 //!   atomic      =  the rest: no polls inside, no checks after calls to it
 //! ```
 //!
-//! Loops are polled at their headers, so a call inside a loop always comes after a poll. What is left
+//! A loop is polled at its header unless it ends soon by itself ([`rounds`]) and all that it calls is atomic. What "soon" means is
+//! counted in instructions, from the callees upwards: at most [`STEPS`] of them, and a few passes over memory (sweeps), lie
+//! between two polls.
+//!
+//! A call inside a polled loop always comes after a poll, and what is called in others is atomic. What is left
 //! are cycles of calls outside loops: a depth-first walk of that part of the call graph finds its back
 //! edges, and one end of each gets a poll at its entry. An indirect call
 //! goes to a node of its own that stands for every function of that type whose reference exists, and
 //! for the nodes of its subtypes. So does a call through a typed reference.
+//!
+//! A frame may have been saved where nothing is polled: by an older version, which polled every loop. So wherever that one had a
+//! safepoint there still is one, with its continuation (`framed`); it is only not `active`.
 
+use crate::body::Body;
 use crate::module::Module;
+use crate::rounds::{Loops, Rounds};
 use crate::{Error, Result};
 use std::collections::HashSet;
 use wasmparser::Operator;
+
+/// Most instructions between two polls, besides sweeps: less than a millisecond's.
+const STEPS: u64 = 1 << 20;
+
+/// Most sweeps between two polls.
+const SWEEPS: u64 = 8;
+
+/// Most instructions for a byte that a sweep passes.
+const STEPS_PER_BYTE: u64 = 32;
 
 pub(crate) struct Reach {
     /// Per function: a call to it may return because of a capture.
@@ -23,7 +41,12 @@ pub(crate) struct Reach {
     pub entry_poll: Vec<bool>,
     /// Per type index: an indirect call of that type may return because of a capture.
     pub type_may_unwind: Vec<bool>,
-    /// Per function: how many loops and calls with a check its body has, dead ones included.
+    /// Per function, its loops in order: whether there is a poll, dead ones included.
+    polled: Vec<Vec<bool>>,
+    /// Per function and type: there may be frames of it.
+    framed: Vec<bool>,
+    type_framed: Vec<bool>,
+    /// Per function: how many safepoints its body has, active or not, dead ones included.
     pub site_counts: Vec<u32>,
     /// Per function: continuations may call it, or the program may hold a reference to it.
     pub exported: Vec<bool>,
@@ -42,8 +65,44 @@ pub(crate) struct Uses {
     pub written_tables: HashSet<u32>,
 }
 
+/// What may happen between two polls.
+#[derive(Clone, Copy, Default)]
+struct Effort {
+    steps: u64,
+    sweeps: u64,
+}
+
+impl Effort {
+    fn add(&mut self, other: Effort) {
+        self.steps = self.steps.saturating_add(other.steps);
+        self.sweeps = self.sweeps.saturating_add(other.sweeps);
+    }
+
+    fn times(self, n: u64) -> Effort {
+        Effort { steps: self.steps.saturating_mul(n), sweeps: self.sweeps.saturating_mul(n) }
+    }
+
+    fn is_little(self) -> bool {
+        self.steps <= STEPS && self.sweeps <= SWEEPS
+    }
+}
+
+/// A function's body, or a loop in it.
+#[derive(Default)]
+struct Part {
+    /// The part round it; that of the body is its own.
+    outer: usize,
+    rounds: Rounds,
+    /// Instructions, calls and types of indirect calls, those of the loops in it left out.
+    steps: u64,
+    calls: Vec<u32>,
+    indirect: Vec<u32>,
+}
+
 #[derive(Default)]
 struct Facts {
+    /// The body, then its loops in order.
+    parts: Vec<Part>,
     loops: u32,
     /// Callees outside any loop, direct and by type.
     bare_calls: Vec<u32>,
@@ -55,7 +114,8 @@ struct Facts {
 }
 
 impl Reach {
-    pub fn compute(m: &Module, restartable: &[bool]) -> Result<Reach> {
+    /// With `every_loop`, all loops are polled.
+    pub fn compute(m: &Module, restartable: &[bool], every_loop: bool) -> Result<Reach> {
         let mut uses = Uses::default();
         let mut facts = Vec::with_capacity(m.bodies.len());
         let imports = m.imports.len();
@@ -98,13 +158,15 @@ impl Reach {
             edges[node].push(r as usize);
             bare[node].push(r as usize);
         }
-        let mut polled = vec![false; nf + class.len()];
-        mark_back_edges(&bare, nf, &mut polled);
+        let mut entered = vec![false; nf + class.len()];
+        mark_back_edges(&bare, nf, &mut entered);
+        let efforts = Efforts { facts: &facts, restartable, class: &class, entered, every_loop };
+        let Between { efforts, polled, entered } = efforts.between_polls(&edges);
 
-        let mut unwinds = polled.clone();
-        unwinds[..imports].copy_from_slice(restartable);
+        let mut framed = entered.clone();
+        framed[..imports].copy_from_slice(restartable);
         for (i, f) in facts.iter().enumerate() {
-            unwinds[imports + i] |= f.loops > 0;
+            framed[imports + i] |= f.loops > 0;
         }
         let mut callers: Vec<Vec<usize>> = vec![vec![]; edges.len()];
         for (from, to) in edges.iter().enumerate() {
@@ -112,47 +174,75 @@ impl Reach {
                 callers[t].push(from);
             }
         }
-        let mut work: Vec<usize> = (0..edges.len()).filter(|&i| unwinds[i]).collect();
+        let mut work: Vec<usize> = (0..edges.len()).filter(|&i| framed[i]).collect();
         while let Some(n) = work.pop() {
             for &c in &callers[n] {
-                if !unwinds[c] {
-                    unwinds[c] = true;
+                if !framed[c] {
+                    framed[c] = true;
                     work.push(c);
                 }
             }
         }
-        let type_may_unwind: Vec<bool> = class.iter().map(|&c| unwinds[nf + c]).collect();
+        let unwinds = |n: usize| efforts[n].is_none();
+        let type_may_unwind: Vec<bool> = class.iter().map(|&c| unwinds(nf + c)).collect();
+        let type_framed: Vec<bool> = class.iter().map(|&c| framed[nf + c]).collect();
         let mut site_counts = vec![0; nf];
         for (i, f) in facts.iter().enumerate() {
-            let direct = f.calls.iter().filter(|&&c| unwinds[c as usize]).count();
-            let indirect = f.indirect.iter().filter(|&&t| type_may_unwind[t as usize]).count();
+            let direct = f.calls.iter().filter(|&&c| framed[c as usize]).count();
+            let indirect = f.indirect.iter().filter(|&&t| type_framed[t as usize]).count();
             site_counts[imports + i] = f.loops + (direct + indirect) as u32;
         }
-        polled.truncate(nf);
-        unwinds.truncate(nf);
-        let mut exported = polled.clone();
+        framed.truncate(nf);
+        let mut entry_poll = entered;
+        entry_poll.truncate(nf);
+        let mut exported = entry_poll.clone();
         for &r in &referenced {
             exported[r as usize] = true;
         }
         for (i, f) in facts.iter().enumerate() {
-            if unwinds[imports + i] {
+            if framed[imports + i] {
                 for &c in f.calls.iter().chain(&f.tail_calls) {
                     exported[c as usize] = true;
                 }
             }
         }
         Ok(Reach {
-            may_unwind: unwinds,
-            entry_poll: polled,
+            may_unwind: (0..nf).map(unwinds).collect(),
+            entry_poll,
             type_may_unwind,
+            polled,
+            framed,
+            type_framed,
             site_counts,
             exported,
             uses,
         })
     }
 
-    /// Whether this instruction is a call that needs a check after it.
+    /// Whether a frame of this function can exist.
+    pub fn is_framed(&self, func: u32) -> bool {
+        self.framed[func as usize]
+    }
+
+    /// Whether the loop, the `n`th of its function, has a poll at its header.
+    pub fn is_polled(&self, func: u32, n: usize) -> bool {
+        // The body of an imported function has no loops.
+        self.polled.get(func as usize).is_some_and(|loops| loops[n])
+    }
+
+    /// Whether this instruction is a call in which a frame of its caller can be saved.
     pub fn is_call_site(&self, op: &Operator<'_>) -> bool {
+        match *op {
+            Operator::Call { function_index } => self.framed[function_index as usize],
+            Operator::CallIndirect { type_index, .. } | Operator::CallRef { type_index } => {
+                self.type_framed[type_index as usize]
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether this instruction is a call that needs a check after it.
+    pub fn is_checked(&self, op: &Operator<'_>) -> bool {
         match *op {
             Operator::Call { function_index } => self.may_unwind[function_index as usize],
             Operator::CallIndirect { type_index, .. } | Operator::CallRef { type_index } => {
@@ -163,30 +253,180 @@ impl Reach {
     }
 }
 
+/// What is to be known for [`Efforts::between_polls`].
+struct Efforts<'a> {
+    facts: &'a [Facts],
+    restartable: &'a [bool],
+    /// Per type: its class.
+    class: &'a [usize],
+    /// Per node: it starts with a poll.
+    entered: Vec<bool>,
+    every_loop: bool,
+}
+
+struct Between {
+    /// Per node, functions then types: what a call of it may do before it comes to a poll or returns; nothing if it may unwind.
+    efforts: Vec<Option<Effort>>,
+    polled: Vec<Vec<bool>>,
+    entered: Vec<bool>,
+}
+
+impl Efforts<'_> {
+    /// From the callees upwards. What calls itself, whatever lies between, comes to a poll; it may unwind.
+    fn between_polls(mut self, edges: &[Vec<usize>]) -> Between {
+        let imports = self.restartable.len();
+        let functions = imports + self.facts.len();
+        let mut efforts: Vec<Option<Effort>> = vec![None; edges.len()];
+        let mut polled: Vec<Vec<bool>> = vec![vec![]; functions];
+        for n in callees_first(edges) {
+            efforts[n] = if n < imports {
+                (!self.restartable[n]).then(Effort::default)
+            } else if n < functions {
+                let called = |calls: &[u32], types: &[u32]| {
+                    let types = types.iter().map(|&t| functions + self.class[t as usize]);
+                    let mut sum = Effort::default();
+                    for callee in calls.iter().map(|&c| c as usize).chain(types) {
+                        sum.add(efforts[callee]?);
+                    }
+                    Some(sum)
+                };
+                let (mut body, loops) =
+                    self.facts[n - imports].between_polls(called, self.every_loop);
+                polled[n] = loops;
+                if body.is_some_and(|effort| !effort.is_little()) {
+                    self.entered[n] = true;
+                }
+                body = body.filter(|_| !self.entered[n]);
+                body
+            } else {
+                let mut most = Some(Effort::default());
+                for &to in &edges[n] {
+                    most = most.zip(efforts[to]).map(|(a, b)| Effort {
+                        steps: a.steps.max(b.steps),
+                        sweeps: a.sweeps.max(b.sweeps),
+                    });
+                }
+                most
+            };
+        }
+        Between { efforts, polled, entered: self.entered }
+    }
+}
+
+impl Facts {
+    /// What the function may do before it returns, if it never unwinds; and which of its loops are polled.
+    fn between_polls(
+        &self,
+        called: impl Fn(&[u32], &[u32]) -> Option<Effort>,
+        every_loop: bool,
+    ) -> (Option<Effort>, Vec<bool>) {
+        let mut efforts: Vec<Option<Effort>> = self
+            .parts
+            .iter()
+            .map(|part| {
+                let mut effort = called(&part.calls, &part.indirect)?;
+                effort.add(Effort { steps: part.steps, sweeps: 0 });
+                Some(effort)
+            })
+            .collect();
+        let mut polled = vec![false; self.parts.len() - 1];
+        // Inner ones come after those round them.
+        for n in (1..self.parts.len()).rev() {
+            let effort = efforts[n].and_then(|once| self.parts[n].rounds.effort(once));
+            let effort = effort.filter(|_| !every_loop);
+            polled[n - 1] = effort.is_none();
+            let outer = &mut efforts[self.parts[n].outer];
+            *outer = outer.zip(effort).map(|(mut outer, inner)| {
+                outer.add(inner);
+                outer
+            });
+        }
+        let tail = called(&self.tail_calls, &self.tail_indirect);
+        let body = efforts[0].zip(tail).map(|(mut body, tail)| {
+            body.add(tail);
+            body
+        });
+        (body, polled)
+    }
+}
+
+impl Rounds {
+    /// What all rounds do together if one does this; nothing if it is not little.
+    fn effort(&self, once: Effort) -> Option<Effort> {
+        let counted = self.times.map(|n| once.times(n)).filter(|e| e.is_little());
+        let swept = self.stride.is_some_and(|stride| {
+            once.sweeps == 0 && once.steps <= STEPS_PER_BYTE * u64::from(stride)
+        });
+        counted.or(swept.then_some(Effort { steps: 0, sweeps: 1 }))
+    }
+}
+
+/// Every node after those that it leads to, except where it leads round.
+fn callees_first(edges: &[Vec<usize>]) -> Vec<usize> {
+    let mut order = Vec::with_capacity(edges.len());
+    let mut seen = vec![false; edges.len()];
+    for root in 0..edges.len() {
+        if std::mem::replace(&mut seen[root], true) {
+            continue;
+        }
+        let mut stack = vec![(root, 0)];
+        while let Some((n, next)) = stack.last_mut() {
+            match edges[*n].get(*next) {
+                None => {
+                    order.push(*n);
+                    stack.pop();
+                }
+                Some(&to) => {
+                    *next += 1;
+                    if !std::mem::replace(&mut seen[to], true) {
+                        stack.push((to, 0));
+                    }
+                }
+            }
+        }
+    }
+    order
+}
+
 fn scan(m: &Module, func: u32, uses: &mut Uses) -> Result<Facts> {
-    let mut f = Facts::default();
+    let mut f = Facts { parts: vec![Part::default()], ..Facts::default() };
     // Nesting of the open constructs, and how many of them are loops.
     let (mut open, mut loops) = (vec![], 0);
     let body = m.body(func);
+    let mut home = vec![];
     let mut r = body.get_operators_reader().map_err(Error::invalid)?;
-    while !r.eof() {
+    for at in 0.. {
+        if r.eof() {
+            break;
+        }
+        let part = home.get(at).map_or(0, |&part| part as usize);
+        f.parts[part].steps += 1;
         match r.read().map_err(Error::invalid)? {
             Operator::Loop { .. } => {
                 f.loops += 1;
                 loops += 1;
                 open.push(true);
+                if home.is_empty() {
+                    let loops = Loops::of(m, &Body::decode(m, func)?);
+                    let part =
+                        |(rounds, outer)| Part { rounds, outer: outer as usize, ..Part::default() };
+                    f.parts.extend(loops.rounds.into_iter().map(part));
+                    home = loops.home;
+                }
             }
             Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
                 open.push(false);
             }
             Operator::End => loops -= u32::from(open.pop() == Some(true)),
             Operator::Call { function_index } => {
+                f.parts[part].calls.push(function_index);
                 f.calls.push(function_index);
                 if loops == 0 {
                     f.bare_calls.push(function_index);
                 }
             }
             Operator::CallIndirect { type_index, .. } | Operator::CallRef { type_index } => {
+                f.parts[part].indirect.push(type_index);
                 f.indirect.push(type_index);
                 if loops == 0 {
                     f.bare_indirect.push(type_index);

@@ -33,29 +33,36 @@ const STACK: usize = 4 << 20;
 
 /// The engines. Compiling takes most of the time, so most of them do it quickly.
 struct Machines {
-    /// Counts safepoints.
+    /// Counts safepoints, and has them in every loop.
     quick: Machine,
-    /// The same, optimising as for users.
+    /// Counts those that are needed, optimising as for users.
     optimised: Machine,
-    /// Other engines to resume on: Pulley, and such as do not count.
+    /// Other engines to resume on: Pulley, and such as do not count; with polls in every loop or where they are needed.
     others: [Machine; 3],
 }
 
 static MACHINES: LazyLock<Machines> = LazyLock::new(|| {
-    let machine = |counted, pulley, quick| {
+    let machine = |counted, every_loop, pulley, quick| {
         // One NaN, so that it can be compared, and relaxed SIMD that does not depend on the engine.
         let deterministic = true;
-        let options =
-            Options { counted, pulley, quick, deterministic, stack: STACK, ..Options::default() };
+        let options = Options {
+            counted,
+            every_loop,
+            pulley,
+            quick,
+            deterministic,
+            stack: STACK,
+            ..Options::default()
+        };
         Machine::new(options).expect("an engine")
     };
     Machines {
-        quick: machine(true, false, true),
-        optimised: machine(true, false, false),
+        quick: machine(true, true, false, true),
+        optimised: machine(true, false, false, false),
         others: [
-            machine(true, true, true),
-            machine(false, false, true),
-            machine(false, true, true),
+            machine(true, false, true, true),
+            machine(false, false, false, true),
+            machine(false, true, true, true),
         ],
     }
 });

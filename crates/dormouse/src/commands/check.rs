@@ -50,7 +50,7 @@ pub fn check(args: cli::Check) -> Done {
     let facts = Facts::of(&bytes);
     report.features = facts.features;
     report.imports = facts.imports;
-    let options = Options { poll: Poll::Atomic, restartable };
+    let options = Options { poll: Poll::Atomic, restartable, ..Options::default() };
     let bytes: std::sync::Arc<[u8]> = bytes.into();
     match Program::new(bytes.clone(), &options) {
         Err(e) => report.problems.push(dormouse::one_line(&e.to_string())),

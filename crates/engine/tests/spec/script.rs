@@ -107,7 +107,9 @@ impl Script<'_> {
     /// # Errors
     /// If it cannot be parsed, or the engine fails.
     pub fn run(mode: Mode, text: &str) -> Result<Outcome, String> {
-        let options = Options { counted: true, stack: 256 << 10, ..Options::default() };
+        // What makes safepoints everywhere are loops that go round once.
+        let every_loop = mode == Mode::Everywhere;
+        let options = Options { counted: true, every_loop, stack: 256 << 10, ..Options::default() };
         let machine = Machine::new(options).map_err(|e| e.to_string())?;
         machine.on_stack(|| Script::on_stack(&machine, mode, text)).map_err(|e| e.to_string())?
     }
