@@ -32,7 +32,7 @@ use wasmparser::{FunctionBody, Operator, Parser, Payload, TypeRef};
 const YIELD: (&str, &str) = ("wasi_snapshot_preview1", "sched_yield");
 /// The flag's address, in the part of the memory that nothing is put into.
 const FLAG: u64 = 16;
-const FEATURES: [&str; 8] = [
+const FEATURES: [&str; 9] = [
     "--enable-threads",
     "--enable-bulk-memory",
     "--enable-simd",
@@ -41,6 +41,7 @@ const FEATURES: [&str; 8] = [
     "--enable-mutable-globals",
     "--enable-multivalue",
     "--enable-reference-types",
+    "--enable-exception-handling",
 ];
 
 /// Large modules with large functions take it hours.
@@ -96,9 +97,11 @@ fn wasm_opt(tool: &Path, from: &Path, to: &Path) -> Result<()> {
         }
     };
     if !status.success() {
+        // Between lines of its own source, which node prints.
         let said = std::fs::read_to_string(&errors)?;
-        let mut lines = said.lines().filter(|l| l.contains("Fatal") || l.contains("error"));
-        bail!("wasm-opt: {}", lines.next().or(said.lines().last()).unwrap_or("failed"));
+        let words = ["Fatal", "RuntimeError", "UNREACHABLE"];
+        let why = said.lines().find(|l| l.len() < 300 && words.iter().any(|w| l.contains(w)));
+        bail!("wasm-opt: {}", why.unwrap_or("failed"));
     }
     Ok(())
 }

@@ -152,17 +152,16 @@ fn code(report: &Report) -> String {
     let larger = geomean(of.iter().map(|(_, c)| c.larger));
     let slower = geomean(of.iter().map(|(_, c)| c.slower));
     let _ = writeln!(out, "| **geomean** | | **{larger:.2}** | | **{slower:.2}** |\n");
-    let over: Vec<String> = of
-        .iter()
-        .filter(|(_, c)| c.larger > LARGER)
-        .map(|(name, c)| format!("{name} {:.2}", c.larger))
-        .collect();
-    let _ = match over.is_empty() {
-        true => writeln!(out, "Target: code at most {LARGER} times as large: **met** by all.\n"),
-        false => writeln!(
+    let mut over: Vec<&(&str, &Code)> = of.iter().filter(|(_, c)| c.larger > LARGER).collect();
+    over.sort_by(|a, b| b.1.larger.total_cmp(&a.1.larger));
+    let _ = match &over[..] {
+        [] => writeln!(out, "Target: code at most {LARGER} times as large: **met** by all.\n"),
+        [(worst, c), ..] => writeln!(
             out,
-            "Target: code at most {LARGER} times as large: **missed** by {}.\n",
-            over.join(", ")
+            "Target: code at most {LARGER} times as large: **missed** by {} of {}, most by {worst} ({:.2}).\n",
+            over.len(),
+            of.len(),
+            c.larger
         ),
     };
     out
