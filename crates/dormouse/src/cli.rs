@@ -193,9 +193,15 @@ pub struct Engine {
     /// Where compiled code is kept [default: $DORMOUSE_CACHE or ~/.cache/dormouse]
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     pub cache: Option<PathBuf>,
+    /// How much of it is kept: 500M, 2G; what was not used for longest goes [default: $DORMOUSE_CACHE_SIZE or 1G]
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::bytes)]
+    pub cache_size: Option<u64>,
     /// Compile every time
     #[arg(long)]
     pub no_cache: bool,
+    /// If the program must be compiled, do that quickly, begin, and compile it well while it runs
+    #[arg(long, conflicts_with = "interpret")]
+    pub tier_up: bool,
     /// What happens to files: `check`: what the program does to them after a checkpoint is undone by a resume, and open
     /// files must be as they were; `none`: nothing
     #[arg(long, value_name = "HOW", default_value = "check", value_parser = ["check", "none"])]

@@ -171,6 +171,24 @@ impl Desk {
         self.request(&mut inner);
     }
 
+    /// The program has moved: this stops it from now on.
+    pub fn reattach(&self, requester: Requester) {
+        let mut inner = self.lock();
+        if let Some(attached) = &mut inner.requester {
+            *attached = requester;
+            self.request(&mut inner);
+        }
+    }
+
+    /// Has the program stop at its next safepoint, though nobody orders anything; whether it still runs.
+    pub fn stop_for_a_moment(&self) -> bool {
+        let inner = self.lock();
+        if let Some(requester) = &inner.requester {
+            requester.request();
+        }
+        inner.requester.is_some()
+    }
+
     /// Orders a checkpoint; the answer comes when it is durable, or has failed.
     pub fn order(&self, why: Why, stop: bool) -> Receiver<Answer> {
         let (reply, answer) = channel();

@@ -8,13 +8,16 @@
 //!      │                    │        stop ordered: written here, and durable ──> outcome
 //!      └────────────────────┴─ go on; also if the copy or the write fails
 //! ```
+//!
+//! It may stop for nothing but to move into better code ([`crate::tier`]).
 
 use crate::desk::{Desk, Order, Task, Why};
 use crate::door::{Closer, Door};
 use crate::outcome::{Activity, Notice, Outcome};
+use crate::tier::Tier;
 use crate::writer::{Image, Writer, Written};
 use crate::{Result, one_line};
-use dormouse_engine::{Event, Machine, Run};
+use dormouse_engine::{Better, Event, Machine, Run};
 use dormouse_store::Meter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +40,7 @@ pub(crate) fn drive(
     writer: &Arc<Writer>,
     door: &mut Door,
     manner: Manner,
+    better: Option<Better>,
 ) -> Result<Outcome> {
     let closer = Arc::new(door.closer());
     if writer.copying.precopy {
@@ -53,7 +57,8 @@ pub(crate) fn drive(
                 if let Some(n) = manner.stop_at {
                     run.stop_after(n);
                 }
-                let outcome = advance(&mut run, manner, desk, writer, threads, &closer);
+                let tier = Tier::begin(better, desk);
+                let outcome = advance(&mut run, manner, desk, writer, threads, &closer, &tier);
                 run.end_pause();
                 if manner.one_shot {
                     std::mem::forget(run);
@@ -122,6 +127,7 @@ fn advance<'scope>(
     writer: &'scope Writer,
     threads: &'scope Scope<'scope, '_>,
     closer: &Arc<Closer>,
+    tier: &Tier,
 ) -> Result<Outcome> {
     loop {
         if let Some(why) = desk.lost() {
@@ -153,6 +159,10 @@ fn advance<'scope>(
             Event::Trapped(trap) => return Ok(Outcome::trapped(run.code(), &trap)),
             Event::Aborted(trap) => return Ok(Outcome::aborted(run.code(), &trap)),
             Event::Stopped => {}
+        }
+        if tier.move_up(run) {
+            writer.moves(run);
+            desk.reattach(run.requester());
         }
         if asks {
             desk.order_here();

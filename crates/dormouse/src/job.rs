@@ -17,7 +17,7 @@ use crate::sealing::Sealing;
 use crate::stats::Log;
 use crate::writer::{Copying, Layering, Writer};
 use crate::{Result, Target, annotations};
-use dormouse_engine::{Code, Machine, Options, Run};
+use dormouse_engine::{Better, Code, Machine, Options, Run};
 use dormouse_memory::Tracking;
 use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, hex, sha256};
 use dormouse_transform::Program;
@@ -39,6 +39,8 @@ pub struct Job {
     store: PathBuf,
     name: Option<String>,
     cache: Option<PathBuf>,
+    cache_size: Option<u64>,
+    tier_up: bool,
     stack: Option<usize>,
     deterministic: bool,
     pace: Pace,
@@ -71,6 +73,8 @@ impl Job {
             store: store.into(),
             name: None,
             cache: None,
+            cache_size: None,
+            tier_up: false,
             stack: None,
             deterministic: false,
             pace: Pace::default(),
@@ -107,6 +111,19 @@ impl Job {
     /// Where compiled code is kept; without, it is compiled every time.
     pub fn cache(mut self, dir: Option<PathBuf>) -> Job {
         self.cache = dir;
+        self
+    }
+
+    /// How many bytes of it may lie there, by default 1 GiB: what was not used for longest goes.
+    pub fn cache_size(mut self, bytes: u64) -> Job {
+        self.cache_size = Some(bytes);
+        self
+    }
+
+    /// Whether a program whose code is not in the cache begins in code that is compiled quickly, and goes on in better code
+    /// when that is compiled; by default no.
+    pub fn tier_up(mut self, tier_up: bool) -> Job {
+        self.tier_up = tier_up;
         self
     }
 
@@ -320,7 +337,7 @@ impl Job {
             )));
         }
         let machine = Machine::new(self.options())?;
-        let code = self.load(&machine, module)?;
+        let (code, better) = self.load(&machine, module)?;
         let writer = self.writer(store, &lease, program, &code);
         let books = self.books(&name)?;
         let report = self.report.clone();
@@ -330,7 +347,7 @@ impl Job {
         let undo = self.check_files.then(|| undo_log(&self.store, &name));
         let wasi = self.given(program, args, undo);
         let begin = |code| first(code, Wasi::new(wasi)?, called);
-        live(Live { machine, code, lease, writer, books, signals, manner, report }, begin)
+        live(Live { machine, code, better, lease, writer, books, signals, manner, report }, begin)
     }
 
     /// Goes on from a checkpoint, as the same job or, with another [`Job::name`], as a clone.
@@ -352,7 +369,7 @@ impl Job {
         let lease = self.take_lease(&name, &program)?;
         let checkpoint = self.checkpoint(&store, from)?;
         let machine = Machine::new(self.options())?;
-        let code = self.load(&machine, checkpoint.module.as_slice().into())?;
+        let (code, better) = self.load(&machine, checkpoint.module.as_slice().into())?;
         let store = self.sealing.unlock(store)?;
         let writer = self.writer(store, &lease, &program, &code);
         let report = self.report.clone();
@@ -391,7 +408,7 @@ impl Job {
             keeper.goes_on_from(&checkpoint, &mut run)?;
             Ok(run)
         };
-        live(Live { machine, code, lease, writer, books, signals, manner, report }, begin)
+        live(Live { machine, code, better, lease, writer, books, signals, manner, report }, begin)
     }
 
     /// The checkpoint to go on from; what it remembers of how it was run holds where nothing else is said.
@@ -482,6 +499,7 @@ impl Job {
         Options {
             stack: self.stack.unwrap_or(default.stack),
             cache: self.cache.clone(),
+            cache_size: self.cache_size.unwrap_or(default.cache_size),
             deterministic: self.deterministic,
             counted: self.stop_at.is_some(),
             // Cranelift has a backend for these.
@@ -496,12 +514,16 @@ impl Job {
         }
     }
 
-    fn load(&self, machine: &Machine, module: Arc<[u8]>) -> Result<Arc<Code>> {
+    fn load(&self, machine: &Machine, module: Arc<[u8]>) -> Result<(Arc<Code>, Option<Better>)> {
         if let Some(problem) = machine.cache_problem() {
             self.tell(Notice::Warning(format!("compiled code is not kept in {problem}")));
         }
         self.tell(Notice::Loading);
-        Ok(Arc::new(machine.load(module)?))
+        // Where safepoints are counted nothing else may stop the program, and memory that is still being read cannot move.
+        Ok(match self.tier_up && self.stop_at.is_none() && !self.is_lazy() {
+            true => machine.load_quickly(module)?,
+            false => (Arc::new(machine.load(module)?), None),
+        })
     }
 
     fn take_lease(&self, name: &str, program: &str) -> Result<Lease> {

@@ -58,6 +58,7 @@ pub mod running;
 mod sealing;
 pub mod stats;
 mod target;
+mod tier;
 mod timer;
 mod upkeep;
 mod writer;

@@ -9,13 +9,15 @@ use crate::lease::Lease;
 use crate::outcome::{Notice, Outcome};
 use crate::writer::Writer;
 use crate::{Error, Result, annotations, drive, timer};
-use dormouse_engine::{Code, Machine, Run};
+use dormouse_engine::{Better, Code, Machine, Run};
 use std::sync::Arc;
 
 /// A job about to begin.
 pub(crate) struct Live {
     pub machine: Machine,
     pub code: Arc<Code>,
+    /// What `code` is only to begin with.
+    pub better: Option<Better>,
     pub lease: Lease,
     pub writer: Arc<Writer>,
     pub books: Books,
@@ -29,7 +31,7 @@ pub(crate) fn live(
     live: Live,
     begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send,
 ) -> Result<Outcome> {
-    let Live { machine, code, mut lease, writer, books, signals, manner, report } = live;
+    let Live { machine, code, better, mut lease, writer, books, signals, manner, report } = live;
     // It was not kept while the module was compiled.
     lease.confirm()?;
     let desk = Arc::new(Desk::new(report, books));
@@ -50,7 +52,7 @@ pub(crate) fn live(
         spawned.map_err(Error::io("start the timer of", "this job"))?;
     }
     desk.report(Notice::Begins { job: writer.job.clone() });
-    let outcome = drive::drive(&machine, || begin(code), &desk, &writer, &mut door, manner);
+    let outcome = drive::drive(&machine, || begin(code), &desk, &writer, &mut door, manner, better);
     drop(door);
     if let (Some(why), Ok(Outcome::Exited(_) | Outcome::Returned(_))) =
         (lease.give_back(), &outcome)

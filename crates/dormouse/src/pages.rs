@@ -95,6 +95,12 @@ impl Tracked {
         }
     }
 
+    /// All of it was copied into another memory, in which nobody has followed what was written.
+    pub fn moved(&mut self, watch: Watch) {
+        self.watch = watch;
+        self.going = None;
+    }
+
     /// It was just filled from a checkpoint that has these pages, or is being filled: from now on what is written is not saved. If
     /// that cannot be tracked, all counts as written.
     pub fn filled(&mut self, tracking: Tracking, stored: &[Range<u64>], bytes: &[u8]) {

@@ -146,6 +146,18 @@ impl Writer {
         }
     }
 
+    /// The program has moved into another instance. What rounds have copied of it is not used.
+    pub fn moves(&self, run: &mut Run) {
+        self.hurry.store(true, Ordering::Relaxed);
+        for (index, watch) in run.watches() {
+            if let Some(memory) = self.memories().iter_mut().find(|memory| memory.index == index) {
+                memory.moved(watch);
+            }
+        }
+        self.give_up();
+        self.watch(run);
+    }
+
     /// Goes on from a checkpoint whose memories were just read.
     ///
     /// # Errors

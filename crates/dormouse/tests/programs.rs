@@ -326,6 +326,71 @@ fn stopped(name: &str, args: &[&str]) {
     assert_eq!(desk.left(code, desk.output()), expected, "{}", desk.errors());
 }
 
+/// So that it is compiled twice each time, and says when it has moved.
+fn tier_up(mut command: Command) -> Command {
+    command.env("DORMOUSE_LOG", "debug");
+    command
+}
+
+const TIERS: [&str; 2] = ["--tier-up", "--no-cache"];
+
+impl Desk<'_> {
+    fn wait_moved(&self, job: &mut Child) {
+        let moved = || self.errors().contains("goes on in better code");
+        assert!(self.unless_ended(job, moved), "it ended before: {}", self.errors());
+    }
+
+    /// `checkpoint`, which must succeed.
+    fn checkpoint(&self, options: &[&str]) {
+        let args = [&["checkpoint", "job"], options].concat();
+        let done = Ended::of(self.command(&args).output().unwrap());
+        assert_eq!(done.code, Some(0), "{} {}", done.err, self.errors());
+    }
+}
+
+/// Begins in code that was compiled quickly and has checkpoints there and where it has moved to; stopped, it does the same again, and
+/// is stopped by a signal before it has moved. In the end nothing shows it.
+fn in_tiers(name: &str, args: &[&str]) {
+    let guest = guest(name, args);
+    let desk = Desk::new(&guest);
+    let expected = desk.uninterrupted();
+    let run = desk.run(&[&["--name", "job"], &TIERS[..]].concat());
+    let mut job = desk.start(tier_up(run), false);
+    desk.place.wait_answering("job");
+    desk.checkpoint(&[]);
+    desk.wait_moved(&mut job);
+    desk.checkpoint(&[]);
+    desk.checkpoint(&["--stop"]);
+    assert_eq!(job.wait().unwrap().code(), Some(85), "{}", desk.errors());
+    let again = desk.command(&[&["resume"], &TIERS[..], &["job"]].concat());
+    let mut job = desk.start(tier_up(again), true);
+    desk.place.wait_answering("job");
+    signal(&job, "TERM");
+    assert_eq!(job.wait().unwrap().code(), Some(85), "{}", desk.errors());
+    let code = desk.start(desk.command(&["resume", "job"]), true).wait().unwrap().code();
+    assert_eq!(desk.left(code, desk.output()), expected, "{}", desk.errors());
+}
+
+/// Moves while it waits for input, of which nothing is lost.
+fn in_tiers_in_a_read() {
+    let mut guest = guest("echo", &[]);
+    guest.stdin = (1..=3).map(|n| format!("line {n} of some\n")).collect();
+    let desk = Desk::new(&guest);
+    let expected = desk.uninterrupted();
+    let mut run = tier_up(desk.run(&TIERS));
+    let mut job = desk.start(
+        {
+            run.stdin(Stdio::piped());
+            run
+        },
+        false,
+    );
+    desk.wait_moved(&mut job);
+    job.stdin.take().unwrap().write_all(guest.stdin.as_bytes()).unwrap();
+    let code = job.wait().unwrap().code();
+    assert_eq!(desk.left(code, desk.output()), expected, "{}", desk.errors());
+}
+
 macro_rules! tests {
     ($($name:ident: $body:expr;)*) => { $(
         #[test]
@@ -366,6 +431,10 @@ tests! {
     stopped_sqlite: stopped("sqlite", &["/work/test.db", "50"]);
     stopped_python: stopped("python-mix", &["/work/mix.py", "/work", "60"]);
     stopped_lua: stopped("lua-mix", &["/work/mix.lua", "200"]);
+
+    tiers_lua: in_tiers("lua-mix", &["/work/mix.lua", "200"]);
+    tiers_mix: in_tiers("mix", &["80000"]);
+    tiers_in_a_read: in_tiers_in_a_read();
 
     stopped_in_a_read: in_a_read();
     stopped_in_a_sleep: in_a_sleep();

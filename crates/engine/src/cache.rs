@@ -7,7 +7,9 @@
 //!
 //! `<engine>` is wasmtime's own fingerprint of version, target and settings, with the version of
 //! our transform. Files appear whole (temporary name, then rename) and are private to the user:
-//! they are machine code. A cache that cannot be read or written is as good as none.
+//! they are machine code. A cache that cannot be read or written is as good as none. It has a [bound].
+
+mod bound;
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,33 +17,39 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use wasmtime::{Engine, Module};
 
+/// What a main module's file ends with.
+pub(crate) const MAIN: &str = "main";
+
 pub(crate) struct Cache {
     dir: Option<PathBuf>,
+    /// Bytes.
+    bound: u64,
     /// Why there is none, though one is wanted.
     pub problem: Option<String>,
 }
 
 impl Cache {
-    pub fn new(dir: Option<&Path>, engine: &Engine) -> Cache {
+    pub fn new(dir: Option<&Path>, bound: u64, engine: &Engine) -> Cache {
         let mut h = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut h);
         dormouse_transform::VERSION.hash(&mut h);
         let Some(dir) = dir.map(|d| d.join(format!("{:016x}", h.finish()))) else {
-            return Cache { dir: None, problem: None };
+            return Cache { dir: None, bound, problem: None };
         };
         match private_dir(&dir) {
-            Ok(()) => Cache { dir: Some(dir), problem: None },
-            Err(e) => Cache { dir: None, problem: Some(format!("{}: {e}", dir.display())) },
+            Ok(()) => Cache { dir: Some(dir), bound, problem: None },
+            Err(e) => Cache { dir: None, bound, problem: Some(format!("{}: {e}", dir.display())) },
         }
     }
 
     pub fn get(&self, engine: &Engine, key: &str) -> Option<Module> {
         let path = self.dir.as_ref()?.join(key);
-        if !path.exists() {
-            return None;
-        }
+        let meta = fs::metadata(&path).ok()?;
         match open(engine, &path) {
-            Ok(m) => Some(m),
+            Ok(m) => {
+                bound::used(&path, &meta);
+                Some(m)
+            }
             Err(e) => {
                 tracing::debug!("ignoring {}: {e:#}", path.display());
                 let _ = fs::remove_file(&path);
@@ -58,13 +66,20 @@ impl Cache {
         let tmp = dir.join(format!("tmp-{}-{unique}", std::process::id()));
         let result = module.serialize().map_err(|e| format!("{e:#}")).and_then(|bytes| {
             let io = |e: std::io::Error| e.to_string();
+            let size = bytes.len() as u64;
+            if size > self.bound {
+                return Err(format!("{size} bytes are more than the cache may hold"));
+            }
             fs::write(&tmp, bytes).map_err(io)?;
             let (last, others) = keys.split_last().ok_or("no key")?;
             for k in others {
                 let _ = fs::remove_file(dir.join(k));
                 fs::hard_link(&tmp, dir.join(k)).map_err(io)?;
             }
-            fs::rename(&tmp, dir.join(last)).map_err(io)
+            fs::rename(&tmp, dir.join(last)).map_err(io)?;
+            let root = dir.parent().ok_or("no place")?;
+            bound::now_and_then(root, size, self.bound);
+            Ok(())
         });
         if let Err(e) = result {
             let _ = fs::remove_file(&tmp);

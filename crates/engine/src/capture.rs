@@ -15,14 +15,25 @@ impl Run {
     /// If something the program holds cannot be carried, or it is in a section that must not be split; the program can
     /// go on all the same.
     pub fn state(&mut self) -> Result<State> {
+        self.must_be_enabled()?;
+        let wasi = self.store.data().wasi.save()?;
+        self.state_with(wasi)
+    }
+
+    fn must_be_enabled(&self) -> Result<()> {
         if self.is_disabled() {
             let what =
                 "the program is in a section that it does not want to be split (dormouse_disable)";
             return Err(Error::CannotCapture(what.into()));
         }
+        Ok(())
+    }
+
+    /// The same with other WASI objects, or none.
+    pub(crate) fn state_with(&mut self, wasi: Vec<u8>) -> Result<State> {
+        self.must_be_enabled()?;
         let code = self.code.clone();
         let (program, inventory) = (code.program()?, code.inventory()?);
-        let wasi = self.store.data().wasi.save()?;
         let sp = self.own.get(&mut self.store, self.own.sp) as usize;
         let fill = self.own.references.map(|r| r.map_or(0, |r| self.own.get(&mut self.store, r.1)));
         let bytes = self.own.frames.data(&self.store).get(..sp).unwrap_or_default();

@@ -29,6 +29,7 @@ mod request;
 mod restore;
 mod run;
 mod source;
+mod tiers;
 mod trap;
 mod values;
 
@@ -43,6 +44,7 @@ pub use plain::Plain;
 pub use request::Requester;
 pub use run::{Event, Run};
 pub use source::Line;
+pub use tiers::Better;
 pub use trap::{Place, Trap};
 pub use values::Passed;
 

@@ -10,7 +10,7 @@
 //! With a warm cache the original is only hashed: its analysis (`Program`) waits until a capture or
 //! a resume asks for it.
 
-use crate::cache::Cache;
+use crate::cache::{Cache, MAIN};
 use crate::host::HostFunctions;
 use crate::linear::Creator;
 use crate::link::Host;
@@ -32,6 +32,9 @@ use wasmtime::{Config, Engine, InstancePre, Linker, Module, OptLevel, RegallocAl
 /// capture must be able to go on after it. The engine knows one limit for both.
 pub const HEADROOM: usize = 4;
 
+/// How many bytes of compiled code are kept if nothing else is said: some dozens of programs as large as CPython.
+pub const CACHE_SIZE: u64 = 1 << 30;
+
 /// Settings of a [`Machine`].
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -40,15 +43,18 @@ pub struct Options {
     pub stack: usize,
     /// Where compiled code is kept; `None` compiles every time.
     pub cache: Option<PathBuf>,
+    /// How many bytes may lie there; what was not used for longest goes.
+    pub cache_size: u64,
     /// Count safepoints (see [`crate::chaos`]) instead of waiting for requests.
     pub counted: bool,
     /// Have a safepoint in every loop, also in those that end soon by themselves: for tests, which want many.
     pub every_loop: bool,
     /// Interpret with Pulley instead of compiling with Cranelift.
     pub pulley: bool,
-    /// Compile quickly rather than well, on the calling thread alone: for tests that compile more
-    /// than they run.
+    /// Compile quickly rather than well.
     pub quick: bool,
+    /// Compile on the calling thread alone: for tests that run beside others.
+    pub alone: bool,
     /// Compute the same bits on every host: one NaN, and the deterministic forms of relaxed SIMD.
     /// It costs speed in floating-point code.
     pub deterministic: bool,
@@ -59,10 +65,12 @@ impl Default for Options {
         Options {
             stack: 64 << 20,
             cache: None,
+            cache_size: CACHE_SIZE,
             counted: false,
             every_loop: false,
             pulley: false,
             quick: false,
+            alone: false,
             deterministic: false,
         }
     }
@@ -84,7 +92,7 @@ pub struct Code {
     bytes: Arc<[u8]>,
     digest: [u8; 32],
     pub(crate) pre: InstancePre<Host>,
-    program: OnceLock<Program>,
+    program: OnceLock<Arc<Program>>,
     inventory: OnceLock<Inventory>,
     continuations: Mutex<Continuations>,
 }
@@ -107,9 +115,10 @@ impl Machine {
         let mut c = Config::new();
         c.cranelift_opt_level(OptLevel::Speed);
         if options.quick {
-            c.cranelift_opt_level(OptLevel::None).parallel_compilation(false);
+            c.cranelift_opt_level(OptLevel::None);
             c.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
         }
+        c.parallel_compilation(!options.alone);
         let stack = options.stack.saturating_mul(HEADROOM);
         c.max_wasm_stack(stack).async_stack_size(stack);
         c.wasm_tail_call(true).wasm_multi_memory(true).wasm_extended_const(true);
@@ -132,7 +141,7 @@ impl Machine {
         }
         change(&mut c);
         let engine = Engine::new(&c)?;
-        let cache = Arc::new(Cache::new(options.cache.as_deref(), &engine));
+        let cache = Arc::new(Cache::new(options.cache.as_deref(), options.cache_size, &engine));
         let poll = match (options.counted, options.pulley) {
             (true, _) => Poll::Counted,
             (false, true) => Poll::Store,
@@ -159,38 +168,54 @@ impl Machine {
     /// # Errors
     /// As [`Machine::load`].
     pub fn load_with(&self, bytes: Arc<[u8]>, host: &HostFunctions) -> Result<Code> {
-        let mut bytes = bytes;
-        let key = |digest: &[u8; 32]| format!("{}-{}.main", hex(digest), self.poll_name());
-        let mut digest: [u8; 32] = Sha256::digest(&bytes).into();
-        let mut main = self.cache.get(&self.engine, &key(&digest));
-        let program = OnceLock::new();
-        if main.is_none() {
-            let p = Program::new(bytes.clone(), &self.transform_options())?;
-            crate::link::check_imports(&p, host)?;
-            if !Arc::ptr_eq(p.bytes(), &bytes) {
-                bytes = p.bytes().clone();
-                digest = Sha256::digest(&bytes).into();
-                main = self.cache.get(&self.engine, &key(&digest));
-            }
-            let _ = program.set(p);
+        if let Some(code) = self.cached(&bytes, host)? {
+            return Ok(code);
         }
-        let main = match (main, program.get()) {
-            (Some(m), _) => m,
-            (None, None) => return Err(Error::Engine("a module that was not analysed".into())),
-            (None, Some(p)) => {
-                let started = std::time::Instant::now();
-                let wasm = p.instrument()?;
-                let instrumented = started.elapsed();
-                let m = Module::new(&self.engine, &wasm);
-                let m = m.map_err(|e| match self.options.pulley && uses_atomics(p.bytes()) {
-                    true => Error::Atomics,
-                    false => e.into(),
-                })?;
-                tracing::debug!(?instrumented, compiled = ?started.elapsed(), "main module");
-                self.cache.put(&m, &[key(&digest)]);
-                m
-            }
+        let program = Program::new(bytes, &self.transform_options())?;
+        crate::link::check_imports(&program, host)?;
+        self.make(Arc::new(program), host)
+    }
+
+    /// What is in the cache, if it is.
+    pub(crate) fn cached(&self, bytes: &Arc<[u8]>, host: &HostFunctions) -> Result<Option<Code>> {
+        let digest = Sha256::digest(bytes).into();
+        let main = self.cache.get(&self.engine, &self.key(&digest));
+        main.map(|main| self.link(main, bytes.clone(), digest, OnceLock::new(), host)).transpose()
+    }
+
+    /// An analysed module: what it was translated to may be in the cache.
+    pub(crate) fn make(&self, program: Arc<Program>, host: &HostFunctions) -> Result<Code> {
+        let bytes = program.bytes().clone();
+        let digest = Sha256::digest(&bytes).into();
+        let main = match self.cache.get(&self.engine, &self.key(&digest)) {
+            Some(main) => main,
+            None => self.compile(&program, &digest)?,
         };
+        self.link(main, bytes, digest, program.into(), host)
+    }
+
+    fn compile(&self, program: &Program, digest: &[u8; 32]) -> Result<Module> {
+        let started = std::time::Instant::now();
+        let wasm = program.instrument()?;
+        let instrumented = started.elapsed();
+        let m = Module::new(&self.engine, &wasm);
+        let m = m.map_err(|e| match self.options.pulley && uses_atomics(program.bytes()) {
+            true => Error::Atomics,
+            false => e.into(),
+        })?;
+        tracing::debug!(?instrumented, compiled = ?started.elapsed(), "main module");
+        self.cache.put(&m, &[self.key(digest)]);
+        Ok(m)
+    }
+
+    fn link(
+        &self,
+        main: Module,
+        bytes: Arc<[u8]>,
+        digest: [u8; 32],
+        program: OnceLock<Arc<Program>>,
+        host: &HostFunctions,
+    ) -> Result<Code> {
         let mut linker = Linker::new(&self.engine);
         crate::link::wasi(&mut linker, |name| main.imports().any(|i| i.name() == name))?;
         if main.imports().any(|i| i.module() == DIRECTED_MODULE) {
@@ -207,6 +232,11 @@ impl Machine {
             inventory: OnceLock::new(),
             continuations: Mutex::default(),
         })
+    }
+
+    /// The main module's name in the cache.
+    fn key(&self, digest: &[u8; 32]) -> String {
+        format!("{}-{}.{MAIN}", hex(digest), self.poll_name())
     }
 
     /// Runs `f` on a thread whose stack has room for the deepest program.
@@ -286,12 +316,12 @@ impl Code {
     }
 
     /// The analysed module; parsed at the first use when the code came from the cache.
-    pub fn program(&self) -> Result<&Program> {
+    pub fn program(&self) -> Result<&Arc<Program>> {
         if let Some(p) = self.program.get() {
             return Ok(p);
         }
         let p = Program::new(self.bytes.clone(), &self.machine.transform_options())?;
-        Ok(self.program.get_or_init(|| p))
+        Ok(self.program.get_or_init(|| Arc::new(p)))
     }
 
     pub(crate) fn inventory(&self) -> Result<&Inventory> {

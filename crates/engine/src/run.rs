@@ -77,7 +77,7 @@ pub struct Run {
     next: Next,
     requester: Requester,
     /// Of a program that stands still.
-    pause: Option<Pause>,
+    pub(crate) pause: Option<Pause>,
     /// Address of a function reference, to the function's index in the original.
     pub(crate) references: Option<HashMap<usize, u32>>,
 }

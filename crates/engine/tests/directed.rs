@@ -37,7 +37,7 @@ fn options() -> RestoreOptions {
 }
 
 fn machine(counted: bool) -> Machine {
-    Machine::new(Options { counted, quick: true, ..Options::default() }).unwrap()
+    Machine::new(Options { counted, quick: true, alone: true, ..Options::default() }).unwrap()
 }
 
 fn load(machine: &Machine) -> Arc<Code> {

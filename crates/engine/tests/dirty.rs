@@ -70,7 +70,9 @@ fn run(machine: &Machine, way: Tracking) -> Option<usize> {
 #[test]
 fn every_way_notices_every_write() {
     for pulley in [false, true] {
-        let machine = Machine::new(Options { pulley, quick: true, ..Options::default() }).unwrap();
+        let machine =
+            Machine::new(Options { pulley, quick: true, alone: true, ..Options::default() })
+                .unwrap();
         let all = [Tracking::Compare, Tracking::Mprotect, Tracking::Userfaultfd, Tracking::Auto];
         let worked = machine.on_stack(|| all.map(|way| run(&machine, way))).unwrap();
         assert!(worked[0].is_some() && worked[3].is_some());
@@ -81,7 +83,7 @@ fn every_way_notices_every_write() {
 /// The engine's own handling of faults goes on working beside ours.
 #[test]
 fn traps_are_traps_where_pages_are_read_only() {
-    let machine = Machine::new(Options { quick: true, ..Options::default() }).unwrap();
+    let machine = Machine::new(Options { quick: true, alone: true, ..Options::default() }).unwrap();
     let text = r#"(module (memory (export "memory") 1)
         (func (export "beyond") (i32.store (i32.const 0x7fffffff) (i32.const 1)))
         (func $deep (export "deep") (call $deep) (i32.store (i32.const 0) (i32.const 1))))"#;

@@ -14,8 +14,9 @@ fn wasi() -> Wasi {
 
 /// Compares what a module computes; how often it was captured.
 fn same(text: &str, gap: Gap) -> u64 {
-    let (counted, every_loop, quick, stack) = (true, true, true, 16 << 20);
-    let options = Options { counted, every_loop, quick, stack, ..Options::default() };
+    let (counted, every_loop, quick, alone) = (true, true, true, true);
+    let stack = 16 << 20;
+    let options = Options { counted, every_loop, quick, alone, stack, ..Options::default() };
     let machine = Machine::new(options).unwrap();
     let wasm = wat::parse_str(text).unwrap();
     let plain = machine.load_plain(&wasm).unwrap();

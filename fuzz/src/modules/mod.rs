@@ -50,6 +50,7 @@ static MACHINES: LazyLock<Machines> = LazyLock::new(|| {
             every_loop,
             pulley,
             quick,
+            alone: quick,
             deterministic,
             stack: STACK,
             ..Options::default()

@@ -51,7 +51,6 @@ pub fn check(args: cli::Check) -> Done {
     report.features = facts.features;
     report.imports = facts.imports;
     let options = Options { poll: Poll::Atomic, restartable, ..Options::default() };
-    let bytes: std::sync::Arc<[u8]> = bytes.into();
     match Program::new(bytes.clone(), &options) {
         Err(e) => report.problems.push(dormouse::one_line(&e.to_string())),
         Ok(program) => {

@@ -1,7 +1,10 @@
 //! One file a command. Each returns the exit status, or the error to print.
 
 use dormouse::Error;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 pub mod check;
 pub mod control;
@@ -21,14 +24,33 @@ pub mod verify;
 pub type Done = dormouse::Result<u8>;
 
 /// Reads a module. Text (`.wat`) is assembled, as stock wasmtime does.
-fn read_module(path: &Path) -> dormouse::Result<Vec<u8>> {
+fn read_module(path: &Path) -> dormouse::Result<Arc<[u8]>> {
     let failed = |source| Error::Io { action: "read the module", path: path.to_owned(), source };
-    let bytes = std::fs::read(path).map_err(failed)?;
+    let bytes = read_once(path).map_err(failed)?;
     if path.extension().is_none_or(|e| e != "wat") {
         return Ok(bytes);
     }
     match wat::Parser::new().parse_bytes(Some(path), &bytes) {
-        Ok(module) => Ok(module.into_owned()),
+        Ok(module) => Ok(module.into()),
         Err(e) => Err(Error::Text { path: path.to_owned(), message: e.to_string() }),
+    }
+}
+
+/// Reads a file to where it stays: a start with compiled code in the cache does little else with a large module.
+fn read_once(path: &Path) -> io::Result<Arc<[u8]>> {
+    let mut file = File::open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+    let filled = match Arc::get_mut(&mut bytes) {
+        Some(into) => file.read_exact(into),
+        None => Ok(()),
+    };
+    let mut more = vec![];
+    match filled {
+        // What has no length (a pipe), or another by now.
+        Ok(()) if file.read_to_end(&mut more)? > 0 => Ok([&bytes, &*more].concat().into()),
+        Ok(()) => Ok(bytes),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(std::fs::read(path)?.into()),
+        Err(e) => Err(e),
     }
 }

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::{Mutex, PoisonError};
 
 pub fn run(args: cli::Run) -> Done {
-    let bytes = super::read_module(&args.program)?;
+    let module = super::read_module(&args.program)?;
     let program = args.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let arguments = args.args.into_iter().map(OsStringExt::into_vec).collect();
     if let Some(n) = args.chaos {
@@ -23,7 +23,7 @@ pub fn run(args: cli::Run) -> Done {
         if let Some(name) = args.invoke {
             job = job.invoke(name);
         }
-        let (outcome, report) = job.chaos(&program, bytes.into(), arguments, gap)?;
+        let (outcome, report) = job.chaos(&program, module, arguments, gap)?;
         ui::note(&format!(
             "chaos: {} captures, {} passed over, deepest {} frames, {} continuations compiled",
             report.captures, report.passed, report.deepest, report.compiled
@@ -40,7 +40,7 @@ pub fn run(args: cli::Run) -> Done {
     if let Some(name) = args.invoke {
         job = job.invoke(name);
     }
-    Ok(end(job.run(&program, bytes.into(), arguments)?, &hint))
+    Ok(end(job.run(&program, module, arguments)?, &hint))
 }
 
 pub fn resume(args: cli::Resume) -> Done {
@@ -50,7 +50,7 @@ pub fn resume(args: cli::Resume) -> Done {
         .signals(true)
         .one_shot(true);
     if let Some(module) = &args.module {
-        job = job.expect_module(super::read_module(module)?.into());
+        job = job.expect_module(super::read_module(module)?);
     }
     if let Some(name) = args.clone {
         if name == args.target.job {
@@ -132,11 +132,15 @@ fn job(
     if !engine.no_cache {
         job = job.cache(engine.cache.clone().or_else(places::cache));
     }
+    if let Some(size) = engine.cache_size.or_else(cache_size) {
+        job = job.cache_size(size);
+    }
     if let Some(ttl) = lease_ttl() {
         job = job.lease_ttl(ttl);
     }
     job = job.wait_for_lease(!engine.no_wait);
     job = job.deterministic(engine.deterministic).interpret(engine.interpret);
+    job = job.tier_up(engine.tier_up);
     if let Some(n) = engine.stop_at {
         job = job.stop_at(n);
     }
@@ -178,6 +182,16 @@ fn job(
         }
     }
     job
+}
+
+/// `DORMOUSE_CACHE_SIZE`.
+fn cache_size() -> Option<u64> {
+    let text = std::env::var("DORMOUSE_CACHE_SIZE").ok().filter(|text| !text.is_empty())?;
+    let size = size::bytes(&text);
+    size.inspect_err(|why| {
+        ui::warning(&format!("DORMOUSE_CACHE_SIZE={text}: {why}; it is not used"))
+    })
+    .ok()
 }
 
 /// `DORMOUSE_LEASE`.

@@ -28,7 +28,7 @@ impl Job {
         }
         let checkpoint = self.checkpoint(&store, from)?;
         let machine = Machine::new(self.options())?;
-        let code = self.load(&machine, checkpoint.module.as_slice().into())?;
+        let (code, _) = self.load(&machine, checkpoint.module.as_slice().into())?;
         let restore = self.restoring(&checkpoint, &name);
         let state = &checkpoint.state;
         let fill =
@@ -60,7 +60,7 @@ impl Job {
     ) -> Result<(Outcome, ChaosReport)> {
         let options = Options { counted: true, ..self.options() };
         let machine = Machine::new(options)?;
-        let code = self.load(&machine, module)?;
+        let (code, _) = self.load(&machine, module)?;
         let called = called(&code, self.invoke.take(), &args)?;
         let wasi = Wasi::new(self.given(program, args, None))?;
         let (event, report) = machine.on_stack(|| {
