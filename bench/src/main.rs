@@ -7,6 +7,7 @@ mod capture;
 mod checkpoint;
 mod guest;
 mod overhead;
+mod resumed;
 mod start;
 mod store;
 
@@ -16,12 +17,13 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["bare", compiled] => start::bare(compiled.as_ref()),
+        ["bare", compiled, args @ ..] => start::bare(compiled.as_ref(), args),
         ["overhead", guests @ ..] => overhead::run(guests),
         ["instructions", guests @ ..] => overhead::instructions::run(guests),
         ["counted", variant, guest] => overhead::instructions::counted(variant, guest),
         ["capture"] => capture::run(),
         ["start"] => start::run(),
+        ["resumed", guests @ ..] => resumed::run(guests),
         ["checkpoint", words @ ..] => checkpoint::run(words),
         ["store"] => store::run(1000),
         ["store", n] => store::run(n.parse()?),
@@ -29,11 +31,12 @@ fn main() -> Result<()> {
             overhead::run(&[])?;
             capture::run()?;
             start::run()?;
+            resumed::run(&[])?;
             checkpoint::run(&[])?;
             store::run(1000)
         }
         _ => bail!(
-            "usage: dormouse-bench [overhead [--rounds N] [--variants A,B] [GUEST...] | instructions [GUEST...] | capture | start | checkpoint [WHAT] | store [CHECKPOINTS]]"
+            "usage: dormouse-bench [overhead [--rounds N] [--variants A,B] [GUEST...] | instructions [GUEST...] | capture | start | resumed [GUEST...] | checkpoint [WHAT] | store [CHECKPOINTS]]"
         ),
     }
 }

@@ -10,7 +10,7 @@
 
 mod native;
 
-use crate::setup::{root, run_command};
+use crate::setup::{self, root, run_command};
 use crate::{catalogue, guests, test};
 use anyhow::{Context, Result};
 use std::fs;
@@ -22,7 +22,7 @@ const BINARYEN: &str = "npm:binaryen@132.0.0";
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// For the benchmark program: `overhead [--rounds N] [--variants A,B] [GUEST...]`, `instructions [GUEST...]`, `capture`, `start`, `checkpoint [WHAT]` or `store [CHECKPOINTS]`; all of them without
+    /// For the benchmark program: `overhead [--rounds N] [--variants A,B] [GUEST...]`, `instructions [GUEST...]`, `capture`, `start`, `resumed [GUEST...]`, `checkpoint [WHAT]` or `store [CHECKPOINTS]`; all of them without
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
@@ -38,13 +38,15 @@ pub fn run(args: &Args) -> Result<()> {
     if let None | Some("overhead") = what {
         native::build_all()?;
         if let Err(error) = binaryen() {
-            crate::setup::warn(&[&format!("no Binaryen, so no Asyncify: {error:#}")]);
+            setup::warn(&[&format!("no Binaryen, so no Asyncify: {error:#}")]);
         }
     }
     if what == Some("instructions") {
         valgrind();
     }
-    run_command(Command::new(root().join("target/release/dormouse-bench")).args(&args.args))
+    let mut bench = Command::new(root().join("target/release/dormouse-bench"));
+    bench.env("DORMOUSE_BENCH_WASMTIME", setup::wasmtime()?);
+    run_command(bench.args(&args.args))
 }
 
 /// A link to wasm-opt, a program for node.

@@ -1,0 +1,136 @@
+//! Is a program as fast after a resume as it was before? What was on the stack runs in continuations from then on, until
+//! it returns: of an interpreter, its main loop for ever.
+//!
+//! ```text
+//!   never     start ──────────────────────────────────────────> end                all: the CPU time of that
+//!   resumed   start ──> stopped at a time drawn by lot, early
+//!                         fresh instance, resumed ─────────────> end                first + rest
+//!
+//!   ratio = rest / (all - first)        in turn, median of the rounds
+//! ```
+//!
+//! Compiling continuations is not counted: it is done by other threads, once for all times.
+
+use crate::guest::{self, Guest};
+use crate::median;
+use anyhow::{Context, Result, ensure};
+use dormouse_engine::{Code, Event, Machine, Options, Run};
+use rustix::time::{ClockId, clock_gettime};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// After one that warms up.
+const ROUNDS: usize = 5;
+
+/// Loops, recursion, memory, and programs whose main loop is on the stack all the time.
+const CHOSEN: [&str; 12] = [
+    "gemm",
+    "jacobi-2d",
+    "floyd-warshall",
+    "mix",
+    "fib",
+    "nqueens",
+    "quicksort",
+    "sieve",
+    "strings",
+    "sqlite",
+    "lua-mix",
+    "python-mix",
+];
+
+pub fn run(names: &[&str]) -> Result<()> {
+    println!("speed after resume: CPU time of the rest of the work, resumed / never stopped,");
+    println!("in turn, one warm-up, median of {ROUNDS} rounds\n");
+    println!("| program | all s | frames | ratio | least | most |");
+    println!("|---|---|---|---|---|---|");
+    let cache = guest::root().join("target/bench-cache");
+    let machine = Machine::new(Options { cache: Some(cache), ..Options::default() })?;
+    let mut logs = vec![];
+    for g in guest::chosen(if names.is_empty() { &CHOSEN } else { names })? {
+        let rounds = measure(&machine, &g).with_context(|| g.name.clone())?;
+        let of = |f: fn(&Round) -> f64| rounds.iter().map(f).collect::<Vec<f64>>();
+        let ratios = of(|r| r.ratio);
+        let (least, most) = ratios.iter().fold((f64::MAX, 0f64), |(l, m), &r| (l.min(r), m.max(r)));
+        let ratio = median(ratios);
+        println!(
+            "| {} | {:.2} | {} | {ratio:.3} | {least:.3} | {most:.3} |",
+            g.name,
+            median(of(|r| r.all)),
+            median(of(|r| r.frames)),
+        );
+        logs.push(ratio.ln());
+    }
+    let geomean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
+    println!("\ngeomean of {} programs: {geomean:.3} (target: at most 1.05 each)\n", logs.len());
+    Ok(())
+}
+
+struct Round {
+    /// Seconds.
+    all: f64,
+    frames: f64,
+    ratio: f64,
+}
+
+fn measure(machine: &Machine, g: &Guest) -> Result<Vec<Round>> {
+    let code = Arc::new(machine.load(g.bytes()?.into())?);
+    // What a capture needs would else be made on the program's thread.
+    code.program()?;
+    let args = &g.large.as_ref().unwrap_or(&g.small).args;
+    let mut rounds = vec![];
+    for round in 0..=ROUNDS {
+        let began = Instant::now();
+        let (wasi, _work, never) = g.wasi(args)?;
+        let (all, end) = machine.on_stack(|| timed(&mut Run::start(code.clone(), wasi)?))??;
+        let took = began.elapsed();
+        // Other times in each round, from a tenth of the run to a third.
+        let after = took * (10 + 5 * (round as u32 % 6)) / 100;
+        let (wasi, _work, resumed) = g.wasi(args)?;
+        let (first, rest, frames, again) =
+            machine.on_stack(|| interrupted(&code, wasi, after))??;
+        ensure!(end == again, "the two runs end differently: {end:?}, {again:?}");
+        let text = |out: &guest::Output| out.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        ensure!(text(&never) == text(&resumed), "the two runs print different things");
+        if round > 0 {
+            rounds.push(Round { all, frames: frames as f64, ratio: rest / (all - first) });
+        }
+    }
+    Ok(rounds)
+}
+
+/// CPU seconds before and after, how many frames there were, and the end.
+fn interrupted(
+    code: &Arc<Code>,
+    wasi: dormouse_wasi::Wasi,
+    after: Duration,
+) -> Result<(f64, f64, usize, Event)> {
+    let mut run = Run::start(code.clone(), wasi)?;
+    let requester = run.requester();
+    let (over, is_over) = mpsc::channel::<()>();
+    let (first, event) = std::thread::scope(|threads| {
+        threads.spawn(move || {
+            // Either it is time, or the program has ended.
+            let _ = is_over.recv_timeout(after);
+            requester.request();
+        });
+        let done = timed(&mut run);
+        drop(over);
+        done
+    })?;
+    ensure!(event == Event::Stopped, "it ended before it was stopped: {event:?}");
+    let frames = run.state()?.frames.len();
+    run.move_to(code.clone())?;
+    let (rest, end) = timed(&mut run)?;
+    Ok((first, rest, frames, end))
+}
+
+/// CPU seconds of this thread until the program stops or ends.
+fn timed(run: &mut Run) -> Result<(f64, Event)> {
+    let now = || {
+        let t = clock_gettime(ClockId::ThreadCPUTime);
+        t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9
+    };
+    let before = now();
+    let event = run.advance()?;
+    Ok((now() - before, event))
+}
