@@ -95,7 +95,6 @@ pub(crate) struct Standing {
 pub(crate) struct Books {
     pace: Pace,
     log: Option<Log>,
-    processors: u32,
     inner: Mutex<Inner>,
 }
 
@@ -119,7 +118,6 @@ impl Default for Books {
 impl Books {
     /// New ones; without a log nothing is written down.
     pub fn new(pace: Pace, log: Option<Log>) -> Books {
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let inner = Inner {
             began: Instant::now(),
             spent: Duration::ZERO,
@@ -127,8 +125,7 @@ impl Books {
             pause: None,
             told: false,
         };
-        let processors = u32::try_from(processors).unwrap_or(u32::MAX);
-        Books { pace, log, processors, inner: Mutex::new(inner) }
+        Books { pace, log, inner: Mutex::new(inner) }
     }
 
     /// The program begins, or goes on: the time counts from here.
@@ -210,11 +207,11 @@ impl Books {
 
     /// Processor time spent on tidying up.
     pub fn tidied(&self, time: Duration) {
-        self.lock().spent += time / self.processors;
+        self.lock().spent += time / processors();
     }
 
     fn cost(&self, pause: Duration, measured: &Measured) -> Duration {
-        pause + measured.meter().time() / self.processors
+        pause + measured.meter().time() / processors()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -235,6 +232,12 @@ fn mean_of(mean: Duration, newest: Duration) -> Duration {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// How many this process may use. Asked when it is needed: that reads files, and a start has no use for it.
+fn processors() -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    u32::try_from(processors).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -281,7 +284,7 @@ mod tests {
         let books = Books::new(auto, None);
         let first = books.interval().unwrap();
         let dear = measured(20 * MS);
-        let cost = dear.meter().time() / books.processors;
+        let cost = dear.meter().time() / processors();
         assert_eq!(books.enter(entry(&durable(), Some(&dear))), None);
         let mean = books.lock().cost.unwrap();
         assert_eq!(mean, cost, "the first is the mean");
@@ -295,7 +298,7 @@ mod tests {
         assert_eq!(books.lock().cost.unwrap(), mean.mul_f64(0.75));
         assert_eq!(books.lock().spent, spent + cost);
         books.wasted(&dear);
-        books.tidied(MS * books.processors);
+        books.tidied(MS * processors());
         assert_eq!(books.lock().spent, spent + 2 * cost + MS);
         std::thread::sleep(100 * MS);
         let overhead = books.standing().overhead;
