@@ -20,10 +20,10 @@ fn wasi(stdin: Stdio, out: &Output) -> Wasi {
 fn machines(counted: bool) -> [Machine; 3] {
     [(true, false), (false, false), (true, true)].map(|(quick, pulley)| {
         // One NaN, so that it can be compared.
-        let (alone, deterministic) = (true, true);
-        let stack = 8 << 20;
-        let default = Options::default();
-        let options = Options { counted, quick, pulley, alone, deterministic, stack, ..default };
+        let (alone, deterministic, every_loop) = (true, true, counted);
+        let (stack, default) = (8 << 20, Options::default());
+        let places = Options { counted, every_loop, ..default };
+        let options = Options { quick, pulley, alone, deterministic, stack, ..places };
         Machine::new(options).unwrap()
     })
 }
