@@ -40,6 +40,8 @@ fn read_module(path: &Path) -> dormouse::Result<Arc<[u8]>> {
 fn read_once(path: &Path) -> io::Result<Arc<[u8]>> {
     let mut file = File::open(path)?;
     let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    // An error if there is no room for it; the next line knows none.
+    Vec::<u8>::new().try_reserve_exact(length)?;
     let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
     let filled = match Arc::get_mut(&mut bytes) {
         Some(into) => file.read_exact(into),

@@ -4,15 +4,18 @@
 //!   used       a file's time of modification: set again by who takes it from the cache, at most once an hour
 //!   looked at  by who has just put something there, now and then (every so many bytes), all engines' folders
 //!   goes       what was not used for 30 days; and if there is more than the bound, the least recently used,
-//!              until three quarters of the bound are left; then empty folders
+//!              until three quarters of the bound are left, but not what was just put there; then empty folders
 //! ```
+//!
+//! A time in the future says nothing: such a file counts as the oldest, until it is used.
 //!
 //! So what older versions left goes too, since nobody uses it any more. Several processes may do this at once: all of them
 //! remove the same, and who has a file open keeps its code. Nothing but our own files is touched, whatever directory was
 //! named as the cache.
 
 use super::MAIN;
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -30,38 +33,39 @@ pub(super) fn used(path: &Path, meta: &Metadata) {
     }
 }
 
-/// After `written` bytes were put there: looks, or leaves that to another time. Small files are many, and to look at all of
+/// After `written` bytes were put at `put`: looks, or leaves that to another time. Small files are many, and to look at all of
 /// them for each would cost more than to compile them. So it is drawn by lot, since processes do not know of each other.
-pub(super) fn now_and_then(root: &Path, written: u64, bound: u64) {
+pub(super) fn now_and_then(put: &Path, written: u64, bound: u64) {
     // Randomly keyed by the system.
     let lot = RandomState::new().build_hasher().finish();
     let chance = u128::from(written) * u128::from(LOOKS);
     if u128::from(lot) * u128::from(bound) <= chance << 64 {
-        keep(root, bound, SystemTime::now());
+        keep(put, bound, SystemTime::now());
     }
 }
 
 /// Code under one or more names.
 struct Stored {
     size: u64,
-    used: SystemTime,
+    age: Duration,
     names: Vec<PathBuf>,
 }
 
-/// Removes what is too old or too much. What cannot be looked at or removed is left: a cache that is too large is no
-/// reason to disturb a program.
-fn keep(root: &Path, bound: u64, now: SystemTime) {
+/// Removes what is too old or too much, in the cache where something was just put. What cannot be looked at or removed is
+/// left: a cache that is too large is no reason to disturb a program.
+fn keep(put: &Path, bound: u64, now: SystemTime) {
+    let Some(root) = put.ancestors().nth(2) else { return };
     let folders = folders(root);
-    let mut by_use = BTreeMap::<SystemTime, Vec<Stored>>::new();
-    for stored in folders.iter().flat_map(|folder| stored(folder)) {
-        by_use.entry(stored.used).or_default().push(stored);
-    }
-    let mut total: u64 = by_use.values().flatten().map(|stored| stored.size).sum();
+    let mut all: Vec<Stored> = folders.iter().flat_map(|folder| stored(folder, now)).collect();
+    all.sort_by_key(|stored| Reverse(stored.age));
+    let mut total: u64 = all.iter().map(|stored| stored.size).sum();
     let most = if total > bound { bound / 4 * 3 } else { bound };
-    for stored in by_use.into_values().flatten() {
-        let unused = now.duration_since(stored.used).is_ok_and(|age| age > UNUSED);
-        if total <= most && !unused {
+    for stored in all {
+        if total <= most && stored.age <= UNUSED {
             break;
+        }
+        if stored.names.iter().any(|name| name == put) {
+            continue;
         }
         tracing::debug!("removing {} bytes from the cache: {:?}", stored.size, stored.names);
         for name in &stored.names {
@@ -77,8 +81,14 @@ fn keep(root: &Path, bound: u64, now: SystemTime) {
     }
 }
 
+/// For how long it was not used. Clocks of a host and its file server may differ a little; what is further in the future is
+/// as old as can be.
 fn age(meta: &Metadata, now: SystemTime) -> Duration {
-    meta.modified().ok().and_then(|used| now.duration_since(used).ok()).unwrap_or_default()
+    let Ok(used) = meta.modified() else { return Duration::MAX };
+    now.duration_since(used).unwrap_or_else(|ahead| match ahead.duration() {
+        little if little < HOUR => Duration::ZERO,
+        _ => Duration::MAX,
+    })
 }
 
 /// The engines' folders.
@@ -88,25 +98,24 @@ fn folders(root: &Path) -> Vec<PathBuf> {
 }
 
 /// What lies in one of them.
-fn stored(folder: &Path) -> Vec<Stored> {
+fn stored(folder: &Path, now: SystemTime) -> Vec<Stored> {
     let mut all = HashMap::<u64, Stored>::new();
     for (n, (name, meta, path)) in entries(folder).enumerate() {
         if !meta.is_file() || !is_ours(&name) {
             continue;
         }
-        let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        let size = meta.len().next_multiple_of(4096);
-        let new = || Stored { size, used, names: vec![] };
+        let (size, age) = (meta.len().next_multiple_of(4096), age(&meta, now));
+        let new = || Stored { size, age, names: vec![] };
         all.entry(identity(&meta, n)).or_insert_with(new).names.push(path);
     }
     all.into_values().collect()
 }
 
-/// Whether we write files of this name: `<digest>-<poll>.main`, `<digest>-<poll>.c<slot>`, `tmp-<process>-<number>`.
+/// Whether we write files of this name: `<digest>-<poll>.main`, `<digest>-<poll>.c<slot>`, `tmp-<drawn>`.
 fn is_ours(name: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if let Some(rest) = name.strip_prefix("tmp-") {
-        return rest.split('-').all(digits);
+        return rest.len() == 16 && is_hex(rest);
     }
     let Some((key, kind)) = name.split_once('.') else { return false };
     let Some((digest, _)) = key.split_once('-') else { return false };
@@ -165,7 +174,12 @@ mod tests {
         }
 
         fn keep(&self, bound: u64) {
-            keep(self.0.path(), bound, SystemTime::now());
+            self.keep_but("none", bound);
+        }
+
+        /// As who has just put that file there.
+        fn keep_but(&self, put: impl AsRef<Path>, bound: u64) {
+            keep(&self.0.path().join(ENGINE).join(put), bound, SystemTime::now());
         }
     }
 
@@ -194,11 +208,38 @@ mod tests {
     }
 
     #[test]
+    fn what_was_just_put_there_stays() {
+        let place = Place::new();
+        let before = place.main(ENGINE, 1, 4096, HOUR);
+        // Its time is that of the file server.
+        let put = place.main(ENGINE, 2, 90_000, DAY);
+        place.keep_but(&put, 100_000);
+        assert!(put.exists(), "it is less than the bound, though more than three quarters");
+        assert!(before.exists(), "there is room for both");
+        place.keep_but(&put, 94_000);
+        assert!(put.exists());
+        assert!(!before.exists());
+    }
+
+    #[test]
+    fn a_time_in_the_future_says_nothing() {
+        let place = Place::new();
+        let [unused, taken, ahead] = [1, 2, 3].map(|n| place.main(ENGINE, n, 4096, HOUR));
+        for (path, by) in [(&unused, DAY * 365), (&taken, DAY * 365), (&ahead, HOUR / 2)] {
+            fs::File::open(path).unwrap().set_modified(SystemTime::now() + by).unwrap();
+        }
+        used(&taken, &fs::metadata(&taken).unwrap());
+        place.keep(1 << 20);
+        assert!(!unused.exists(), "nobody would ever take it for old");
+        assert!(taken.exists() && ahead.exists());
+    }
+
+    #[test]
     fn what_older_versions_left_goes_with_its_folder() {
         let place = Place::new();
         let old = "fedcba9876543210";
         let file = place.main(old, 1, 10, DAY * 31);
-        place.file(&format!("{old}/tmp-123-4"), 10, DAY * 31);
+        place.file(&format!("{old}/{}", crate::cache::temporary()), 10, DAY * 31);
         let folder = file.parent().unwrap();
         place.keep(1 << 20);
         assert!(!file.exists());
@@ -239,6 +280,7 @@ mod tests {
             format!("{ENGINE}/{digest}.main"),
             format!("{ENGINE}/{digest}-a.c"),
             format!("{ENGINE}/tmp-plan"),
+            format!("{ENGINE}/tmp-2026-11-21"),
             format!("{ENGINE}/letter"),
             format!("{ENGINE}/deeper/{digest}-a.main"),
         ]
@@ -254,7 +296,7 @@ mod tests {
         let looks = |written, bound| {
             let place = Place::new();
             let old = place.main(ENGINE, 1, 1, DAY * 40);
-            now_and_then(place.0.path(), written, bound);
+            now_and_then(&place.0.path().join(ENGINE).join("none"), written, bound);
             !old.exists()
         };
         assert!(looks(1 << 20, 64 << 20));
