@@ -2,18 +2,21 @@
 //! function in a continuation.
 //!
 //! ```wat
-//!   ;; a loop                             ;; a call that may unwind, with $x beneath its argument
-//!   loop                                  local.set $a  local.set $s0      ;; operands into locals
-//!     i32.const 0                         local.get $s0 local.get $a
-//!     i32.atomic.load $control            call $f
-//!     if  ;; unlikely                     global.get $unwinding
-//!       local.get $i                      if  ;; unlikely
-//!       i32.const 7   ;; slot               local.get $s0
-//!       call $save_site_1_0_0_0_0           i32.const 8
-//!       i32.const 0   ;; dummy result       call $save_site_1_0_0_0_0
-//!       return                              i32.const 0
-//!     end                                   return
-//!     ...                                 end
+//!   block $leave
+//!     ;; a loop                             ;; a call that may unwind, with $x beneath its argument
+//!     loop                                  local.set $a  local.set $s0      ;; operands into locals
+//!       i32.const 0                         local.get $s0 local.get $a
+//!       i32.atomic.load $control            call $f
+//!       if  ;; unlikely                     global.get $unwinding
+//!         local.get $i                      if  ;; unlikely
+//!         i32.const 7   ;; slot               local.get $s0
+//!         call $save_site_1_0_0_0_0           i32.const 8
+//!         br $leave                           call $save_site_1_0_0_0_0
+//!       end                                   br $leave
+//!       ...                                 end
+//!     return
+//!   end
+//!   i32.const 0   ;; dummy result
 //! ```
 //!
 //! The cold paths never rejoin. An out-of-line helper stores the whole frame: inline stores cost
@@ -159,6 +162,9 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     /// The whole function, instrumented.
     pub fn whole(mut self) -> Result<Code> {
+        if self.sites.list.iter().any(|site| site.active) {
+            self.begin();
+        }
         if let Some(site) = self.sites.entry() {
             self.emit_poll(site);
         }
@@ -176,12 +182,13 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     /// Instead of an imported function that can block: calls it, and if it was interrupted saves
     /// the arguments, so that it can be called again.
     pub fn stub(mut self, site: &Site) -> Result<Code> {
+        self.begin();
         for l in 0..self.body.params {
             self.i(&I::LocalGet(l as u32));
         }
         self.i(&I::Call(self.body.func));
         self.check(site);
-        self.i(&I::End);
+        self.end();
         let params = self.body.params;
         self.finish(params)
     }
@@ -199,6 +206,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             self.i(&I::End);
             return self.finish(0);
         }
+        self.begin();
         self.mark(site.offset);
         self.load_frame(site);
         let mut pushed = 0;
@@ -245,6 +253,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.resumed = true;
         // As many bytes as the index of any spilled operand.
         self.first_new_local = limits::LOCALS as u32;
+        self.begin();
         let sites = self.sites;
         if let Some(site) = sites.list.iter().max_by_key(|s| s.layout.values.len()) {
             self.load_frame(site);
@@ -263,6 +272,23 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             return Err(Excess::Locals.of(self.m, self.body.func));
         }
         Ok(())
+    }
+
+    /// All who leave the function early do so in one place, behind its code: what it returns then, and the engine's code for a
+    /// return, are there only once.
+    fn begin(&mut self) {
+        self.i(&I::Block(BlockType::Empty));
+        self.level += 1;
+    }
+
+    /// The end of the function.
+    fn end(&mut self) {
+        if self.level == 1 {
+            self.i(&I::Return);
+            self.i(&I::End);
+            self.dummies();
+        }
+        self.i(&I::End);
     }
 
     /// Instructions from `from` to the end of the function.
@@ -347,9 +373,10 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 let label = self.labels.pop().ok_or(Error::Frames("unbalanced end"))?;
                 match label.form {
                     Form::RestOfLoop { height, op } => self.end_rest_of_loop(height, op)?,
+                    _ if self.labels.is_empty() => self.end(),
                     _ => {
                         self.i(&I::End);
-                        self.level = self.level.wrapping_sub(1);
+                        self.level -= 1;
                     }
                 }
             }
@@ -589,9 +616,13 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.unlikely.push(self.out.len() as u32);
         self.i(&I::If(BlockType::Empty));
         self.save_frame(site);
-        self.dummies();
-        self.i(&I::Return);
+        self.leave();
         self.i(&I::End);
+    }
+
+    /// Leaves the function, from within an `if`.
+    fn leave(&mut self) {
+        self.i(&I::Br(self.level));
     }
 
     /// Saves the frame and sets `$unwinding`.
@@ -778,8 +809,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.unlikely.push(self.out.len() as u32);
         self.i(&I::If(BlockType::Empty));
         // Not compiled yet: unwind to the host, which compiles it and resumes.
-        self.dummies();
-        self.i(&I::Return);
+        self.leave();
         self.i(&I::End);
         let unwinding = self.space.own(Part::Unwinding);
         self.i(&I::I32Const(0));
