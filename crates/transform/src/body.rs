@@ -11,7 +11,7 @@
 
 use crate::module::Module;
 use crate::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use wasmparser::{Catch, Operator, ValType};
 
 pub(crate) struct Body<'a> {
@@ -32,6 +32,8 @@ pub(crate) struct Body<'a> {
     /// The innermost `try_table` round it: index into `contexts`, 0 for none.
     pub context: Vec<u32>,
     pub contexts: Vec<Context>,
+    /// Loops whose headers are reached by what is thrown in them.
+    pub caught: HashSet<usize>,
     /// Parameters, then declared locals.
     pub locals: Vec<ValType>,
     pub params: usize,
@@ -93,6 +95,7 @@ impl<'a> Body<'a> {
                         };
                         let at = open.len() - 1 - label as usize;
                         if open[at].is_loop {
+                            b.caught.insert(open[at].op);
                             handlers.push(open[at].op);
                         } else {
                             open[at].caught.push(new);
@@ -188,6 +191,7 @@ impl<'a> Body<'a> {
             dead: vec![],
             context: vec![],
             contexts: vec![Context::default()],
+            caught: HashSet::new(),
             locals: params.to_vec(),
             params: params.len(),
             depth: 0,
@@ -206,11 +210,6 @@ impl<'a> Body<'a> {
         } else {
             open[at].forward.push(from);
         }
-    }
-
-    /// Whether what is thrown somewhere leads to this loop's header.
-    pub fn catches(&self, op: usize) -> bool {
-        self.contexts.iter().any(|c| c.handlers.contains(&op))
     }
 
     /// The bytes of instruction `i`.

@@ -145,6 +145,11 @@ impl Sites {
         self.list.first().filter(|s| s.kind == Kind::Entry)
     }
 
+    /// The same, if the program stops there.
+    pub fn active_entry(&self) -> Option<&Site> {
+        self.entry().filter(|site| site.active)
+    }
+
     /// The loop or call at an instruction.
     pub fn at(&self, op: usize) -> Option<&Site> {
         let inside = &self.list[usize::from(self.entry().is_some())..];
@@ -154,6 +159,20 @@ impl Sites {
     /// The same, if the program stops there.
     pub fn active_at(&self, op: usize) -> Option<&Site> {
         self.at(op).filter(|site| site.active)
+    }
+
+    /// Whether the loop at this instruction is polled where it goes round again, not at its header: if there are loops in it, but
+    /// nothing that can be stopped (a call of itself has to come after a poll), and it goes round from one place.
+    pub fn is_polled_last(&self, body: &Body<'_>, op: usize) -> bool {
+        let end = body.ends[&op];
+        let inside = &self.list[self.list.partition_point(|s| s.op <= op)..];
+        let mut inside = inside.iter().take_while(|s| s.op < end).peekable();
+        let back = body.back.get(&op).is_some_and(|b| b.len() == 1);
+        let br_table = |b: &Vec<usize>| matches!(body.ops[b[0]], Operator::BrTable { .. });
+        back && !body.back.get(&op).is_some_and(br_table)
+            && inside.clone().any(|s| s.kind == Kind::Loop)
+            && !inside.any(|s| s.active)
+            && !body.caught.contains(&op)
     }
 
     /// The safepoint with this number.
@@ -222,18 +241,20 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
             _ => {}
         }
     }
-    let active: Vec<usize> = points.iter().filter(|p| p.2).map(|p| p.0).collect();
+    let stops: Vec<usize> = points.iter().filter(|p| p.2).map(|p| p.0).collect();
     let mut slot = first_slot;
     let mut sites = Sites::default();
-    if reach.entry_poll[func as usize] {
-        let offset = m.body(func).range().start as u32;
-        let layout = Layout::of_params(m.func_type(func).params()).ok_or_else(|| refuse(offset))?;
-        let kind = Kind::Entry;
-        let (operands, active) = (vec![], true);
-        let site = Site { slot, kind, active, offset, op: 0, operands, base: 0, layout };
-        sites.list.push(site);
-        slot += 1;
+    let (kind, active) = (Kind::Entry, reach.entry_poll[func as usize]);
+    let offset = m.body(func).range().start as u32;
+    match Layout::of_params(m.func_type(func).params()) {
+        Some(layout) => {
+            let (operands, op, base) = (vec![], 0, 0);
+            sites.list.push(Site { slot, kind, active, offset, op, operands, base, layout });
+        }
+        None if active => return Err(refuse(offset)),
+        None => {}
     }
+    slot += 1;
     if points.is_empty() {
         return Ok(sites);
     }
@@ -259,7 +280,7 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
         };
         let holds_sites = body.ends.get(&i).is_some_and(|&end| {
             !matches!(op, Operator::Else)
-                && active.partition_point(|&p| p < i) != active.partition_point(|&p| p < end)
+                && stops.partition_point(|&p| p < i) != stops.partition_point(|&p| p < end)
         });
         let (mut operands, mut base) = (Vec::new(), 0);
         if (here.is_some() || holds_sites) && !body.dead[i] {

@@ -142,9 +142,7 @@ impl Program {
             first_slot.push(next);
             next += match restartable.get(f) {
                 Some(&import) => u32::from(import),
-                None if reach.is_framed(f as u32) => {
-                    u32::from(reach.entry_poll[f]) + reach.site_counts[f]
-                }
+                None if reach.is_framed(f as u32) => 1 + reach.site_counts[f],
                 None => 0,
             };
         }

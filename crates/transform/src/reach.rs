@@ -9,8 +9,8 @@
 //! counted in instructions, from the callees upwards: at most [`STEPS`] of them, and a few passes over memory (sweeps), lie
 //! between two polls.
 //!
-//! A call inside a polled loop always comes after a poll, and what is called in others is atomic. What is left
-//! are cycles of calls outside loops: a depth-first walk of that part of the call graph finds its back
+//! A call inside a polled loop always comes after a poll. What is left
+//! are cycles of calls that stand in no polled loop: a depth-first walk of that part of the call graph finds its back
 //! edges, and one end of each gets a poll at its entry. An indirect call
 //! goes to a node of its own that stands for every function of that type whose reference exists, and
 //! for the nodes of its subtypes. So does a call through a typed reference.
@@ -28,11 +28,17 @@ use wasmparser::Operator;
 /// Most instructions between two polls, besides sweeps: less than a millisecond's.
 const STEPS: u64 = 1 << 20;
 
+/// Most instructions of a function without a poll. It may be called many times from code without loops.
+const ATOMIC: u64 = 1 << 14;
+
 /// Most sweeps between two polls.
 const SWEEPS: u64 = 8;
 
 /// Most instructions for a byte that a sweep passes.
-const STEPS_PER_BYTE: u64 = 32;
+const STEPS_PER_BYTE: u64 = 16;
+
+/// A call of the host: buffers of any size are read and written.
+const HOST: Effort = Effort { steps: 1 << 11, sweeps: 1 };
 
 pub(crate) struct Reach {
     /// Per function: a call to it may return because of a capture.
@@ -85,6 +91,10 @@ impl Effort {
     fn is_little(self) -> bool {
         self.steps <= STEPS && self.sweeps <= SWEEPS
     }
+
+    fn is_atomic(self) -> bool {
+        self.steps <= ATOMIC && self.sweeps <= SWEEPS
+    }
 }
 
 /// A function's body, or a loop in it.
@@ -93,8 +103,8 @@ struct Part {
     /// The part round it; that of the body is its own.
     outer: usize,
     rounds: Rounds,
-    /// Instructions, calls and types of indirect calls, those of the loops in it left out.
-    steps: u64,
+    /// What its instructions do, calls, and types of indirect calls, those of the loops in it left out.
+    work: Effort,
     calls: Vec<u32>,
     indirect: Vec<u32>,
 }
@@ -104,9 +114,11 @@ struct Facts {
     /// The body, then its loops in order.
     parts: Vec<Part>,
     loops: u32,
-    /// Callees outside any loop, direct and by type.
-    bare_calls: Vec<u32>,
-    bare_indirect: Vec<u32>,
+    /// Of each loop, and from 1: the one that its text lies in.
+    around: Vec<usize>,
+    /// Callees, direct and by type, tail calls too, each with the loop that the call's text lies in.
+    calls_in: Vec<(u32, usize)>,
+    indirect_in: Vec<(u32, usize)>,
     calls: Vec<u32>,
     indirect: Vec<u32>,
     tail_calls: Vec<u32>,
@@ -130,7 +142,6 @@ impl Reach {
         referenced.dedup();
         let nf = m.funcs.len();
         let mut edges: Vec<Vec<usize>> = vec![vec![]; nf + class.len()];
-        let mut bare = edges.clone();
         let nodes = |calls: &mut dyn Iterator<Item = u32>, types: &mut dyn Iterator<Item = u32>| {
             let types = types.map(|t| nf + class[t as usize]);
             let mut to: Vec<usize> = calls.map(|c| c as usize).chain(types).collect();
@@ -143,25 +154,31 @@ impl Reach {
                 &mut f.calls.iter().chain(&f.tail_calls).copied(),
                 &mut f.indirect.iter().chain(&f.tail_indirect).copied(),
             );
-            bare[imports + i] =
-                nodes(&mut f.bare_calls.iter().copied(), &mut f.bare_indirect.iter().copied());
         }
         // Where one type is wanted, functions of its subtypes will do.
         for (t, supertype) in m.supertypes.iter().enumerate() {
             if let Some(s) = *supertype {
                 edges[nf + class[s as usize]].push(nf + class[t]);
-                bare[nf + class[s as usize]].push(nf + class[t]);
             }
         }
         for &r in &referenced {
-            let node = nf + class[m.funcs[r as usize] as usize];
-            edges[node].push(r as usize);
-            bare[node].push(r as usize);
+            edges[nf + class[m.funcs[r as usize] as usize]].push(r as usize);
         }
-        let mut entered = vec![false; nf + class.len()];
+        let between = Efforts { facts: &facts, restartable, class: &class, every_loop };
+        let Between { efforts, polled, mut entered } = between.polls(&edges);
+        // Calls that do not come after a poll of a loop round them.
+        let mut bare = edges.clone();
+        for (i, f) in facts.iter().enumerate() {
+            let covered = f.covered(&polled[imports + i]);
+            let bare_of = |calls: &[(u32, usize)]| -> Vec<u32> {
+                calls.iter().filter(|c| !covered[c.1]).map(|c| c.0).collect()
+            };
+            bare[imports + i] = nodes(
+                &mut bare_of(&f.calls_in).into_iter(),
+                &mut bare_of(&f.indirect_in).into_iter(),
+            );
+        }
         mark_back_edges(&bare, nf, &mut entered);
-        let efforts = Efforts { facts: &facts, restartable, class: &class, entered, every_loop };
-        let Between { efforts, polled, entered } = efforts.between_polls(&edges);
 
         let mut framed = entered.clone();
         framed[..imports].copy_from_slice(restartable);
@@ -253,14 +270,12 @@ impl Reach {
     }
 }
 
-/// What is to be known for [`Efforts::between_polls`].
+/// What is to be known for [`Efforts::polls`].
 struct Efforts<'a> {
     facts: &'a [Facts],
     restartable: &'a [bool],
     /// Per type: its class.
     class: &'a [usize],
-    /// Per node: it starts with a poll.
-    entered: Vec<bool>,
     every_loop: bool,
 }
 
@@ -268,19 +283,21 @@ struct Between {
     /// Per node, functions then types: what a call of it may do before it comes to a poll or returns; nothing if it may unwind.
     efforts: Vec<Option<Effort>>,
     polled: Vec<Vec<bool>>,
+    /// Per node: it does too much to have no poll, and gets one at its entry.
     entered: Vec<bool>,
 }
 
 impl Efforts<'_> {
     /// From the callees upwards. What calls itself, whatever lies between, comes to a poll; it may unwind.
-    fn between_polls(mut self, edges: &[Vec<usize>]) -> Between {
+    fn polls(&self, edges: &[Vec<usize>]) -> Between {
         let imports = self.restartable.len();
         let functions = imports + self.facts.len();
         let mut efforts: Vec<Option<Effort>> = vec![None; edges.len()];
         let mut polled: Vec<Vec<bool>> = vec![vec![]; functions];
+        let mut entered = vec![false; edges.len()];
         for n in callees_first(edges) {
             efforts[n] = if n < imports {
-                (!self.restartable[n]).then(Effort::default)
+                (!self.restartable[n]).then_some(HOST)
             } else if n < functions {
                 let called = |calls: &[u32], types: &[u32]| {
                     let types = types.iter().map(|&t| functions + self.class[t as usize]);
@@ -290,14 +307,10 @@ impl Efforts<'_> {
                     }
                     Some(sum)
                 };
-                let (mut body, loops) =
-                    self.facts[n - imports].between_polls(called, self.every_loop);
+                let (body, loops) = self.facts[n - imports].polls(called, self.every_loop);
                 polled[n] = loops;
-                if body.is_some_and(|effort| !effort.is_little()) {
-                    self.entered[n] = true;
-                }
-                body = body.filter(|_| !self.entered[n]);
-                body
+                entered[n] = body.is_some_and(|effort| !effort.is_atomic());
+                body.filter(|effort| effort.is_atomic())
             } else {
                 let mut most = Some(Effort::default());
                 for &to in &edges[n] {
@@ -309,13 +322,22 @@ impl Efforts<'_> {
                 most
             };
         }
-        Between { efforts, polled, entered: self.entered }
+        Between { efforts, polled, entered }
     }
 }
 
 impl Facts {
+    /// Of no loop, and of each: whether a call in it comes after a poll.
+    fn covered(&self, polled: &[bool]) -> Vec<bool> {
+        let mut covered = vec![false; self.around.len() + 1];
+        for (n, &around) in self.around.iter().enumerate() {
+            covered[n + 1] = polled[n] || covered[around];
+        }
+        covered
+    }
+
     /// What the function may do before it returns, if it never unwinds; and which of its loops are polled.
-    fn between_polls(
+    fn polls(
         &self,
         called: impl Fn(&[u32], &[u32]) -> Option<Effort>,
         every_loop: bool,
@@ -325,21 +347,30 @@ impl Facts {
             .iter()
             .map(|part| {
                 let mut effort = called(&part.calls, &part.indirect)?;
-                effort.add(Effort { steps: part.steps, sweeps: 0 });
+                effort.add(part.work);
                 Some(effort)
             })
             .collect();
         let mut polled = vec![false; self.parts.len() - 1];
+        let mut ended: Vec<Option<Effort>> = vec![None; self.parts.len()];
         // Inner ones come after those round them.
         for n in (1..self.parts.len()).rev() {
             let effort = efforts[n].and_then(|once| self.parts[n].rounds.effort(once));
             let effort = effort.filter(|_| !every_loop);
             polled[n - 1] = effort.is_none();
+            ended[n] = effort;
             let outer = &mut efforts[self.parts[n].outer];
             *outer = outer.zip(effort).map(|(mut outer, inner)| {
                 outer.add(inner);
                 outer
             });
+        }
+        // One loop after another, each little, may be too much.
+        let outermost = (1..self.parts.len()).filter(|&n| self.parts[n].outer == 0);
+        let all: u64 = outermost.clone().filter_map(|n| ended[n]).map(|e| e.steps).sum();
+        if all > STEPS {
+            outermost.for_each(|n| polled[n - 1] |= ended[n].is_some_and(|e| e.steps > ATOMIC));
+            return (None, polled);
         }
         let tail = called(&self.tail_calls, &self.tail_indirect);
         let body = efforts[0].zip(tail).map(|(mut body, tail)| {
@@ -390,8 +421,9 @@ fn callees_first(edges: &[Vec<usize>]) -> Vec<usize> {
 
 fn scan(m: &Module, func: u32, uses: &mut Uses) -> Result<Facts> {
     let mut f = Facts { parts: vec![Part::default()], ..Facts::default() };
-    // Nesting of the open constructs, and how many of them are loops.
-    let (mut open, mut loops) = (vec![], 0);
+    // Of the open constructs, the loop that each is or lies in.
+    let mut open: Vec<usize> = vec![];
+    let mut before = None;
     let body = m.body(func);
     let mut home = vec![];
     let mut r = body.get_operators_reader().map_err(Error::invalid)?;
@@ -400,12 +432,18 @@ fn scan(m: &Module, func: u32, uses: &mut Uses) -> Result<Facts> {
             break;
         }
         let part = home.get(at).map_or(0, |&part| part as usize);
-        f.parts[part].steps += 1;
-        match r.read().map_err(Error::invalid)? {
+        let around = open.last().copied().unwrap_or(0);
+        let op = r.read().map_err(Error::invalid)?;
+        f.parts[part].work.add(work_of(&op, before));
+        before = match op {
+            Operator::I32Const { value } => Some(value),
+            _ => None,
+        };
+        match op {
             Operator::Loop { .. } => {
                 f.loops += 1;
-                loops += 1;
-                open.push(true);
+                f.around.push(around);
+                open.push(f.loops as usize);
                 if home.is_empty() {
                     let loops = Loops::of(m, &Body::decode(m, func)?);
                     let part =
@@ -415,35 +453,29 @@ fn scan(m: &Module, func: u32, uses: &mut Uses) -> Result<Facts> {
                 }
             }
             Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
-                open.push(false);
+                open.push(around);
             }
-            Operator::End => loops -= u32::from(open.pop() == Some(true)),
+            Operator::End => {
+                open.pop();
+            }
             Operator::Call { function_index } => {
                 f.parts[part].calls.push(function_index);
                 f.calls.push(function_index);
-                if loops == 0 {
-                    f.bare_calls.push(function_index);
-                }
+                f.calls_in.push((function_index, around));
             }
             Operator::CallIndirect { type_index, .. } | Operator::CallRef { type_index } => {
                 f.parts[part].indirect.push(type_index);
                 f.indirect.push(type_index);
-                if loops == 0 {
-                    f.bare_indirect.push(type_index);
-                }
+                f.indirect_in.push((type_index, around));
             }
             Operator::ReturnCall { function_index } => {
                 f.tail_calls.push(function_index);
-                if loops == 0 {
-                    f.bare_calls.push(function_index);
-                }
+                f.calls_in.push((function_index, around));
             }
             Operator::ReturnCallIndirect { type_index, .. }
             | Operator::ReturnCallRef { type_index } => {
                 f.tail_indirect.push(type_index);
-                if loops == 0 {
-                    f.bare_indirect.push(type_index);
-                }
+                f.indirect_in.push((type_index, around));
             }
             Operator::MemoryInit { data_index, mem } => {
                 uses.memory_init.insert((data_index, mem));
@@ -473,6 +505,25 @@ fn scan(m: &Module, func: u32, uses: &mut Uses) -> Result<Facts> {
         }
     }
     Ok(f)
+}
+
+/// What an instruction does besides calling; `before` is the constant that came before it: the length, of what has one.
+fn work_of(op: &Operator<'_>, before: Option<i32>) -> Effort {
+    use Operator as O;
+    match op {
+        O::MemoryFill { .. }
+        | O::MemoryCopy { .. }
+        | O::MemoryInit { .. }
+        | O::TableFill { .. }
+        | O::TableCopy { .. }
+        | O::TableInit { .. }
+        | O::TableGrow { .. } => match before {
+            Some(length) => Effort { steps: 1 + u64::from(length as u32) / 16, sweeps: 0 },
+            None => Effort { steps: 1, sweeps: 1 },
+        },
+        O::MemoryGrow { .. } => HOST,
+        _ => Effort { steps: 1, sweeps: 0 },
+    }
 }
 
 /// Depth-first from every node, without recursion; `functions` come before the type nodes.

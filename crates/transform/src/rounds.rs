@@ -26,6 +26,7 @@
 use crate::body::Body;
 use crate::module::Module;
 use crate::work;
+use std::collections::HashMap;
 use wasmparser::{
     BlockType, ContType, FrameKind, FuncType, ModuleArity, Operator, RefType, SubType, ValType,
 };
@@ -45,9 +46,12 @@ const LARGEST: usize = 2000;
 /// Nor are loops with loops in loops in loops in them, so that no instruction is looked at often.
 const DEEPEST: usize = 3;
 
+/// Nor are loops that set more locals.
+const MOST_SET: usize = 64;
+
 /// What is assumed of a distance that is not a constant: the same in each round, as in a matrix's column (it may be nothing, but a
 /// counter ends it then), or from one element of a list to the next.
-const STRIDE: u32 = 8;
+const STRIDE: u32 = 4;
 
 /// The longest step that cannot pass over the page at the end of the address space that no memory has.
 const LONGEST: i64 = 32 << 10;
@@ -68,7 +72,8 @@ impl Loops {
         let mut loops = Loops { rounds: vec![], home: vec![0; body.ops.len()] };
         for ((n, &at), height) in (1..).zip(&headers).zip(heights(body, &headers)) {
             let end = body.ends[&at];
-            if body.dead[at] || height >= DEEPEST || end - at > LARGEST || body.catches(at) {
+            if body.dead[at] || height >= DEEPEST || end - at > LARGEST || body.caught.contains(&at)
+            {
                 loops.rounds.push((Rounds::default(), loops.home[at]));
                 loops.home[at..=end].fill(n);
                 continue;
@@ -90,19 +95,20 @@ impl Loops {
 
 /// How many loops each has in it, one in the other.
 fn heights(body: &Body<'_>, headers: &[usize]) -> Vec<usize> {
-    let mut heights: Vec<usize> = vec![0; headers.len()];
+    let mut parents: Vec<Option<usize>> = vec![];
     let mut open: Vec<usize> = vec![];
     for (n, &at) in headers.iter().enumerate() {
         while open.last().is_some_and(|&o| body.ends[&headers[o]] < at) {
             open.pop();
         }
-        for (above, &o) in open.iter().rev().enumerate() {
-            if heights[o] > above {
-                break;
-            }
-            heights[o] = above + 1;
-        }
+        parents.push(open.last().copied());
         open.push(n);
+    }
+    let mut heights: Vec<usize> = vec![0; headers.len()];
+    for n in (0..headers.len()).rev() {
+        if let Some(parent) = parents[n] {
+            heights[parent] = heights[parent].max(heights[n] + 1);
+        }
     }
     heights
 }
@@ -318,6 +324,8 @@ struct Walk<'w, 'a> {
     read: Vec<u32>,
     /// Whether it changes nothing but its locals, and has no loops in it.
     only_looks: bool,
+    /// Of the locals that are set, when all has been seen.
+    growths: HashMap<u32, Option<Sum>>,
 }
 
 impl<'w, 'a> Walk<'w, 'a> {
@@ -341,6 +349,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             rounds: vec![],
             read: vec![],
             only_looks: true,
+            growths: HashMap::new(),
         }
     }
 
@@ -354,7 +363,14 @@ impl<'w, 'a> Walk<'w, 'a> {
         self.only_looks = params == 0;
         for at in self.header + 1..end {
             self.step(at)?;
+            if self.here.as_ref().is_some_and(|here| here.locals.len() > MOST_SET) {
+                return None;
+            }
         }
+        if self.rounds.is_empty() {
+            return None;
+        }
+        self.growths = self.growths();
         let passed = self.rounds.iter().fold(u64::MAX, |all, h| all & h.passed);
         let always: Vec<&Note> = self
             .notes
@@ -382,22 +398,31 @@ impl<'w, 'a> Walk<'w, 'a> {
             && address.terms().all(|t| Some(&t.0) == at || self.stays(t.0))
     }
 
-    /// By how much a local grows in each round, if that is always the same: a constant, or what does not change.
-    fn growth(&self, l: u32) -> Option<Sum> {
-        let mut growth = None;
-        for round in &self.rounds {
-            let Value::Sum(sum) = round.local(l) else { return None };
-            let grown = sum.add(Sum::local(l).times(-1))?;
-            if growth.is_some_and(|g| g != grown) || grown.terms().any(|t| !self.stays(t.0)) {
-                return None;
-            }
-            growth = Some(grown);
+    /// For each local that is set, by how much it grows in each round, if that is always the same: a constant, or what does not
+    /// change.
+    fn growths(&self) -> HashMap<u32, Option<Sum>> {
+        let set = self.rounds.iter().flat_map(|round| &round.locals).map(|v| v.0);
+        let mut grown: HashMap<u32, Option<Sum>> = set.map(|l| (l, None)).collect();
+        work::add(grown.len() * self.rounds.len());
+        for (&l, grown) in &mut grown {
+            let mut each = self.rounds.iter().map(|round| match round.local(l) {
+                Value::Sum(sum) => sum.add(Sum::local(l).times(-1)),
+                _ => None,
+            });
+            let first = each.next().flatten();
+            *grown = first.filter(|_| each.all(|by| by == first));
         }
-        growth
+        let stays = |l: u32| grown.get(&l).is_none_or(|by| *by == Some(Sum::constant(0)));
+        let steady = |by: &Sum| by.terms().all(|t| stays(t.0));
+        grown.iter().map(|(&l, by)| (l, by.filter(steady))).collect()
+    }
+
+    fn growth(&self, l: u32) -> Option<Sum> {
+        self.growths.get(&l).copied().unwrap_or(Some(Sum::constant(0)))
     }
 
     fn stays(&self, l: u32) -> bool {
-        self.rounds.iter().all(|round| round.local(l) == Value::Sum(Sum::local(l)))
+        self.growth(l) == Some(Sum::constant(0))
     }
 
     /// By how much a sum grows in each round.
@@ -443,9 +468,9 @@ impl<'w, 'a> Walk<'w, 'a> {
             _ => return None,
         };
         let by = self.growth_of(&value)?.as_constant()?;
-        let mut first = i128::from(value.plus);
+        let mut first = value.plus;
         for (l, factor) in value.terms() {
-            first += i128::from(self.at_first(l)?) * i128::from(factor);
+            first = first.wrapping_add(self.at_first(l)?.wrapping_mul(factor));
         }
         let number = |n: i128| match (c.bits, c.signed) {
             (32, true) => i128::from(n as i32),
@@ -454,7 +479,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             (_, false) => i128::from(n as u64),
         };
         let by = if c.bits == 32 { i128::from(by as i32) } else { i128::from(by) };
-        let (first, limit) = (number(first), number(i128::from(limit)));
+        let (first, limit) = (number(i128::from(first)), number(i128::from(limit)));
         let (least, most) = match (c.bits, c.signed) {
             (32, true) => (i128::from(i32::MIN), i128::from(i32::MAX)),
             (32, false) => (0, i128::from(u32::MAX)),
@@ -623,7 +648,10 @@ impl<'w, 'a> Walk<'w, 'a> {
 
     fn enter(&mut self, ty: BlockType, at: usize, at_else: Option<Here>) {
         let (params, results) = self.arity(ty);
-        let height = self.stack.len().saturating_sub(params);
+        // Where nothing is followed, nothing was pushed.
+        let beneath = self.open.last().map_or(0, |o| o.height);
+        self.stack.resize(self.stack.len().max(beneath + params), Value::Unknown);
+        let height = self.stack.len() - params;
         let end = self.body.ends[&at];
         self.open.push(Open { end, height, results, params, at_end: None, at_else });
         let Operator::Loop { .. } = self.body.ops[at] else { return };

@@ -315,3 +315,88 @@ fn functions() {
     let p = Program::new(wat::parse_str(calls(1)).unwrap().into(), &options).unwrap();
     assert_eq!(p.function_counts(), (2, 0));
 }
+
+/// Safepoints at which a program stops: function and kind.
+fn stops(text: &str) -> Vec<(u32, Kind)> {
+    let wasm = wat::parse_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let p = Program::new(wasm.into(), &Options::default()).unwrap();
+    p.check().unwrap();
+    let sites = (0..p.slots()).filter_map(|slot| p.site(slot).ok());
+    sites.filter(|(_, s)| s.active).map(|(f, s)| (f, s.kind)).collect()
+}
+
+/// What calls itself comes to a poll, wherever in a loop's text the call stands.
+#[test]
+fn recursion() {
+    let polls = |text: &str| {
+        let stops =
+            stops(&format!("(module (memory 1) (type $t (func)) (table 1 funcref) {text})"));
+        assert!(stops.iter().any(|s| s.1 != Kind::Call), "{text}: {stops:?}");
+    };
+    polls("(func $f (loop (return_call $f)))");
+    polls("(func $f (loop (call $f)))");
+    polls(
+        "(func $f (loop (return_call_indirect (type $t) (i32.const 0)))) (elem (i32.const 0) $f)",
+    );
+    polls("(func $f (loop (call $g))) (func $g (loop (call $f)))");
+    // A loop that goes round once, and one that looks for something before.
+    polls(
+        "(func $fib (param $n i32) (result i32) (loop (result i32)
+          (if (result i32) (i32.lt_u (local.get $n) (i32.const 2)) (then (local.get $n))
+            (else (i32.add (call $fib (i32.sub (local.get $n) (i32.const 1)))
+                           (call $fib (i32.sub (local.get $n) (i32.const 2))))))))",
+    );
+    polls(
+        "(func $f (param $p i32)
+          (loop $l (block $found
+            (br_if $found (i32.load8_u (local.get $p)))
+            (local.set $p (i32.add (local.get $p) (i32.const 1))) (br $l))
+            (call $f (local.get $p)) (call $f (local.get $p))))",
+    );
+}
+
+/// A block with parameters where nothing is known of the operands.
+#[test]
+fn operands_beneath_what_is_not_followed() {
+    let text = |block: &str| {
+        format!(
+            "(local.set $i (i32.const 0)) (loop $l
+               local.get $i i32.const 1 i32.add local.get $i
+               block $b (result i32) {block} end
+               drop local.tee $i i32.const 10 i32.ne br_if $l drop)"
+        )
+    };
+    is_polled(&text("i32.const 7 br $b block (param i32 i32) drop drop end"));
+    is_polled(
+        "(local.set $i (i32.const 0)) (loop $l
+           local.get $i i32.const 1 i32.add local.get $i
+           block $b (br_if $b (local.get $n)) i32.const 7 block (param i32) drop end return end
+           local.tee $i i32.const 10 i32.ne br_if $l drop)",
+    );
+}
+
+/// Instructions and host calls may take long, and much that is little is not.
+#[test]
+fn what_takes_long() {
+    let rounds = |n: u32, what: &str| {
+        let text = counting("(i32.const 0)", 1, &format!("i32.ne (local.get $i) (i32.const {n})"));
+        text.replace("(loop $l ", &format!("(loop $l {what}"))
+    };
+    let fill = "(memory.fill (local.get $p) (i32.const 0) (local.get $n))";
+    is_polled(&rounds(1000, fill));
+    ends(&rounds(1000, &fill.replace("(local.get $n)", "(i32.const 16)")));
+    is_polled(&rounds(1000, &fill.replace("(local.get $n)", "(i32.const 1000000)")));
+    is_polled(&rounds(1000, "(drop (memory.grow (i32.const 0)))"));
+    // A host call.
+    let options = Options { restartable: |_, _| false, ..Options::default() };
+    let text = format!(
+        "(module (import \"\" \"\" (func $host)) (func (local $i i32) {}))",
+        rounds(1000, "(call $host)")
+    );
+    let p = Program::new(wat::parse_str(text).unwrap().into(), &options).unwrap();
+    assert!((0..p.slots()).any(|slot| p.site(slot).is_ok_and(|(_, s)| s.active)));
+    // One after another.
+    let count = rounds(100_000, "");
+    ends(&count);
+    is_polled(&count.repeat(30));
+}
