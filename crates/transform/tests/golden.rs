@@ -2,7 +2,7 @@
 //! `NAME.golden` what becomes of it:
 //!
 //! ```text
-//!   ;; sites                 each safepoint: what a frame saves there
+//!   ;; sites                 each safepoint: what a frame saves there; no program stops where it is idle
 //!   ;; translated            the module that is analysed, if it is not the one that was given
 //!   ;; main                  the original functions with safepoints, and stubs (helpers are left out)
 //!   ;; continuation N        the module that goes on from slot N; `;; slots: N M` in the .wat chooses
@@ -86,7 +86,8 @@ fn golden(text: &str) -> Result<String, Box<dyn std::error::Error>> {
             Kind::Loop => "loop",
             Kind::Call => "call",
         };
-        write!(out, ";;   {slot}: {kind} in {}", original.function(func))?;
+        let idle = if site.active { "" } else { "idle " };
+        write!(out, ";;   {slot}: {idle}{kind} in {}", original.function(func))?;
         for (i, (source, ty)) in site.layout.values.iter().enumerate() {
             let what = match source {
                 Source::Operand(p) => format!("operand {p}"),

@@ -1,6 +1,6 @@
 ;; Values beneath a block that holds safepoints are in locals before it is entered, because code
 ;; inside cannot reach them. The continuation pushes them again before it opens the block's rest.
-;; slots: 1
+;; slots: 3
 (module
   (func $spin (loop (br 0)))
   (func $f (export "f") (param $c i32) (result i32)

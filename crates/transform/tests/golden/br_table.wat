@@ -1,7 +1,7 @@
 ;; From a call inside a loop, the continuation holds only the rest of this iteration. A branch to the
 ;; header leaves the inner of two blocks; there a frame is saved as if the header's poll had fired, and
 ;; the header's continuation is called. Labels are counted anew.
-;; slots: 2
+;; slots: 4
 (module
   (func $spin (loop (br 0)))
   (func $f (export "f") (param $i i32) (result i32)

@@ -1,5 +1,5 @@
 ;; An indirect call is checked if any function of its type whose reference exists can be stopped.
-;; slots: 1
+;; slots: 3
 (module
   (type $t (func (param i32) (result i32)))
   (type $quick (func (result i64)))

@@ -1,6 +1,6 @@
 ;; Operands beneath a call's arguments are put into locals before the call; the frame holds them, not
 ;; the arguments.
-;; slots: 1
+;; slots: 3
 (module
   (func $spin (param i32 f32) (result i32) (loop (br_if 0 (local.get 0))) (local.get 0))
   (func $f (export "f") (param $a i64) (result f64)

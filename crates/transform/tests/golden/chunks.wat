@@ -1,5 +1,5 @@
 ;; Values are grouped by type and stored at most eight at a time.
-;; slots: 1
+;; slots: 3
 (module
   (func $spin (loop (br 0)))
   (func $f (export "f") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 f32 f64) (result i32)

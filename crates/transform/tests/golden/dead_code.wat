@@ -1,5 +1,5 @@
 ;; Safepoints in code that is never reached keep their number but have no frame, and the code is left out.
-;; slots: 1
+;; slots: 3
 (module
   (func $spin (loop (br 0)))
   (func $f (export "f") (result i32)

@@ -1,4 +1,4 @@
-;; slots: 0 2 3
+;; slots: 1 4 5
 (module
   (tag $e (param i32))
   (func $spin (loop (br 0)))

@@ -1,5 +1,5 @@
 ;; From inside the then-branch only its rest is left: the else-branch goes, and so does the condition.
-;; slots: 1 2
+;; slots: 3 4
 (module
   (func $spin (loop (br 0)))
   (func $f (export "f") (param $c i32) (result i32)

@@ -1,4 +1,4 @@
-;; slots: 0
+;; slots: 1
 ;; try, catch, catch_all, rethrow and delegate become try_table and throw_ref before all else
 (module
   (tag $e (param i32))

@@ -1,6 +1,6 @@
 ;; A loop's parameters change with every iteration, so they are put into locals at its header; what
 ;; lies beneath is put there once, before the loop.
-;; slots: 0
+;; slots: 1
 (module
   (func $f (export "f") (param $n i32) (result i32)
     (i32.const 7)

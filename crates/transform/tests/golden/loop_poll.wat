@@ -1,6 +1,6 @@
 ;; A poll at a loop's header saves what is live there ($unused is not), and leaves. The header's own
 ;; continuation holds the whole loop.
-;; slots: 0
+;; slots: 1
 (module
   (func $sum (export "sum") (param $n i32) (result i64)
     (local $i i32) (local $acc i64) (local $unused f64)

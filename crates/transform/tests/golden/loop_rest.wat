@@ -1,6 +1,6 @@
 ;; A loop with parameters, left from a call in its body: the rest's branch carries the parameters to
 ;; the header's frame. The first continuation is the call's, the second the header's.
-;; slots: 2 1
+;; slots: 4 3
 (module
   (func $spin (loop (br 0)))
   (func $f (export "f") (param $n i32) (result i64 i32)

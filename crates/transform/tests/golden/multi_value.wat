@@ -1,5 +1,5 @@
 ;; Several results: dummies for each when leaving, and all of them when going on.
-;; slots: 1
+;; slots: 3
 (module
   (func $pair (result i32 f64) (loop (br 0)) (unreachable))
   (func $f (export "f") (param $x v128) (result i32 f64 v128 funcref)

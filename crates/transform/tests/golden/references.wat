@@ -1,5 +1,5 @@
 ;; References do not fit a memory: they are saved to tables beside the frames memory, one at a time.
-;; slots: 1
+;; slots: 3
 (module
   (func $spin (loop (br 0)))
   (func $f (export "f") (param $f funcref) (param $x externref) (result funcref externref i32)

@@ -1,6 +1,6 @@
 ;; Segments, and references as the program sees them, belong to the main instance: instructions that
 ;; need them become calls to helpers that continuations can import.
-;; slots: 0
+;; slots: 1
 (module
   (memory 1)
   (table $t 4 funcref)

@@ -1,6 +1,6 @@
 ;; A try_table round a call is opened again in the continuation. $x is live at the call because the
 ;; handler reads it.
-;; slots: 1
+;; slots: 3
 (module
   (tag $e (param i32))
   (func $spin (loop (br 0)))

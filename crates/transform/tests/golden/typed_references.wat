@@ -1,4 +1,4 @@
-;; slots: 1 2 3
+;; slots: 3 5 6
 (module
   (type $f (func (param i32) (result i32)))
   (rec (type $a (func (result (ref $f) i32))) (type $b (func (param (ref null $a)))))

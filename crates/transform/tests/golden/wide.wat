@@ -1,4 +1,4 @@
-;; slots: 0 1 2
+;; slots: 1 3 4
 ;; 64-bit memories and tables: helpers take 64-bit destinations, indices are spilled as such
 (module
   (type $t (func (param i32) (result i32)))
