@@ -166,7 +166,7 @@ pub struct Engine {
     #[arg(long)]
     pub interpret: bool,
     /// Test: stop with a checkpoint at the Nth safepoint from here; 0, of `resume`: at once
-    #[arg(long, value_name = "N", conflicts_with = "every")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["every", "tier_up"])]
     pub stop_at: Option<u32>,
     /// How many layers of changes a checkpoint may be made of before they are squashed, in the background; with 0 all
     /// pages are written every time
@@ -222,7 +222,7 @@ pub struct Run {
     #[arg(long, value_name = "FUNCTION")]
     pub invoke: Option<String>,
     /// Test: stop and go on in a fresh instance at every Nth safepoint (at up to the Nth with --seed)
-    #[arg(long, value_name = "N", conflicts_with_all = ["name", "store", "every", "stop_at"],
+    #[arg(long, value_name = "N", conflicts_with_all = ["name", "store", "every", "stop_at", "tier_up"],
           value_parser = clap::value_parser!(u32).range(1..))]
     pub chaos: Option<u32>,
     /// Draw the gaps of --chaos from this seed
@@ -270,7 +270,7 @@ pub struct Resume {
     #[arg(long, value_name = "NAME")]
     pub clone: Option<String>,
     /// Go on at once; memory is read, and verified, when it is touched, and by and by (Linux)
-    #[arg(long, conflicts_with_all = ["dry_run", "tracking"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "tracking", "tier_up"])]
     pub lazy: bool,
     /// Refuse unless the checkpoint is of this module
     #[arg(long, value_name = "FILE")]

@@ -180,13 +180,14 @@ impl Desk {
         }
     }
 
-    /// Has the program stop at its next safepoint, though nobody orders anything; whether it still runs.
+    /// Has the program stop at its next safepoint if nobody orders anything; whether it still runs.
     pub fn stop_for_a_moment(&self) -> bool {
         let inner = self.lock();
-        if let Some(requester) = &inner.requester {
+        let Some(requester) = &inner.requester else { return false };
+        if inner.wanted.is_empty() {
             requester.request();
         }
-        inner.requester.is_some()
+        true
     }
 
     /// Orders a checkpoint; the answer comes when it is durable, or has failed.

@@ -160,15 +160,19 @@ fn advance<'scope>(
             Event::Aborted(trap) => return Ok(Outcome::aborted(run.code(), &trap)),
             Event::Stopped => {}
         }
-        if tier.move_up(run) {
-            writer.moves(run);
-            desk.reattach(run.requester());
-        }
         if asks {
             desk.order_here();
         }
         let orders = match desk.collect(!run.is_disabled()) {
-            Task::Nothing => continue,
+            Task::Nothing => {
+                // Not while somebody waits for a checkpoint: what was copied for it would be copied again, all while the
+                // program stands.
+                if tier.move_up(run) {
+                    writer.moves(run);
+                    desk.reattach(run.requester());
+                }
+                continue;
+            }
             Task::Kill => return Ok(Outcome::Killed),
             Task::Checkpoint(orders) => orders,
         };

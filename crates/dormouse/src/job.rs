@@ -121,7 +121,7 @@ impl Job {
     }
 
     /// Whether a program whose code is not in the cache begins in code that is compiled quickly, and goes on in better code
-    /// when that is compiled; by default no.
+    /// when that is compiled; by default no. Not where memory is read lazily, safepoints are counted, or the program is interpreted.
     pub fn tier_up(mut self, tier_up: bool) -> Job {
         self.tier_up = tier_up;
         self
@@ -520,7 +520,8 @@ impl Job {
         }
         self.tell(Notice::Loading);
         // Where safepoints are counted nothing else may stop the program, and memory that is still being read cannot move.
-        Ok(match self.tier_up && self.stop_at.is_none() && !self.is_lazy() {
+        let moves = self.stop_at.is_none() && !self.is_lazy() && !self.options().pulley;
+        Ok(match self.tier_up && moves {
             true => machine.load_quickly(module)?,
             false => (Arc::new(machine.load(module)?), None),
         })

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Nothing waits for the compiler: a checkpoint is taken wherever the program is, and a program that ends first has ended.
-//! Where it cannot move when it is to, it is asked again a little later.
+//! Where it cannot move when it is to, or somebody wants a checkpoint, it is asked again later.
 
 use crate::desk::Desk;
 use dormouse_engine::{Better, Code, Error, Run};
@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-/// Between two attempts.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// Between the first two attempts, and between later ones at most: a program that never can move is not to feel it.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 
 /// The better code of a program that runs.
 #[derive(Clone, Default)]
@@ -61,12 +61,14 @@ impl Tier {
 
     /// Has the program stop until it has moved, or ended.
     fn insist(&self, desk: &Weak<Desk>) {
+        let [mut wait, most] = PATIENCE;
         while self.lock().is_some()
             && let Some(desk) = desk.upgrade()
             && desk.stop_for_a_moment()
         {
             drop(desk);
-            thread::sleep(PATIENCE);
+            thread::sleep(wait);
+            wait = most.min(wait * 2);
         }
     }
 

@@ -139,6 +139,9 @@ fn bad_usage() {
         (vec!["run", "--chaos", "0", &exit], "--chaos"),
         (vec!["run", "--seed", "1", &exit], "--chaos"),
         (vec!["run", "--chaos", "1", "--every", "1s", &exit], "cannot be used with"),
+        (vec!["run", "--chaos", "1", "--tier-up", &exit], "cannot be used with"),
+        (vec!["run", "--stop-at", "1", "--tier-up", &exit], "cannot be used with"),
+        (vec!["resume", "--lazy", "--tier-up", "job"], "cannot be used with"),
         (vec!["resume", "sim@x"], "JOB@N"),
         (vec!["resume", "@1"], "JOB@N"),
     ] {

@@ -7,6 +7,9 @@
 //!
 //! The move is a capture and a resume without a checkpoint between them: state and memories are copied into a fresh instance of the
 //! other code. The WASI objects go along as they are: open files, what is buffered, when a sleep ends.
+//!
+//! Old and new memories exist together for that moment, which takes longer the larger they are, and the continuations that the
+//! program needs where it stands are compiled in it.
 
 use crate::host::HostFunctions;
 use crate::machine::{Code, Machine, Options};
@@ -44,7 +47,8 @@ impl Better {
     /// Only failures of ours: the module has been compiled once.
     pub fn compile(self) -> Result<Arc<Code>> {
         let code = self.machine.make(self.quick.program()?.clone(), &HostFunctions::new())?;
-        // A program that moves stands still meanwhile: what it needs for that is made now.
+        // A program that moves stands still meanwhile. This is ready by then; the continuations are not: which they are is
+        // known only where it stands.
         self.quick.inventory()?;
         code.inventory()?;
         Ok(Arc::new(code))

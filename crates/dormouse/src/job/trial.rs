@@ -17,7 +17,7 @@ impl Job {
     /// # Errors
     /// Those that the resume would give.
     pub fn rehearse(mut self, from: &Target) -> Result<Rehearsal> {
-        self.lazy = false;
+        (self.lazy, self.tier_up) = (false, false);
         let store = self.sealing.unlock(Store::open(&self.store)?)?;
         let name = self.name.clone().unwrap_or_else(|| from.job.clone());
         store.list(&name)?;
@@ -58,6 +58,7 @@ impl Job {
         args: Vec<Vec<u8>>,
         gap: Gap,
     ) -> Result<(Outcome, ChaosReport)> {
+        self.tier_up = false;
         let options = Options { counted: true, ..self.options() };
         let machine = Machine::new(options)?;
         let (code, _) = self.load(&machine, module)?;
