@@ -212,7 +212,8 @@ impl Reach {
         framed.truncate(nf);
         let mut entry_poll = entered;
         entry_poll.truncate(nf);
-        let mut exported = entry_poll.clone();
+        // A frame at the entry goes on by a call.
+        let mut exported = framed.clone();
         for &r in &referenced {
             exported[r as usize] = true;
         }

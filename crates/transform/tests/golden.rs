@@ -100,6 +100,14 @@ fn golden(text: &str) -> Result<String, Box<dyn std::error::Error>> {
 
     let main = program.instrument()?;
     valid(&main)?;
+    let exports = exports(&main)?;
+    for slot in (0..program.slots()).filter(|&slot| program.site(slot).is_ok()) {
+        let continuation = program.continuations(&[slot])?;
+        valid(&continuation)?;
+        for import in imports(&continuation)? {
+            assert!(exports.contains(&import), "continuation {slot} imports {import}:\n{text}");
+        }
+    }
     writeln!(out, "\n;; main")?;
     out.push_str(&functions_of(&print(&main, &original)?, functions));
     for slot in chosen {
@@ -260,4 +268,24 @@ fn functions_of(text: &str, n: u32) -> String {
         }
     }
     out
+}
+
+fn exports(wasm: &[u8]) -> wasmparser::Result<Vec<String>> {
+    let mut names = vec![];
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::ExportSection(exports) = payload? {
+            names.extend(exports.into_iter().flatten().map(|e| e.name.to_owned()));
+        }
+    }
+    Ok(names)
+}
+
+fn imports(wasm: &[u8]) -> wasmparser::Result<Vec<String>> {
+    let mut names = vec![];
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::ImportSection(imports) = payload? {
+            names.extend(imports.into_imports().flatten().map(|i| i.name.to_owned()));
+        }
+    }
+    Ok(names)
 }
