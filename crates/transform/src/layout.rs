@@ -162,17 +162,29 @@ impl Sites {
     }
 
     /// Whether the loop at this instruction is polled where it goes round again, not at its header: if there are loops in it, but
-    /// nothing that can be stopped (a call of itself has to come after a poll), and it goes round from one place.
+    /// nothing that can be stopped and no tail call (what calls the function again has to come after a poll), and it goes round from
+    /// one place.
     pub fn is_polled_last(&self, body: &Body<'_>, op: usize) -> bool {
         let end = body.ends[&op];
         let inside = &self.list[self.list.partition_point(|s| s.op <= op)..];
-        let mut inside = inside.iter().take_while(|s| s.op < end).peekable();
-        let back = body.back.get(&op).is_some_and(|b| b.len() == 1);
-        let br_table = |b: &Vec<usize>| matches!(body.ops[b[0]], Operator::BrTable { .. });
-        back && !body.back.get(&op).is_some_and(br_table)
-            && inside.clone().any(|s| s.kind == Kind::Loop)
-            && !inside.any(|s| s.active)
+        let inside = || inside.iter().take_while(|s| s.op < end);
+        let from_one = match body.back.get(&op).map(Vec::as_slice) {
+            Some([from]) => !matches!(body.ops[*from], Operator::BrTable { .. }),
+            _ => false,
+        };
+        let is_tail_call = |op: &Operator<'_>| {
+            matches!(
+                op,
+                Operator::ReturnCall { .. }
+                    | Operator::ReturnCallIndirect { .. }
+                    | Operator::ReturnCallRef { .. }
+            )
+        };
+        from_one
+            && inside().any(|s| s.kind == Kind::Loop)
+            && !inside().any(|s| s.active)
             && !body.caught.contains(&op)
+            && !body.ops[op..end].iter().any(is_tail_call)
     }
 
     /// The safepoint with this number.

@@ -24,6 +24,7 @@
 //! comes to an address again would do so for ever, since nothing has changed: only a program that hangs anyway does.
 
 use crate::body::Body;
+use crate::layout::{block_params, block_results};
 use crate::module::Module;
 use crate::work;
 use std::collections::HashMap;
@@ -358,7 +359,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         let end = self.body.ends[&self.header];
         work::add(end - self.header);
         let Operator::Loop { blockty } = self.body.ops[self.header] else { return None };
-        let params = self.arity(blockty).0;
+        let params = block_params(self.m, blockty).len();
         self.stack.resize(params, Value::Unknown);
         self.only_looks = params == 0;
         for at in self.header + 1..end {
@@ -635,19 +636,9 @@ impl<'w, 'a> Walk<'w, 'a> {
         self.push_unknown(pushes);
     }
 
-    fn arity(&self, ty: BlockType) -> (usize, usize) {
-        match ty {
-            BlockType::Empty => (0, 0),
-            BlockType::Type(_) => (0, 1),
-            BlockType::FuncType(i) => {
-                let ty = &self.m.types[i as usize];
-                (ty.params().len(), ty.results().len())
-            }
-        }
-    }
-
     fn enter(&mut self, ty: BlockType, at: usize, at_else: Option<Here>) {
-        let (params, results) = self.arity(ty);
+        let params = block_params(self.m, ty).len();
+        let results = block_results(self.m, ty).len();
         // Where nothing is followed, nothing was pushed.
         let beneath = self.open.last().map_or(0, |o| o.height);
         self.stack.resize(self.stack.len().max(beneath + params), Value::Unknown);
