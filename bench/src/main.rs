@@ -12,6 +12,7 @@ mod start;
 mod store;
 
 use anyhow::{Result, bail};
+use rustix::time::{ClockId, clock_gettime};
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -39,6 +40,12 @@ fn main() -> Result<()> {
             "usage: dormouse-bench [overhead [--rounds N] [--variants A,B] [GUEST...] | instructions [GUEST...] | capture | start | resumed [GUEST...] | checkpoint [WHAT] | store [CHECKPOINTS]]"
         ),
     }
+}
+
+/// Of this thread, so far.
+pub(crate) fn cpu_seconds() -> f64 {
+    let t = clock_gettime(ClockId::ThreadCPUTime);
+    t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9
 }
 
 /// The middle value.

@@ -12,10 +12,9 @@
 //! Compiling continuations is not counted: it is done by other threads, once for all times.
 
 use crate::guest::{self, Guest};
-use crate::median;
+use crate::{cpu_seconds, median};
 use anyhow::{Context, Result, ensure};
 use dormouse_engine::{Code, Event, Machine, Options, Run};
-use rustix::time::{ClockId, clock_gettime};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -126,11 +125,7 @@ fn interrupted(
 
 /// CPU seconds of this thread until the program stops or ends.
 fn timed(run: &mut Run) -> Result<(f64, Event)> {
-    let now = || {
-        let t = clock_gettime(ClockId::ThreadCPUTime);
-        t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9
-    };
-    let before = now();
+    let before = cpu_seconds();
     let event = run.advance()?;
-    Ok((now() - before, event))
+    Ok((cpu_seconds() - before, event))
 }

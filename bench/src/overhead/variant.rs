@@ -10,6 +10,7 @@
 //! ```
 
 use super::{asyncify, native};
+use crate::cpu_seconds;
 use crate::guest::Guest;
 use anyhow::{Context, Result};
 use dormouse_engine::{Code, Event, Machine, Options, Plain, Run};
@@ -182,9 +183,4 @@ impl Ready {
         let out = std::mem::take(&mut *out.lock().unwrap_or_else(|e| e.into_inner()));
         Ok(Left { end: event, out })
     }
-}
-
-fn cpu_seconds() -> f64 {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9
 }

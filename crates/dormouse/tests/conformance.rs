@@ -11,11 +11,10 @@ mod harness;
 #[path = "../../../xtask/src/place.rs"]
 mod place;
 
-use harness::Place;
+use harness::{Place, root};
 use place::{Check, Left};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -70,10 +69,6 @@ const DIFFERENCES: [Difference; 5] = [
         stdout: "go on: success\nletters: 1023\nused: 250\n",
     },
 ];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
 
 fn checks() -> Vec<Check> {
     let path = root().join("target/guests/conformance.json");

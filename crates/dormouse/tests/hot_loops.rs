@@ -1,21 +1,20 @@
 //! What safepoints cost where it matters: the innermost loops of kernels are the same instructions with them and without.
 //!
 //! The stock wasmtime compiles both modules and takes them apart (`compile`, `objdump`); mnemonics are compared, since registers may
-//! differ. In gcc's words:
+//! differ. So:
 //!
 //! ```text
 //!   plain:  movsd  mulsd  addsd  addq  cmpl  jne         with safepoints: the same
 //! ```
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+mod harness;
+
 use dormouse_transform::{Options, Program};
 use dormouse_wasi::Call;
+use harness::root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 /// The stock engine that `cargo xtask guests` fetched, whatever its version.
 fn wasmtime() -> PathBuf {

@@ -35,20 +35,23 @@
 //!   end
 //! ```
 //!
-//! The cold paths never rejoin. An out-of-line helper stores the whole frame: inline stores cost
-//! compile time, and loads on a cold path get hoisted into hot code.
+//! This file has the functions as they are; `frame` what a safepoint adds, `rest` what begins at one.
+
+mod frame;
+mod rest;
+mod types;
+
+pub(crate) use types::{heap_type, ref_type, val_type};
 
 use crate::body::Body;
-use crate::helpers::{Helper, MOST};
-use crate::layout::{
-    CLASSES, Hierarchy, Kind, Site, Sites, Source, block_params, block_results, erased, nullable,
-};
+use crate::helpers::Helper;
+use crate::layout::{Hierarchy, Kind, Site, Sites, block_params, block_results, erased, nullable};
 use crate::limits::{self, Excess};
 use crate::module::{Module, concrete};
 use crate::{Error, Poll, Result, work};
 use std::collections::HashMap;
-use wasm_encoder::{BlockType, Encode, HeapType, Instruction as I, MemArg};
-use wasmparser::{AbstractHeapType, Catch, Operator, RefType, ValType};
+use wasm_encoder::{BlockType, Encode, Instruction as I};
+use wasmparser::{AbstractHeapType, Catch, Operator, ValType};
 
 /// The index spaces of the module being written.
 pub(crate) trait Space {
@@ -190,7 +193,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         // Continuations of what is not active are made of the main module's helpers too.
         let idle = |site: &&Site| !site.active && site.kind != Kind::Entry;
         for site in self.sites.list.iter().filter(idle) {
-            for (helper, _) in parts(site) {
+            for (helper, _) in frame::parts(site) {
                 self.space.helper(helper);
             }
         }
@@ -210,87 +213,6 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.end();
         let params = self.body.params;
         self.finish(params)
-    }
-
-    /// What is left of the function after `site`.
-    pub fn continuation(mut self, site: &Site) -> Result<Code> {
-        self.resumed = true;
-        if site.kind == Kind::Entry {
-            self.load_frame(site);
-            for l in 0..self.body.params {
-                self.get(l as u32, self.body.locals[l]);
-            }
-            let f = self.space.function(self.body.func);
-            self.i(&I::ReturnCall(f));
-            self.i(&I::End);
-            return self.finish(0);
-        }
-        self.begin();
-        self.mark(site.offset);
-        self.load_frame(site);
-        let mut pushed = 0;
-        for (op, height) in self.enclosing(site)? {
-            self.push_operands(site, &mut pushed, height);
-            self.reopen(op, height)?;
-        }
-        self.push_operands(site, &mut pushed, site.operands.len() as u32);
-        match (site.kind, &self.body.ops[site.op]) {
-            (Kind::Loop, _) => self.rest(site.op)?,
-            (_, op) => {
-                let results = match op {
-                    Operator::Call { function_index } => {
-                        self.m.func_type(*function_index).results()
-                    }
-                    Operator::CallIndirect { type_index, .. }
-                    | Operator::CallRef { type_index } => {
-                        self.m.types[*type_index as usize].results()
-                    }
-                    _ => return Err(Error::Frames("a call site that is not a call")),
-                };
-                let (sp, frames) = (self.space.own(Part::Sp), self.space.own(Part::Frames));
-                let table_index = self.space.own(Part::Continuations);
-                let known: Vec<ValType> = results.iter().map(|&t| erased(t)).collect();
-                let type_index = self.space.signature(&[], &known);
-                self.i(&I::GlobalGet(sp));
-                self.i(&I::I32Const(4));
-                self.i(&I::I32Sub);
-                self.i(&I::I32Load(MemArg { offset: 0, align: 0, memory_index: frames }));
-                self.i(&I::CallIndirect { type_index, table_index });
-                self.mark_after(site.op);
-                self.check(site);
-                self.restore_types(results);
-                self.rest(site.op + 1)?;
-            }
-        }
-        self.finish(0)
-    }
-
-    /// Whether no continuation is larger than engines accept. Each is a frame loaded and a part of
-    /// the function, with what follows the header's poll in the loops round it (64 bytes at most)
-    /// and the results of a call made their types again (32 bytes each).
-    pub fn check_continuations(mut self) -> Result<()> {
-        self.resumed = true;
-        // As many bytes as the index of any spilled operand.
-        self.first_new_local = limits::LOCALS as u32;
-        self.begin();
-        let sites = self.sites;
-        if let Some(site) = sites.list.iter().max_by_key(|s| s.layout.values.len()) {
-            self.load_frame(site);
-        }
-        if let Some(site) = sites.list.iter().max_by_key(|s| s.operands.len()) {
-            self.push_operands(site, &mut 0, site.operands.len() as u32);
-        }
-        self.rest(0)?;
-        let results = if self.m.typed { limits::RESULTS } else { 0 };
-        let locals = self.body.locals.len() + self.new_locals.len() + results;
-        let declared = 4 * locals;
-        if self.out.len() + declared + 64 * (self.body.depth + 1) + 32 * results > limits::BODY {
-            return Err(Excess::Code.of(self.m, self.body.func));
-        }
-        if locals > limits::LOCALS {
-            return Err(Excess::Locals.of(self.m, self.body.func));
-        }
-        Ok(())
     }
 
     /// All who leave the function early do so in one place, behind its code: what it returns then, and the engine's code for a
@@ -614,249 +536,6 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         }
     }
 
-    fn emit_poll(&mut self, site: &Site) {
-        // A loop's parameters change with every iteration.
-        self.spill_from(site.base, site.own_operands(), &[], None);
-        let control = self.space.own(Part::Control);
-        let request =
-            MemArg { offset: crate::names::control::REQUEST, align: 2, memory_index: control };
-        match self.poll {
-            Poll::Atomic => {
-                self.i(&I::I32Const(0));
-                self.i(&I::I32AtomicLoad(request));
-            }
-            Poll::Store => {
-                let scratch = MemArg { offset: 8, ..request };
-                self.i(&I::I32Const(0));
-                self.i(&I::I32Const(0));
-                self.i(&I::I32Store(scratch));
-                self.i(&I::I32Const(0));
-                self.i(&I::I32Load(request));
-            }
-            Poll::Counted => self.helper(Helper::CountedPoll),
-        }
-        self.unwind_if(site);
-    }
-
-    /// After a call: leave if it unwound.
-    fn check(&mut self, site: &Site) {
-        let unwinding = self.space.own(Part::Unwinding);
-        self.i(&I::GlobalGet(unwinding));
-        self.unwind_if(site);
-    }
-
-    fn unwind_if(&mut self, site: &Site) {
-        self.unlikely.push(self.out.len() as u32);
-        self.i(&I::If(BlockType::Empty));
-        self.save_frame(site);
-        self.leave();
-        self.i(&I::End);
-    }
-
-    /// Leaves the function, from within an `if`.
-    fn leave(&mut self) {
-        self.i(&I::Br(self.level));
-    }
-
-    /// Saves the frame and sets `$unwinding`.
-    fn save_frame(&mut self, site: &Site) {
-        for (helper, values) in parts(site) {
-            for &value in values {
-                let l = self.local_of(value);
-                self.i(&I::LocalGet(l));
-            }
-            if let Helper::SaveSite(_) = helper {
-                self.i(&I::I32Const(site.slot as i32));
-            }
-            self.helper(helper);
-        }
-    }
-
-    fn local_of(&mut self, (source, ty): (Source, ValType)) -> u32 {
-        match source {
-            Source::Local(l) => l,
-            Source::Operand(p) => self.spill(p, ty),
-        }
-    }
-
-    /// Values of the function's result types; nobody looks at them.
-    fn dummies(&mut self) {
-        let m = self.m;
-        for &t in m.func_type(self.body.func).results() {
-            let t = if self.resumed { erased(t) } else { t };
-            let dummy = match t {
-                ValType::I32 => I::I32Const(0),
-                ValType::I64 => I::I64Const(0),
-                ValType::F32 => I::F32Const(0.0f32.into()),
-                ValType::F64 => I::F64Const(0.0f64.into()),
-                ValType::V128 => I::V128Const(0),
-                ValType::Ref(r) if r.is_nullable() => I::RefNull(heap_type(r)),
-                ValType::Ref(r) => I::Call(self.space.helper(Helper::Dummy(r))),
-            };
-            self.i(&dummy);
-        }
-    }
-
-    /// Pops the frame: its values go to their locals.
-    fn load_frame(&mut self, site: &Site) {
-        let (sp, frames) = (self.space.own(Part::Sp), self.space.own(Part::Frames));
-        let base = self.new_local(ValType::I32);
-        self.i(&I::GlobalGet(sp));
-        self.i(&I::I32Const(site.layout.size as i32));
-        self.i(&I::I32Sub);
-        self.i(&I::LocalTee(base));
-        self.i(&I::GlobalSet(sp));
-        let mut offset = 0u64;
-        for (h, n) in Hierarchy::ALL.into_iter().zip(site.layout.references) {
-            if n > 0 {
-                let g = self.space.own(Part::ReferencesSp(h));
-                self.i(&I::GlobalGet(g));
-                self.i(&I::I32Const(n as i32));
-                self.i(&I::I32Sub);
-                self.i(&I::GlobalSet(g));
-            }
-        }
-        let mut next = [0; Hierarchy::ALL.len()];
-        for &value in &site.layout.values {
-            let arg = MemArg { offset, align: 0, memory_index: frames };
-            let ty = value.1;
-            if let Some(h) = Hierarchy::of(ty) {
-                let g = self.space.own(Part::ReferencesSp(h));
-                let t = self.space.own(Part::References(h));
-                self.i(&I::GlobalGet(g));
-                self.i(&I::I32Const(next[h as usize]));
-                self.i(&I::I32Add);
-                self.i(&I::TableGet(t));
-                next[h as usize] += 1;
-                self.cast(ty);
-            } else {
-                self.i(&I::LocalGet(base));
-                let (load, bytes) = match ty {
-                    ValType::I32 => (I::I32Load(arg), 4),
-                    ValType::I64 => (I::I64Load(arg), 8),
-                    ValType::F32 => (I::F32Load(arg), 4),
-                    ValType::F64 => (I::F64Load(arg), 8),
-                    _ => (I::V128Load(arg), 16),
-                };
-                self.i(&load);
-                offset += bytes;
-            }
-            let l = self.local_of(value);
-            self.i(&I::LocalSet(l));
-        }
-    }
-
-    /// The constructs round a site, outermost first: instruction and operand height beneath.
-    fn enclosing(&self, site: &Site) -> Result<Vec<(usize, u32)>> {
-        let mut v = self.m.validator(self.body.func).ok_or(Error::Frames("no code section"))?;
-        let mut reader = self.m.body(self.body.func).get_binary_reader();
-        v.read_locals(&mut reader).map_err(Error::invalid)?;
-        let mut open = vec![];
-        work::add(site.op);
-        for (i, op) in self.body.ops[..site.op].iter().enumerate() {
-            match op {
-                Operator::Block { .. }
-                | Operator::Loop { .. }
-                | Operator::If { .. }
-                | Operator::TryTable { .. } => open.push(i),
-                Operator::End => {
-                    open.pop();
-                }
-                _ => {}
-            }
-            v.op(self.body.offsets[i] as usize, op).map_err(Error::invalid)?;
-        }
-        let n = open.len();
-        open.into_iter()
-            .enumerate()
-            .map(|(k, op)| {
-                let frame = v.get_control_frame(n - 1 - k).ok_or(Error::Frames("nesting"))?;
-                Ok((op, frame.height as u32))
-            })
-            .collect()
-    }
-
-    fn push_operands(&mut self, site: &Site, pushed: &mut u32, up_to: u32) {
-        while *pushed < up_to {
-            let t = site.operands[*pushed as usize];
-            let l = self.spill(*pushed, t);
-            self.get(l, t);
-            *pushed += 1;
-        }
-    }
-
-    /// Opens what is left of a construct round the site. Its parameters have been consumed.
-    fn reopen(&mut self, op: usize, height: u32) -> Result<()> {
-        let ty = match &self.body.ops[op] {
-            Operator::Block { blockty } | Operator::If { blockty } | Operator::Loop { blockty } => {
-                *blockty
-            }
-            Operator::TryTable { try_table } => try_table.ty,
-            _ => return Err(Error::Frames("not a construct")),
-        };
-        let results = block_results(self.m, ty);
-        match &self.body.ops[op] {
-            Operator::TryTable { try_table } => {
-                self.try_table(&[], &results, &try_table.catches);
-                self.open(Form::Rest);
-            }
-            Operator::Loop { .. } => {
-                let params = block_params(self.m, ty).to_vec();
-                let exit = self.block_type(&[], &results);
-                self.i(&I::Block(exit));
-                self.level += 1;
-                let header = self.block_type(&[], &params);
-                self.i(&I::Block(header));
-                self.open(Form::RestOfLoop { height, op });
-            }
-            _ => {
-                let t = self.block_type(&[], &results);
-                self.i(&I::Block(t));
-                self.open(Form::Rest);
-            }
-        }
-        Ok(())
-    }
-
-    /// A branch to the loop's header ends here: its frame is saved as if the header's poll had
-    /// fired, and the header's own continuation, shared by all, goes on.
-    fn end_rest_of_loop(&mut self, height: u32, op: usize) -> Result<()> {
-        self.i(&I::Br(1));
-        self.i(&I::End);
-        self.level -= 1;
-        let Operator::Loop { blockty } = &self.body.ops[op] else {
-            return Err(Error::Frames("not a loop"));
-        };
-        let m = self.m;
-        for (n, &t) in block_params(m, *blockty).iter().enumerate().rev() {
-            let l = self.spill(height + n as u32, t);
-            self.i(&I::LocalSet(l));
-        }
-        let sites = self.sites;
-        let site = sites.at(op).ok_or(Error::Frames("a loop without a safepoint"))?;
-        self.save_frame(site);
-        let continuations = self.space.own(Part::Continuations);
-        self.i(&I::I32Const(site.slot as i32));
-        self.i(&I::TableGet(continuations));
-        self.i(&I::RefIsNull);
-        self.unlikely.push(self.out.len() as u32);
-        self.i(&I::If(BlockType::Empty));
-        // Not compiled yet: unwind to the host, which compiles it and resumes.
-        self.leave();
-        self.i(&I::End);
-        let unwinding = self.space.own(Part::Unwinding);
-        self.i(&I::I32Const(0));
-        self.i(&I::GlobalSet(unwinding));
-        self.i(&I::I32Const(site.slot as i32));
-        let results = m.func_type(self.body.func).results();
-        let results: Vec<ValType> = results.iter().map(|&t| erased(t)).collect();
-        let type_index = self.space.signature(&[], &results);
-        self.i(&I::ReturnCallIndirect { type_index, table_index: continuations });
-        self.i(&I::End);
-        self.level -= 1;
-        Ok(())
-    }
-
     /// Branches to the loop's header have arrived here. What has come to the loop's end passes by.
     fn end_polled_last(&mut self, op: usize) -> Result<()> {
         self.i(&I::Br(2));
@@ -933,57 +612,4 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             marks: marks.into_iter().map(|(at, from)| (at + shift, from)).collect(),
         })
     }
-}
-
-/// A frame's values in the order they are saved, with the helpers that save them: references one by one, then the others in
-/// parts, of which the last ends the frame.
-fn parts(site: &Site) -> impl Iterator<Item = (Helper, &[(Source, ValType)])> {
-    let values = &site.layout.values[..];
-    let numbers = values.iter().take_while(|v| CLASSES.iter().any(|c| c.0 == v.1)).count();
-    let (numbers, references) = values.split_at(numbers);
-    let references = references.chunks(1).filter_map(|reference| {
-        Some((Helper::SaveReference(Hierarchy::of(reference[0].1)?), reference))
-    });
-    let last = numbers.len().saturating_sub(1) / MOST;
-    let numbers = (0..=last).map(move |n| {
-        let part = &numbers[n * MOST..numbers.len().min((n + 1) * MOST)];
-        let shape = CLASSES.map(|c| part.iter().filter(|v| v.1 == c.0).count() as u8);
-        (if n == last { Helper::SaveSite(shape) } else { Helper::Save(shape) }, part)
-    });
-    references.chain(numbers)
-}
-
-/// The encoder's name for a value type.
-pub(crate) fn val_type(t: ValType) -> wasm_encoder::ValType {
-    use wasm_encoder::ValType as V;
-    match t {
-        ValType::I32 => V::I32,
-        ValType::I64 => V::I64,
-        ValType::F32 => V::F32,
-        ValType::F64 => V::F64,
-        ValType::V128 => V::V128,
-        ValType::Ref(r) => V::Ref(ref_type(r)),
-    }
-}
-
-/// The encoder's name for a reference type.
-pub(crate) fn ref_type(r: RefType) -> wasm_encoder::RefType {
-    wasm_encoder::RefType { nullable: r.is_nullable(), heap_type: heap_type(r) }
-}
-
-pub(crate) fn heap_type(r: RefType) -> HeapType {
-    use wasm_encoder::AbstractHeapType as A;
-    use wasmparser::{AbstractHeapType as From, HeapType::Abstract};
-    if let Some(i) = r.type_index().and_then(|i| i.as_module_index()) {
-        return HeapType::Concrete(i);
-    }
-    let ty = match r.heap_type() {
-        Abstract { ty: From::Extern, .. } => A::Extern,
-        Abstract { ty: From::Exn, .. } => A::Exn,
-        Abstract { ty: From::NoFunc, .. } => A::NoFunc,
-        Abstract { ty: From::NoExtern, .. } => A::NoExtern,
-        Abstract { ty: From::NoExn, .. } => A::NoExn,
-        _ => A::Func,
-    };
-    HeapType::Abstract { shared: false, ty }
 }

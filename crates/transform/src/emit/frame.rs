@@ -1,0 +1,163 @@
+//! Where a function can be stopped: polls and checks, its frame saved, and loaded again.
+//!
+//! The cold paths never rejoin. An out-of-line helper stores the whole frame: inline stores cost
+//! compile time, and loads on a cold path get hoisted into hot code.
+
+use super::{Emitter, Part, Space, heap_type};
+use crate::Poll;
+use crate::helpers::{Helper, MOST};
+use crate::layout::{CLASSES, Hierarchy, Site, Source, erased};
+use wasm_encoder::{BlockType, Instruction as I, MemArg};
+use wasmparser::ValType;
+
+impl<S: Space> Emitter<'_, '_, S> {
+    pub(super) fn emit_poll(&mut self, site: &Site) {
+        // A loop's parameters change with every iteration.
+        self.spill_from(site.base, site.own_operands(), &[], None);
+        let control = self.space.own(Part::Control);
+        let request =
+            MemArg { offset: crate::names::control::REQUEST, align: 2, memory_index: control };
+        match self.poll {
+            Poll::Atomic => {
+                self.i(&I::I32Const(0));
+                self.i(&I::I32AtomicLoad(request));
+            }
+            Poll::Store => {
+                let scratch = MemArg { offset: 8, ..request };
+                self.i(&I::I32Const(0));
+                self.i(&I::I32Const(0));
+                self.i(&I::I32Store(scratch));
+                self.i(&I::I32Const(0));
+                self.i(&I::I32Load(request));
+            }
+            Poll::Counted => self.helper(Helper::CountedPoll),
+        }
+        self.unwind_if(site);
+    }
+
+    /// After a call: leave if it unwound.
+    pub(super) fn check(&mut self, site: &Site) {
+        let unwinding = self.space.own(Part::Unwinding);
+        self.i(&I::GlobalGet(unwinding));
+        self.unwind_if(site);
+    }
+
+    fn unwind_if(&mut self, site: &Site) {
+        self.unlikely.push(self.out.len() as u32);
+        self.i(&I::If(BlockType::Empty));
+        self.save_frame(site);
+        self.leave();
+        self.i(&I::End);
+    }
+
+    /// Leaves the function, from within an `if`.
+    pub(super) fn leave(&mut self) {
+        self.i(&I::Br(self.level));
+    }
+
+    /// Saves the frame and sets `$unwinding`.
+    pub(super) fn save_frame(&mut self, site: &Site) {
+        for (helper, values) in parts(site) {
+            for &value in values {
+                let l = self.local_of(value);
+                self.i(&I::LocalGet(l));
+            }
+            if let Helper::SaveSite(_) = helper {
+                self.i(&I::I32Const(site.slot as i32));
+            }
+            self.helper(helper);
+        }
+    }
+
+    fn local_of(&mut self, (source, ty): (Source, ValType)) -> u32 {
+        match source {
+            Source::Local(l) => l,
+            Source::Operand(p) => self.spill(p, ty),
+        }
+    }
+
+    /// Values of the function's result types; nobody looks at them.
+    pub(super) fn dummies(&mut self) {
+        let m = self.m;
+        for &t in m.func_type(self.body.func).results() {
+            let t = if self.resumed { erased(t) } else { t };
+            let dummy = match t {
+                ValType::I32 => I::I32Const(0),
+                ValType::I64 => I::I64Const(0),
+                ValType::F32 => I::F32Const(0.0f32.into()),
+                ValType::F64 => I::F64Const(0.0f64.into()),
+                ValType::V128 => I::V128Const(0),
+                ValType::Ref(r) if r.is_nullable() => I::RefNull(heap_type(r)),
+                ValType::Ref(r) => I::Call(self.space.helper(Helper::Dummy(r))),
+            };
+            self.i(&dummy);
+        }
+    }
+
+    /// Pops the frame: its values go to their locals.
+    pub(super) fn load_frame(&mut self, site: &Site) {
+        let (sp, frames) = (self.space.own(Part::Sp), self.space.own(Part::Frames));
+        let base = self.new_local(ValType::I32);
+        self.i(&I::GlobalGet(sp));
+        self.i(&I::I32Const(site.layout.size as i32));
+        self.i(&I::I32Sub);
+        self.i(&I::LocalTee(base));
+        self.i(&I::GlobalSet(sp));
+        let mut offset = 0u64;
+        for (h, n) in Hierarchy::ALL.into_iter().zip(site.layout.references) {
+            if n > 0 {
+                let g = self.space.own(Part::ReferencesSp(h));
+                self.i(&I::GlobalGet(g));
+                self.i(&I::I32Const(n as i32));
+                self.i(&I::I32Sub);
+                self.i(&I::GlobalSet(g));
+            }
+        }
+        let mut next = [0; Hierarchy::ALL.len()];
+        for &value in &site.layout.values {
+            let arg = MemArg { offset, align: 0, memory_index: frames };
+            let ty = value.1;
+            if let Some(h) = Hierarchy::of(ty) {
+                let g = self.space.own(Part::ReferencesSp(h));
+                let t = self.space.own(Part::References(h));
+                self.i(&I::GlobalGet(g));
+                self.i(&I::I32Const(next[h as usize]));
+                self.i(&I::I32Add);
+                self.i(&I::TableGet(t));
+                next[h as usize] += 1;
+                self.cast(ty);
+            } else {
+                self.i(&I::LocalGet(base));
+                let (load, bytes) = match ty {
+                    ValType::I32 => (I::I32Load(arg), 4),
+                    ValType::I64 => (I::I64Load(arg), 8),
+                    ValType::F32 => (I::F32Load(arg), 4),
+                    ValType::F64 => (I::F64Load(arg), 8),
+                    _ => (I::V128Load(arg), 16),
+                };
+                self.i(&load);
+                offset += bytes;
+            }
+            let l = self.local_of(value);
+            self.i(&I::LocalSet(l));
+        }
+    }
+}
+
+/// A frame's values in the order they are saved, with the helpers that save them: references one by one, then the others in
+/// parts, of which the last ends the frame.
+pub(super) fn parts(site: &Site) -> impl Iterator<Item = (Helper, &[(Source, ValType)])> {
+    let values = &site.layout.values[..];
+    let numbers = values.iter().take_while(|v| CLASSES.iter().any(|c| c.0 == v.1)).count();
+    let (numbers, references) = values.split_at(numbers);
+    let references = references.chunks(1).filter_map(|reference| {
+        Some((Helper::SaveReference(Hierarchy::of(reference[0].1)?), reference))
+    });
+    let last = numbers.len().saturating_sub(1) / MOST;
+    let numbers = (0..=last).map(move |n| {
+        let part = &numbers[n * MOST..numbers.len().min((n + 1) * MOST)];
+        let shape = CLASSES.map(|c| part.iter().filter(|v| v.1 == c.0).count() as u8);
+        (if n == last { Helper::SaveSite(shape) } else { Helper::Save(shape) }, part)
+    });
+    references.chain(numbers)
+}
