@@ -1,7 +1,8 @@
 //! Chaos equality: a program stopped at every Nth safepoint, moved to a fresh instance each time
 //! through an encoded state, prints what the plain program prints and ends in the same way.
 
-use dormouse_engine::{Event, Gap, Machine, Options, Run, chaos};
+use dormouse_engine::{Code, Event, Gap, Machine, Options, Run, chaos};
+use dormouse_state::State;
 use dormouse_wasi::{RestoreOptions, Stdio, StdioConfig, Wasi, WasiConfig};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -102,6 +103,32 @@ fn stops_anywhere(machine: &Machine, least: u64) {
     }
 }
 
+/// Stopped in a fresh instance before it goes on, a program is what it was.
+#[test]
+fn saved_again_before_it_runs() {
+    let machine = counting(false);
+    let mut stops = 0;
+    for (name, wasm) in guests() {
+        let code = Arc::new(machine.load((&*wasm).into()).unwrap());
+        let stopped = |run: &mut Run, n| {
+            run.stop_after(n);
+            let saved = (run.advance().unwrap() == Event::Stopped).then(|| run.state().ok());
+            saved.flatten().map(|state| (state, memories(run)))
+        };
+        let look = || {
+            for n in 1..20 {
+                let mut run = Run::start(code.clone(), wasi(StdioConfig::null())).unwrap();
+                let Some(first) = stopped(&mut run, n) else { continue };
+                let mut run = resume(&code, &first.0, &first.1, StdioConfig::null());
+                assert!(stopped(&mut run, 0) == Some(first), "{name}: ran on from stop {n}");
+                stops += 1;
+            }
+        };
+        machine.on_stack(look).unwrap();
+    }
+    assert!(stops >= 100, "{stops} stops");
+}
+
 /// What was captured where an older version had a poll, and this one has none, goes on here.
 #[test]
 fn frames_where_nothing_is_polled() {
@@ -119,20 +146,25 @@ fn frames_where_nothing_is_polled() {
                     end => return comparable(end),
                 }
                 let Ok(state) = run.state() else { continue };
-                let memories: Vec<_> =
-                    run.memories().unwrap().into_iter().map(|m| m.1.to_vec()).collect();
-                let options = RestoreOptions { stdio: out.stdio(), ..RestoreOptions::default() };
-                let wasi = Wasi::restore(&state.wasi, options).unwrap();
-                let code = codes[hop as usize % 2].clone();
-                run = Run::resume(code, &state, wasi, |index, into| {
-                    into.copy_from_slice(&memories[index as usize]);
-                    Ok(())
-                })
-                .unwrap();
+                let memories = memories(&mut run);
+                run = resume(&codes[hop as usize % 2], &state, &memories, out.stdio());
             }
             unreachable!()
         };
         let found = machines[0].on_stack(hops).unwrap();
         assert_eq!((found, out.text()), (end, output), "{name}");
     }
+}
+
+fn memories(run: &mut Run) -> Vec<Vec<u8>> {
+    run.memories().unwrap().into_iter().map(|m| m.1.to_vec()).collect()
+}
+
+fn resume(code: &Arc<Code>, state: &State, memories: &[Vec<u8>], stdio: StdioConfig) -> Run {
+    let wasi = Wasi::restore(&state.wasi, RestoreOptions { stdio, ..RestoreOptions::default() });
+    Run::resume(code.clone(), state, wasi.unwrap(), |index, into| {
+        into.copy_from_slice(&memories[index as usize]);
+        Ok(())
+    })
+    .unwrap()
 }

@@ -39,7 +39,13 @@ impl<S: Space> Emitter<'_, '_, S> {
         }
         self.push_operands(site, &mut pushed, site.operands.len() as u32);
         match (site.kind, &self.body.ops[site.op]) {
-            (Kind::Loop, _) => self.rest(site.op)?,
+            (Kind::Loop, _) => {
+                // A program is saved again before it runs, wherever its loop is polled.
+                if site.active && self.sites.is_polled_last(self.body, site.op) {
+                    self.emit_poll(site);
+                }
+                self.rest(site.op)?;
+            }
             (_, op) => {
                 let results = match op {
                     Operator::Call { function_index } => {
