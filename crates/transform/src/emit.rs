@@ -3,18 +3,21 @@
 //!
 //! ```wat
 //!   block $leave
-//!     ;; a loop                             ;; a call that may unwind, with $x beneath its argument
-//!     loop                                  local.set $a  local.set $s0      ;; operands into locals
-//!       i32.const 0                         local.get $s0 local.get $a
-//!       i32.atomic.load $control            call $f
-//!       if  ;; unlikely                     global.get $unwinding
-//!         local.get $i                      if  ;; unlikely
-//!         i32.const 7   ;; slot               local.get $s0
-//!         call $save_site_1_0_0_0_0           i32.const 8
-//!         br $leave                           call $save_site_1_0_0_0_0
-//!       end                                   br $leave
-//!       ...                                 end
-//!     return
+//!     block $save (result i32)            ;; one for all safepoints that save the same locals; it takes the slot
+//!       ;; a loop                         ;; a call that may unwind, with $x beneath its argument
+//!       loop                              local.set $a  local.set $s0      ;; operands into locals
+//!         i32.const 7   ;; slot           local.get $s0 local.get $a
+//!         i32.const 0                     call $f
+//!         i32.atomic.load $control        i32.const 8
+//!         br_if $save   ;; unlikely       global.get $unwinding
+//!         drop                            br_if $save
+//!         ...                             drop
+//!       return
+//!     end
+//!     global.get $sp  local.get $i   i32.store $frames 0
+//!     global.get $sp  local.get $s0  i32.store $frames 4
+//!     global.get $sp  i32.const 8  i32.add
+//!     call $end_frame                     ;; stores the slot, and sets $sp and $unwinding
 //!   end
 //!   i32.const 0   ;; dummy result
 //! ```
@@ -45,7 +48,7 @@ pub(crate) use types::{heap_type, ref_type, val_type};
 
 use crate::body::Body;
 use crate::helpers::Helper;
-use crate::layout::{Hierarchy, Kind, Site, Sites, block_params, block_results, erased, nullable};
+use crate::layout::{Hierarchy, Saved, Site, Sites, block_params, block_results, erased, nullable};
 use crate::limits::{self, Excess};
 use crate::module::{Module, concrete};
 use crate::{Error, Poll, Result, work};
@@ -111,8 +114,11 @@ pub(crate) struct Emitter<'e, 'a, S> {
     resumed: bool,
     /// Instruction bytes; the local declarations are put before them at the end.
     out: Vec<u8>,
-    /// Offsets in `out` of `if`s that are unlikely.
+    /// Offsets in `out` of branches that are unlikely.
     unlikely: Vec<u32>,
+    /// What is saved by those who leave the function early, each kind once.
+    exits: Vec<&'e [Saved]>,
+    exit_of: HashMap<&'e [Saved], u32>,
     labels: Vec<Label>,
     level: u32,
     first_new_local: u32,
@@ -122,7 +128,7 @@ pub(crate) struct Emitter<'e, 'a, S> {
     marks: Option<Vec<(u32, u32)>>,
 }
 
-/// A function as bytes: local declarations and code, and its unlikely `if`s.
+/// A function as bytes: local declarations and code, and its unlikely branches.
 pub(crate) struct Code {
     pub bytes: Vec<u8>,
     pub unlikely: Vec<u32>,
@@ -146,6 +152,8 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             resumed: false,
             out: Vec::with_capacity(256),
             unlikely: vec![],
+            exits: vec![],
+            exit_of: HashMap::new(),
             labels: vec![Label { level: 0, form: Form::Whole }],
             level: 0,
             first_new_local: body.locals.len() as u32,
@@ -183,18 +191,20 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     /// The whole function, instrumented.
     pub fn whole(mut self) -> Result<Code> {
-        if self.sites.list.iter().any(|site| site.active) {
-            self.begin();
+        let sites = self.sites;
+        if sites.list.iter().any(|site| site.active) {
+            self.begin(sites.list.iter().filter(|site| site.active));
         }
-        if let Some(site) = self.sites.active_entry() {
+        if let Some(site) = sites.active_entry() {
             self.emit_poll(site);
         }
         self.rest(0)?;
-        // Continuations of what is not active are made of the main module's helpers too.
-        let idle = |site: &&Site| !site.active && site.kind != Kind::Entry;
-        for site in self.sites.list.iter().filter(idle) {
-            for (helper, _) in frame::parts(site) {
-                self.space.helper(helper);
+        // Continuations of what is not active save references with the main module's helpers too.
+        for site in sites.list.iter().filter(|site| !site.active) {
+            for (h, n) in Hierarchy::ALL.into_iter().zip(site.layout.references) {
+                if n > 0 {
+                    self.space.helper(Helper::SaveReference(h));
+                }
             }
         }
         let params = self.body.params;
@@ -203,8 +213,8 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     /// Instead of an imported function that can block: calls it, and if it was interrupted saves
     /// the arguments, so that it can be called again.
-    pub fn stub(mut self, site: &Site) -> Result<Code> {
-        self.begin();
+    pub fn stub(mut self, site: &'e Site) -> Result<Code> {
+        self.begin([site].into_iter());
         for l in 0..self.body.params {
             self.i(&I::LocalGet(l as u32));
         }
@@ -215,17 +225,39 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.finish(params)
     }
 
-    /// All who leave the function early do so in one place, behind its code: what it returns then, and the engine's code for a
+    /// All who leave the function early do so behind its code: what they save, what is returned then, and the engine's code for a
     /// return, are there only once.
-    fn begin(&mut self) {
+    fn begin(&mut self, sites: impl Iterator<Item = &'e Site>) {
         self.i(&I::Block(BlockType::Empty));
         self.level += 1;
+        for site in sites {
+            let values = &site.layout.values[..];
+            work::add(values.len());
+            // For the validator, a local that null does not belong to is not set any more behind a block.
+            if values.iter().any(|v| v.1 != nullable(v.1)) {
+                continue;
+            }
+            let next = self.exits.len() as u32;
+            if *self.exit_of.entry(values).or_insert(next) == next {
+                self.exits.push(values);
+                self.i(&I::Block(BlockType::Result(val_type(ValType::I32))));
+                self.level += 1;
+            }
+        }
     }
 
     /// The end of the function.
     fn end(&mut self) {
-        if self.level == 1 {
+        if self.level > 0 {
             self.i(&I::Return);
+            while let Some(values) = self.exits.pop() {
+                self.i(&I::End);
+                self.level -= 1;
+                self.save(values);
+                if self.level > 1 {
+                    self.i(&I::Br(self.level - 1));
+                }
+            }
             self.i(&I::End);
             self.dummies();
         }

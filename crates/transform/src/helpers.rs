@@ -1,24 +1,15 @@
 //! The functions of our own that the main module gets, and their bodies.
 //!
 //! ```wat
-//!   (func $save_site_2_0_0_1_0                 (func $end_frame (param $slot i32)
-//!       (param i32 i32 f64) (param $slot i32)    global.get $sp  local.get $slot  i32.store $frames
-//!     (local $at i32)                            global.get $sp  i32.const 4  i32.add  global.set $sp
-//!     global.get $sp  local.set $at              ;; there is always room for one more frame
-//!     local.get $at  local.get 0  i32.store $frames 0
-//!     local.get $at  local.get 1  i32.store $frames 4
-//!     local.get $at  local.get 2  f64.store $frames 8
-//!     local.get $at  i32.const 16  i32.add  global.set $sp
-//!     local.get $slot  call $end_frame
+//!   (func $end_frame (param $slot i32) (param $at i32)
+//!     local.get $at  local.get $slot  i32.store $frames
+//!     local.get $at  i32.const 4  i32.add  global.set $sp
+//!     ;; there is always room for one more frame
 //!     i32.const 1  global.set $unwinding)
 //! ```
-//!
-//! One call saves a whole frame, whatever its types: the engine's calling convention preserves no
-//! registers, so a value that had to survive a first call would be kept in memory, and the register
-//! allocator puts such stores into the hot loop.
 
 use crate::emit::{Part, Space, heap_type, val_type};
-use crate::layout::{CLASSES, Hierarchy};
+use crate::layout::Hierarchy;
 use crate::module::Module;
 use crate::names::{self, control};
 use wasm_encoder::{BlockType, Encode, HeapType, Instruction as I, MemArg};
@@ -26,12 +17,8 @@ use wasmparser::{RefType, ValType};
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Helper {
-    /// Stores a part of a frame that is too large for one call.
-    Save(Shape),
-    /// Stores a frame, its slot, and starts unwinding.
-    SaveSite(Shape),
     SaveReference(Hierarchy),
-    /// Ends a frame: stores the slot and makes room for the next one.
+    /// Ends a frame: stores the slot, makes room for the next one, and starts unwinding.
     EndFrame,
     /// Counts a safepoint; 1 if it is the one to stop at.
     CountedPoll,
@@ -46,27 +33,10 @@ pub(crate) enum Helper {
     Never(u32),
 }
 
-/// How many values of each class (`CLASSES`) a helper stores.
-pub(crate) type Shape = [u8; CLASSES.len()];
-
-/// Most values one helper stores: wasm allows 1,000 parameters, more than a few dozen are rare.
-pub(crate) const MOST: usize = 64;
-
-/// The types of a shape's values, in order.
-fn types(shape: Shape) -> impl Iterator<Item = (usize, ValType, u32)> {
-    shape
-        .into_iter()
-        .zip(CLASSES)
-        .enumerate()
-        .flat_map(|(class, (n, (ty, _, bytes)))| std::iter::repeat_n((class, ty, bytes), n.into()))
-}
-
 impl Helper {
     pub fn export_name(self) -> String {
         let p = names::PREFIX;
         match self {
-            Helper::Save([a, b, c, d, e]) => format!("{p}save_{a}_{b}_{c}_{d}_{e}"),
-            Helper::SaveSite([a, b, c, d, e]) => format!("{p}save_site_{a}_{b}_{c}_{d}_{e}"),
             Helper::SaveReference(h) => format!("{p}save_{}", h.name()),
             Helper::EndFrame => format!("{p}end_frame"),
             Helper::CountedPoll => format!("{p}counted_poll"),
@@ -86,10 +56,8 @@ impl Helper {
     pub fn ty(self, m: &Module) -> (Vec<ValType>, Vec<ValType>) {
         use ValType::I32;
         match self {
-            Helper::Save(shape) => (types(shape).map(|t| t.1).collect(), vec![]),
-            Helper::SaveSite(shape) => (types(shape).map(|t| t.1).chain([I32]).collect(), vec![]),
             Helper::SaveReference(h) => (vec![ValType::Ref(h.top())], vec![]),
-            Helper::EndFrame => (vec![I32], vec![]),
+            Helper::EndFrame => (vec![I32, I32], vec![]),
             Helper::CountedPoll => (vec![], vec![I32]),
             // Only the destination is an address; a segment has fewer than 2^32 items.
             Helper::MemoryInit(_, mem) => {
@@ -113,32 +81,6 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, m: &Module, largest: u32) -> 
     let (sp, frames, unwinding) = (s.own(Part::Sp), s.own(Part::Frames), s.own(Part::Unwinding));
     let control = s.own(Part::Control);
     match h {
-        Helper::Save(shape) | Helper::SaveSite(shape) => {
-            let values = shape.iter().map(|&n| u32::from(n)).sum();
-            let site = matches!(h, Helper::SaveSite(_));
-            let at = values + u32::from(site);
-            locals.push(ValType::I32);
-            c.extend([I::GlobalGet(sp), I::LocalSet(at)]);
-            let mut offset = 0;
-            for (i, (class, _, bytes)) in types(shape).enumerate() {
-                let arg = MemArg { offset, align: 0, memory_index: frames };
-                c.extend([I::LocalGet(at), I::LocalGet(i as u32)]);
-                c.push(match class {
-                    0 => I::I32Store(arg),
-                    1 => I::I64Store(arg),
-                    2 => I::F32Store(arg),
-                    3 => I::F64Store(arg),
-                    _ => I::V128Store(arg),
-                });
-                offset += u64::from(bytes);
-            }
-            c.extend([I::LocalGet(at), I::I32Const(offset as i32), I::I32Add, I::GlobalSet(sp)]);
-            if site {
-                let end = s.helper(Helper::EndFrame);
-                c.extend([I::LocalGet(values), I::Call(end)]);
-                c.extend([I::I32Const(1), I::GlobalSet(unwinding)]);
-            }
-        }
         Helper::SaveReference(h) => {
             let (rsp, table) = (s.own(Part::ReferencesSp(h)), s.own(Part::References(h)));
             let heap = heap_type(h.top());
@@ -151,8 +93,9 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, m: &Module, largest: u32) -> 
         }
         Helper::EndFrame => {
             let arg = MemArg { offset: 0, align: 0, memory_index: frames };
-            c.extend([I::GlobalGet(sp), I::LocalGet(0), I::I32Store(arg)]);
-            c.extend([I::GlobalGet(sp), I::I32Const(4), I::I32Add, I::GlobalSet(sp)]);
+            c.extend([I::LocalGet(1), I::LocalGet(0), I::I32Store(arg)]);
+            c.extend([I::LocalGet(1), I::I32Const(4), I::I32Add, I::GlobalSet(sp)]);
+            c.extend([I::I32Const(1), I::GlobalSet(unwinding)]);
             // There is always room for one more frame, whatever its size.
             c.extend([I::GlobalGet(sp), I::I32Const(largest as i32), I::I32Add]);
             c.extend([I::I32Const(16), I::I32ShrU, I::MemorySize(frames), I::I32GeU]);

@@ -402,7 +402,7 @@ fn memories(
         page_size_log2: None,
     };
     s.memory(ours(control, Some(control)));
-    // Room for the first frame; the save helpers make room for each next one.
+    // Room for the first frame; each frame that is saved makes room for the next.
     s.memory(ours(u64::from(largest >> 16) + 16, None));
     Ok(s)
 }

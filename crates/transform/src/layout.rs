@@ -18,13 +18,16 @@ use std::collections::HashMap;
 use wasmparser::{AbstractHeapType, BlockType, HeapType, Operator, RefType, ValType};
 
 /// Where a saved value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// Operand stack position, 0 at the bottom.
     Operand(u32),
     /// Local index; parameters are the first.
     Local(u32),
 }
+
+/// One value of a frame.
+pub type Saved = (Source, ValType);
 
 /// What kind of safepoint it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +95,7 @@ impl Hierarchy {
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// The values, grouped by type.
-    pub values: Vec<(Source, ValType)>,
+    pub values: Vec<Saved>,
     /// Bytes in the frames memory, slot number included.
     pub size: u32,
     /// Entries in the table of each hierarchy.
@@ -201,22 +204,22 @@ impl Sites {
 }
 
 /// Order and size of the groups.
-pub(crate) const CLASSES: [(ValType, &str, u32); 5] = [
-    (ValType::I32, "i32", 4),
-    (ValType::I64, "i64", 8),
-    (ValType::F32, "f32", 4),
-    (ValType::F64, "f64", 8),
-    (ValType::V128, "v128", 16),
+const CLASSES: [(ValType, u32); 5] = [
+    (ValType::I32, 4),
+    (ValType::I64, 8),
+    (ValType::F32, 4),
+    (ValType::F64, 8),
+    (ValType::V128, 16),
 ];
 
 impl Layout {
     fn new(operands: &[ValType], locals: impl Iterator<Item = (u32, ValType)>) -> Option<Layout> {
-        let mut all: Vec<(Source, ValType)> =
+        let mut all: Vec<Saved> =
             operands.iter().enumerate().map(|(i, &t)| (Source::Operand(i as u32), t)).collect();
         all.extend(locals.map(|(i, t)| (Source::Local(i), t)));
         let mut values = Vec::with_capacity(all.len());
         let mut size = 4;
-        for (ty, _, bytes) in CLASSES {
+        for (ty, bytes) in CLASSES {
             for v in all.iter().filter(|v| v.1 == ty) {
                 values.push(*v);
                 size += bytes;

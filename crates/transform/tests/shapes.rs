@@ -273,7 +273,7 @@ fn functions_whose_continuations_would_be_too_large() {
         ))
     };
     let added = of(0).instrument().unwrap().len();
-    let p = of(7_000_000);
+    let p = of(6_500_000);
     let main = p.instrument().unwrap();
     valid(&main);
     // That of the loop: the first is that of the entry.
@@ -281,7 +281,7 @@ fn functions_whose_continuations_would_be_too_large() {
     valid(&continuation);
     assert!(continuation.len() > main.len() + 200_000);
     // The main module alone would be within the limit.
-    let padding = 7_400_000;
+    let padding = 7_200_000;
     assert!(added + padding < 7_654_321);
     assert!(matches!(of(padding).instrument(), Err(Error::FunctionTooLarge { .. })));
 }

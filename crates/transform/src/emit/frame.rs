@@ -1,12 +1,11 @@
 //! Where a function can be stopped: polls and checks, its frame saved, and loaded again.
 //!
-//! The cold paths never rejoin. An out-of-line helper stores the whole frame: inline stores cost
-//! compile time, and loads on a cold path get hoisted into hot code.
+//! The cold paths never rejoin: loads there would be hoisted into hot code.
 
 use super::{Emitter, Part, Space, heap_type};
 use crate::Poll;
-use crate::helpers::{Helper, MOST};
-use crate::layout::{CLASSES, Hierarchy, Site, Source, erased};
+use crate::helpers::Helper;
+use crate::layout::{Hierarchy, Saved, Site, Source, erased};
 use wasm_encoder::{BlockType, Instruction as I, MemArg};
 use wasmparser::ValType;
 
@@ -14,6 +13,7 @@ impl<S: Space> Emitter<'_, '_, S> {
     pub(super) fn emit_poll(&mut self, site: &Site) {
         // A loop's parameters change with every iteration.
         self.spill_from(site.base, site.own_operands(), &[], None);
+        let exit = self.exit(site);
         let control = self.space.own(Part::Control);
         let request =
             MemArg { offset: crate::names::control::REQUEST, align: 2, memory_index: control };
@@ -32,44 +32,78 @@ impl<S: Space> Emitter<'_, '_, S> {
             }
             Poll::Counted => self.helper(Helper::CountedPoll),
         }
-        self.unwind_if(site);
+        self.leave_if(site, exit);
     }
 
     /// After a call: leave if it unwound.
     pub(super) fn check(&mut self, site: &Site) {
+        let exit = self.exit(site);
         let unwinding = self.space.own(Part::Unwinding);
         self.i(&I::GlobalGet(unwinding));
-        self.unwind_if(site);
+        self.leave_if(site, exit);
     }
 
-    fn unwind_if(&mut self, site: &Site) {
+    /// The level of the block at whose end a site's frame is saved, if there is one; its slot is put on the stack.
+    fn exit(&mut self, site: &Site) -> Option<u32> {
+        let exit = self.exit_of.get(&site.layout.values[..])?;
+        // The outermost block is for those who have saved all.
+        let level = exit + 2;
+        self.i(&I::I32Const(site.slot as i32));
+        Some(level)
+    }
+
+    /// A condition is on the stack.
+    fn leave_if(&mut self, site: &Site, exit: Option<u32>) {
         self.unlikely.push(self.out.len() as u32);
-        self.i(&I::If(BlockType::Empty));
-        self.save_frame(site);
-        self.leave();
-        self.i(&I::End);
-    }
-
-    /// Leaves the function, from within an `if`.
-    pub(super) fn leave(&mut self) {
-        self.i(&I::Br(self.level));
-    }
-
-    /// Saves the frame and sets `$unwinding`.
-    pub(super) fn save_frame(&mut self, site: &Site) {
-        for (helper, values) in parts(site) {
-            for &value in values {
-                let l = self.local_of(value);
-                self.i(&I::LocalGet(l));
+        match exit {
+            Some(level) => {
+                self.i(&I::BrIf(self.level - level));
+                self.i(&I::Drop);
             }
-            if let Helper::SaveSite(_) = helper {
+            None => {
+                self.i(&I::If(BlockType::Empty));
                 self.i(&I::I32Const(site.slot as i32));
+                self.save(&site.layout.values);
+                self.i(&I::Br(self.level));
+                self.i(&I::End);
             }
-            self.helper(helper);
         }
     }
 
-    fn local_of(&mut self, (source, ty): (Source, ValType)) -> u32 {
+    /// Saves a frame whose slot is on the stack, and sets `$unwinding`.
+    pub(super) fn save(&mut self, values: &[Saved]) {
+        let (sp, frames) = (self.space.own(Part::Sp), self.space.own(Part::Frames));
+        let mut offset = 0;
+        for &value in values {
+            let arg = MemArg { offset, align: 0, memory_index: frames };
+            let (store, bytes) = match value.1 {
+                ValType::I32 => (I::I32Store(arg), 4),
+                ValType::I64 => (I::I64Store(arg), 8),
+                ValType::F32 => (I::F32Store(arg), 4),
+                ValType::F64 => (I::F64Store(arg), 8),
+                ValType::V128 => (I::V128Store(arg), 16),
+                ValType::Ref(_) => continue,
+            };
+            self.i(&I::GlobalGet(sp));
+            let l = self.local_of(value);
+            self.i(&I::LocalGet(l));
+            self.i(&store);
+            offset += bytes;
+        }
+        for &value in values {
+            if let Some(h) = Hierarchy::of(value.1) {
+                let l = self.local_of(value);
+                self.i(&I::LocalGet(l));
+                self.helper(Helper::SaveReference(h));
+            }
+        }
+        self.i(&I::GlobalGet(sp));
+        self.i(&I::I32Const(offset as i32));
+        self.i(&I::I32Add);
+        self.helper(Helper::EndFrame);
+    }
+
+    fn local_of(&mut self, (source, ty): Saved) -> u32 {
         match source {
             Source::Local(l) => l,
             Source::Operand(p) => self.spill(p, ty),
@@ -142,22 +176,4 @@ impl<S: Space> Emitter<'_, '_, S> {
             self.i(&I::LocalSet(l));
         }
     }
-}
-
-/// A frame's values in the order they are saved, with the helpers that save them: references one by one, then the others in
-/// parts, of which the last ends the frame.
-pub(super) fn parts(site: &Site) -> impl Iterator<Item = (Helper, &[(Source, ValType)])> {
-    let values = &site.layout.values[..];
-    let numbers = values.iter().take_while(|v| CLASSES.iter().any(|c| c.0 == v.1)).count();
-    let (numbers, references) = values.split_at(numbers);
-    let references = references.chunks(1).filter_map(|reference| {
-        Some((Helper::SaveReference(Hierarchy::of(reference[0].1)?), reference))
-    });
-    let last = numbers.len().saturating_sub(1) / MOST;
-    let numbers = (0..=last).map(move |n| {
-        let part = &numbers[n * MOST..numbers.len().min((n + 1) * MOST)];
-        let shape = CLASSES.map(|c| part.iter().filter(|v| v.1 == c.0).count() as u8);
-        (if n == last { Helper::SaveSite(shape) } else { Helper::Save(shape) }, part)
-    });
-    references.chain(numbers)
 }

@@ -15,9 +15,9 @@ use crate::{Error, Result, work};
 use wasm_encoder::{BlockType, Instruction as I, MemArg};
 use wasmparser::{Operator, ValType};
 
-impl<S: Space> Emitter<'_, '_, S> {
+impl<'e, S: Space> Emitter<'e, '_, S> {
     /// What is left of the function after `site`.
-    pub fn continuation(mut self, site: &Site) -> Result<Code> {
+    pub fn continuation(mut self, site: &'e Site) -> Result<Code> {
         self.resumed = true;
         if site.kind == Kind::Entry {
             self.load_frame(site);
@@ -29,7 +29,9 @@ impl<S: Space> Emitter<'_, '_, S> {
             self.i(&I::End);
             return self.finish(0);
         }
-        self.begin();
+        let sites = self.sites;
+        let later = sites.list.iter().filter(|s| s.active && s.op > site.op);
+        self.begin([site].into_iter().chain(later));
         self.mark(site.offset);
         self.load_frame(site);
         let mut pushed = 0;
@@ -76,14 +78,14 @@ impl<S: Space> Emitter<'_, '_, S> {
     }
 
     /// Whether no continuation is larger than engines accept. Each is a frame loaded and a part of
-    /// the function, with what follows the header's poll in the loops round it (64 bytes at most)
-    /// and the results of a call made their types again (32 bytes each).
+    /// the function, with what is saved at the headers of the loops round it (20 bytes a value) and
+    /// follows (64 bytes), and the results of a call made their types again (32 bytes each).
     pub fn check_continuations(mut self) -> Result<()> {
         self.resumed = true;
         // As many bytes as the index of any spilled operand.
         self.first_new_local = limits::LOCALS as u32;
-        self.begin();
         let sites = self.sites;
+        self.begin(sites.list.iter());
         if let Some(site) = sites.list.iter().max_by_key(|s| s.layout.values.len()) {
             self.load_frame(site);
         }
@@ -94,13 +96,28 @@ impl<S: Space> Emitter<'_, '_, S> {
         let results = if self.m.typed { limits::RESULTS } else { 0 };
         let locals = self.body.locals.len() + self.new_locals.len() + results;
         let declared = 4 * locals;
-        if self.out.len() + declared + 64 * (self.body.depth + 1) + 32 * results > limits::BODY {
+        let round = 20 * self.most_saved_round() + 64 * (self.body.depth + 1);
+        if self.out.len() + declared + round + 32 * results > limits::BODY {
             return Err(Excess::Code.of(self.m, self.body.func));
         }
         if locals > limits::LOCALS {
             return Err(Excess::Locals.of(self.m, self.body.func));
         }
         Ok(())
+    }
+
+    /// How many values are saved at the headers of loops in each other, at most.
+    fn most_saved_round(&self) -> usize {
+        let (mut open, mut sum, mut most) = (vec![], 0, 0);
+        for site in self.sites.list.iter().filter(|s| s.kind == Kind::Loop) {
+            while let Some((_, values)) = open.pop_if(|(end, _)| *end < site.op) {
+                sum -= values;
+            }
+            open.push((self.body.ends[&site.op], site.layout.values.len()));
+            sum += site.layout.values.len();
+            most = most.max(sum);
+        }
+        most
     }
 
     /// The constructs round a site, outermost first: instruction and operand height beneath.
@@ -191,7 +208,8 @@ impl<S: Space> Emitter<'_, '_, S> {
         }
         let sites = self.sites;
         let site = sites.at(op).ok_or(Error::Frames("a loop without a safepoint"))?;
-        self.save_frame(site);
+        self.i(&I::I32Const(site.slot as i32));
+        self.save(&site.layout.values);
         let continuations = self.space.own(Part::Continuations);
         self.i(&I::I32Const(site.slot as i32));
         self.i(&I::TableGet(continuations));
@@ -199,7 +217,7 @@ impl<S: Space> Emitter<'_, '_, S> {
         self.unlikely.push(self.out.len() as u32);
         self.i(&I::If(BlockType::Empty));
         // Not compiled yet: unwind to the host, which compiles it and resumes.
-        self.leave();
+        self.i(&I::Br(self.level));
         self.i(&I::End);
         let unwinding = self.space.own(Part::Unwinding);
         self.i(&I::I32Const(0));
