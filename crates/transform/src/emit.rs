@@ -3,14 +3,14 @@
 //!
 //! ```wat
 //!   block $leave
-//!     block $save (result i32)            ;; one for all safepoints that save the same locals; it takes the slot
+//!     block $exit (result i32)            ;; one of `exits`; it takes the slot
 //!       ;; a loop                         ;; a call that may unwind, with $x beneath its argument
 //!       loop                              local.set $a  local.set $s0      ;; operands into locals
 //!         i32.const 7   ;; slot           local.get $s0 local.get $a
 //!         i32.const 0                     call $f
 //!         i32.atomic.load $control        i32.const 8
-//!         br_if $save   ;; unlikely       global.get $unwinding
-//!         drop                            br_if $save
+//!         br_if $exit   ;; unlikely       global.get $unwinding
+//!         drop                            br_if $exit
 //!         ...                             drop
 //!       return
 //!     end
@@ -48,11 +48,11 @@ pub(crate) use types::{heap_type, ref_type, val_type};
 
 use crate::body::Body;
 use crate::helpers::Helper;
-use crate::layout::{Hierarchy, Saved, Site, Sites, block_params, block_results, erased, nullable};
+use crate::layout::{Hierarchy, Site, Sites, block_params, block_results, erased, nullable};
 use crate::limits::{self, Excess};
 use crate::module::{Module, concrete};
 use crate::{Error, Poll, Result, work};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use wasm_encoder::{BlockType, Encode, Instruction as I};
 use wasmparser::{AbstractHeapType, Catch, Operator, ValType};
 
@@ -116,9 +116,9 @@ pub(crate) struct Emitter<'e, 'a, S> {
     out: Vec<u8>,
     /// Offsets in `out` of branches that are unlikely.
     unlikely: Vec<u32>,
-    /// What is saved by those who leave the function early, each kind once.
-    exits: Vec<&'e [Saved]>,
-    exit_of: HashMap<&'e [Saved], u32>,
+    /// The exits for which there is a block, outermost first, and where each exit is in there.
+    open: Vec<usize>,
+    open_at: HashMap<usize, u32>,
     labels: Vec<Label>,
     level: u32,
     first_new_local: u32,
@@ -152,8 +152,8 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             resumed: false,
             out: Vec::with_capacity(256),
             unlikely: vec![],
-            exits: vec![],
-            exit_of: HashMap::new(),
+            open: vec![],
+            open_at: HashMap::new(),
             labels: vec![Label { level: 0, form: Form::Whole }],
             level: 0,
             first_new_local: body.locals.len() as u32,
@@ -230,19 +230,19 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     fn begin(&mut self, sites: impl Iterator<Item = &'e Site>) {
         self.i(&I::Block(BlockType::Empty));
         self.level += 1;
+        let exits = &self.sites.exits;
+        let mut used = BTreeSet::new();
         for site in sites {
-            let values = &site.layout.values[..];
-            work::add(values.len());
-            // For the validator, a local that null does not belong to is not set any more behind a block.
-            if values.iter().any(|v| v.1 != nullable(v.1)) {
-                continue;
+            let mut exit = Some(site.exit).filter(|&e| !exits[e].in_place);
+            while let Some(e) = exit.filter(|&e| used.insert(e)) {
+                exit = exits[e].parent;
             }
-            let next = self.exits.len() as u32;
-            if *self.exit_of.entry(values).or_insert(next) == next {
-                self.exits.push(values);
-                self.i(&I::Block(BlockType::Result(val_type(ValType::I32))));
-                self.level += 1;
-            }
+        }
+        for exit in used {
+            self.open_at.insert(exit, self.open.len() as u32);
+            self.open.push(exit);
+            self.i(&I::Block(BlockType::Result(val_type(ValType::I32))));
+            self.level += 1;
         }
     }
 
@@ -250,18 +250,36 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     fn end(&mut self) {
         if self.level > 0 {
             self.i(&I::Return);
-            while let Some(values) = self.exits.pop() {
+            while let Some(exit) = self.open.pop() {
                 self.i(&I::End);
                 self.level -= 1;
-                self.save(values);
-                if self.level > 1 {
-                    self.i(&I::Br(self.level - 1));
+                let exit = &self.sites.exits[exit];
+                self.store(&exit.layout, exit.inherited);
+                match exit.parent {
+                    Some(parent) => self.go_to_exit(parent),
+                    None => {
+                        self.end_frame(&exit.layout);
+                        self.i(&I::Br(self.level - 1));
+                    }
                 }
             }
             self.i(&I::End);
             self.dummies();
         }
         self.i(&I::End);
+    }
+
+    /// Branches to an exit, if what follows is not its beginning.
+    fn go_to_exit(&mut self, exit: usize) {
+        let depth = self.exit_depth(exit);
+        if depth > 0 {
+            self.i(&I::Br(depth));
+        }
+    }
+
+    /// How far out the end of its block is. The outermost block is for those who have saved all.
+    fn exit_depth(&self, exit: usize) -> u32 {
+        self.level - (self.open_at[&exit] + 2)
     }
 
     /// Instructions from `from` to the end of the function.

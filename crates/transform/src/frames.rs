@@ -94,12 +94,14 @@ impl Program {
     ) -> Result<u32> {
         let sites = self.sites(func)?;
         let site = sites.at_offset(offset).ok_or(Error::NoSuchSite { func, offset })?;
+        let end = out.bytes.len() + site.layout.size as usize - 4;
         for &(source, ty) in &site.layout.values {
             let why = "a value is missing or has another type";
             let bits = value(source, ty).ok_or(Error::Frame { func, offset, why })?;
             let n = width(ty);
             out.bytes.extend_from_slice(&bits.to_le_bytes()[..n]);
         }
+        out.bytes.resize(end, 0);
         out.bytes.extend_from_slice(&site.slot.to_le_bytes());
         out.slots.push(site.slot);
         Ok(site.operands.len() as u32)

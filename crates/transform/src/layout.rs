@@ -1,14 +1,14 @@
 //! What a frame holds, and where: the same in the main module and in every continuation.
 //!
 //! ```text
-//!   sp before ->  | i32 ... | i64 ... | f32 ... | f64 ... | v128 ... | slot: u32 |  <- sp after
+//!   sp before ->  | a value | a value | ... | nothing | slot: u32 |  <- sp after
 //! ```
 //!
-//! Each group holds operand-stack values by position, then live locals by index, raw and
-//! little-endian. References go, in the same order, to tables beside the memory, one for each
+//! Values are raw and little-endian; their order is such that code can be shared ([`exits`]). References go, in the same order, to tables beside the memory, one for each
 //! [`Hierarchy`]. `slot` numbers the safepoint; functions own consecutive slots: entry poll first, then loops and calls in code order.
 
 use crate::body::Body;
+use crate::exits::{self, Exit};
 use crate::limits::{self, Excess};
 use crate::liveness::live_at;
 use crate::module::Module;
@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use wasmparser::{AbstractHeapType, BlockType, HeapType, Operator, RefType, ValType};
 
 /// Where a saved value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// Operand stack position, 0 at the bottom.
     Operand(u32),
@@ -94,7 +94,7 @@ impl Hierarchy {
 /// A frame's values in saved order.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// The values, grouped by type.
+    /// The values, from the frame's beginning.
     pub values: Vec<Saved>,
     /// Bytes in the frames memory, slot number included.
     pub size: u32,
@@ -122,6 +122,8 @@ pub struct Site {
     pub(crate) base: u32,
     /// Its frame.
     pub layout: Layout,
+    /// The exit that stores it.
+    pub(crate) exit: usize,
 }
 
 impl Site {
@@ -137,12 +139,20 @@ impl Site {
 pub(crate) struct Sites {
     /// In the order of slots and of code, without those in dead code, which are never reached.
     pub list: Vec<Site>,
+    /// The code that stores their frames.
+    pub exits: Vec<Exit>,
     /// For constructs that hold safepoints: height of the enclosing construct's operands, and the
     /// types of those above.
     pub entered: HashMap<usize, (u32, Vec<ValType>)>,
 }
 
 impl Sites {
+    /// With the exits, once the list is complete.
+    pub fn sharing(mut self) -> Sites {
+        self.exits = exits::share(&mut self.list);
+        self
+    }
+
     /// The poll at the function's entry.
     pub fn entry(&self) -> Option<&Site> {
         self.list.first().filter(|s| s.kind == Kind::Entry)
@@ -203,7 +213,12 @@ impl Sites {
     }
 }
 
-/// Order and size of the groups.
+/// Where a value comes in a frame that shares nothing.
+pub(crate) fn rank(value: &Saved) -> (Option<usize>, Source) {
+    (CLASSES.iter().position(|c| c.0 == value.1), value.0)
+}
+
+/// Types of numbers, in the order of frames that share nothing, and their sizes.
 const CLASSES: [(ValType, u32); 5] = [
     (ValType::I32, 4),
     (ValType::I64, 8),
@@ -264,14 +279,24 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
     match Layout::of_params(m.func_type(func).params()) {
         Some(layout) => {
             let (operands, op, base) = (vec![], 0, 0);
-            sites.list.push(Site { slot, kind, active, offset, op, operands, base, layout });
+            sites.list.push(Site {
+                slot,
+                kind,
+                active,
+                offset,
+                op,
+                operands,
+                base,
+                layout,
+                exit: 0,
+            });
         }
         None if active => return Err(refuse(offset)),
         None => {}
     }
     slot += 1;
     if points.is_empty() {
-        return Ok(sites);
+        return Ok(sites.sharing());
     }
     let live = live_at(body, &points.iter().map(|p| p.0).collect::<Vec<_>>());
     let live = live.map_err(|excess| excess.of(m, func))?;
@@ -341,12 +366,22 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
                 let offset = body.offsets[i];
                 let layout = Layout::new(&operands, locals).ok_or_else(|| refuse(offset))?;
                 let op = i;
-                sites.list.push(Site { slot, kind, active, offset, op, operands, base, layout });
+                sites.list.push(Site {
+                    slot,
+                    kind,
+                    active,
+                    offset,
+                    op,
+                    operands,
+                    base,
+                    layout,
+                    exit: 0,
+                });
             }
             slot += 1;
         }
     }
-    Ok(sites)
+    Ok(sites.sharing())
 }
 
 /// The type of a local that can hold such a value, or none yet.

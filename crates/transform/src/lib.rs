@@ -28,6 +28,7 @@ mod body;
 mod continuation;
 mod emit;
 mod error;
+mod exits;
 mod features;
 mod frames;
 mod gc;
@@ -66,7 +67,7 @@ use std::sync::{Arc, Mutex};
 use wasmparser::RefType;
 
 /// Changes whenever the same module would be instrumented differently: part of cache keys.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// How a poll reads the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -299,8 +300,9 @@ impl Program {
                 })?;
             let (kind, operands) = (Kind::Entry, vec![]);
             let (slot, active) = (first, true);
-            let site = Site { slot, kind, active, offset: 0, op: 0, operands, base: 0, layout };
-            return Ok(Sites { list: vec![site], ..Default::default() });
+            let (offset, op, base, exit) = (0, 0, 0, 0);
+            let site = Site { slot, kind, active, offset, op, operands, base, layout, exit };
+            return Ok(Sites { list: vec![site], ..Default::default() }.sharing());
         }
         if !self.reach.is_framed(body.func) {
             return Ok(Sites::default());

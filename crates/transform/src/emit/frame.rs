@@ -5,7 +5,7 @@
 use super::{Emitter, Part, Space, heap_type};
 use crate::Poll;
 use crate::helpers::Helper;
-use crate::layout::{Hierarchy, Saved, Site, Source, erased};
+use crate::layout::{Hierarchy, Layout, Saved, Site, Source, erased};
 use wasm_encoder::{BlockType, Instruction as I, MemArg};
 use wasmparser::ValType;
 
@@ -13,7 +13,7 @@ impl<S: Space> Emitter<'_, '_, S> {
     pub(super) fn emit_poll(&mut self, site: &Site) {
         // A loop's parameters change with every iteration.
         self.spill_from(site.base, site.own_operands(), &[], None);
-        let exit = self.exit(site);
+        self.slot(site);
         let control = self.space.own(Part::Control);
         let request =
             MemArg { offset: crate::names::control::REQUEST, align: 2, memory_index: control };
@@ -32,49 +32,51 @@ impl<S: Space> Emitter<'_, '_, S> {
             }
             Poll::Counted => self.helper(Helper::CountedPoll),
         }
-        self.leave_if(site, exit);
+        self.leave_if(site);
     }
 
     /// After a call: leave if it unwound.
     pub(super) fn check(&mut self, site: &Site) {
-        let exit = self.exit(site);
+        self.slot(site);
         let unwinding = self.space.own(Part::Unwinding);
         self.i(&I::GlobalGet(unwinding));
-        self.leave_if(site, exit);
+        self.leave_if(site);
     }
 
-    /// The level of the block at whose end a site's frame is saved, if there is one; its slot is put on the stack.
-    fn exit(&mut self, site: &Site) -> Option<u32> {
-        let exit = self.exit_of.get(&site.layout.values[..])?;
-        // The outermost block is for those who have saved all.
-        let level = exit + 2;
-        self.i(&I::I32Const(site.slot as i32));
-        Some(level)
-    }
-
-    /// A condition is on the stack.
-    fn leave_if(&mut self, site: &Site, exit: Option<u32>) {
-        self.unlikely.push(self.out.len() as u32);
-        match exit {
-            Some(level) => {
-                self.i(&I::BrIf(self.level - level));
-                self.i(&I::Drop);
-            }
-            None => {
-                self.i(&I::If(BlockType::Empty));
-                self.i(&I::I32Const(site.slot as i32));
-                self.save(&site.layout.values);
-                self.i(&I::Br(self.level));
-                self.i(&I::End);
-            }
+    /// The slot for the site's exit, before a condition.
+    fn slot(&mut self, site: &Site) {
+        if !self.sites.exits[site.exit].in_place {
+            self.i(&I::I32Const(site.slot as i32));
         }
     }
 
-    /// Saves a frame whose slot is on the stack, and sets `$unwinding`.
-    pub(super) fn save(&mut self, values: &[Saved]) {
+    /// The condition is on the stack.
+    fn leave_if(&mut self, site: &Site) {
+        self.unlikely.push(self.out.len() as u32);
+        if self.sites.exits[site.exit].in_place {
+            self.i(&I::If(BlockType::Empty));
+            self.save(site);
+            self.i(&I::Br(self.level));
+            self.i(&I::End);
+        } else {
+            let depth = self.exit_depth(site.exit);
+            self.i(&I::BrIf(depth));
+            self.i(&I::Drop);
+        }
+    }
+
+    /// Saves a site's frame at once, and sets `$unwinding`.
+    pub(super) fn save(&mut self, site: &Site) {
+        self.i(&I::I32Const(site.slot as i32));
+        self.store(&site.layout, 0);
+        self.end_frame(&site.layout);
+    }
+
+    /// Stores a frame's values but the first.
+    pub(super) fn store(&mut self, layout: &Layout, first: usize) {
         let (sp, frames) = (self.space.own(Part::Sp), self.space.own(Part::Frames));
         let mut offset = 0;
-        for &value in values {
+        for (n, &value) in layout.values.iter().enumerate() {
             let arg = MemArg { offset, align: 0, memory_index: frames };
             let (store, bytes) = match value.1 {
                 ValType::I32 => (I::I32Store(arg), 4),
@@ -84,21 +86,28 @@ impl<S: Space> Emitter<'_, '_, S> {
                 ValType::V128 => (I::V128Store(arg), 16),
                 ValType::Ref(_) => continue,
             };
-            self.i(&I::GlobalGet(sp));
-            let l = self.local_of(value);
-            self.i(&I::LocalGet(l));
-            self.i(&store);
             offset += bytes;
+            if n >= first {
+                self.i(&I::GlobalGet(sp));
+                let l = self.local_of(value);
+                self.i(&I::LocalGet(l));
+                self.i(&store);
+            }
         }
-        for &value in values {
+        for &value in &layout.values[first..] {
             if let Some(h) = Hierarchy::of(value.1) {
                 let l = self.local_of(value);
                 self.i(&I::LocalGet(l));
                 self.helper(Helper::SaveReference(h));
             }
         }
+    }
+
+    /// The slot is on the stack.
+    pub(super) fn end_frame(&mut self, layout: &Layout) {
+        let sp = self.space.own(Part::Sp);
         self.i(&I::GlobalGet(sp));
-        self.i(&I::I32Const(offset as i32));
+        self.i(&I::I32Const(layout.size as i32 - 4));
         self.i(&I::I32Add);
         self.helper(Helper::EndFrame);
     }

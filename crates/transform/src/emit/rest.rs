@@ -208,8 +208,7 @@ impl<'e, S: Space> Emitter<'e, '_, S> {
         }
         let sites = self.sites;
         let site = sites.at(op).ok_or(Error::Frames("a loop without a safepoint"))?;
-        self.i(&I::I32Const(site.slot as i32));
-        self.save(&site.layout.values);
+        self.save(site);
         let continuations = self.space.own(Part::Continuations);
         self.i(&I::I32Const(site.slot as i32));
         self.i(&I::TableGet(continuations));
