@@ -85,6 +85,14 @@ impl Space for Needs<'_> {
     fn helper(&mut self, h: Helper) -> u32 {
         self.functions.get(Callee::Helper(h))
     }
+    fn called(&mut self, f: u32) -> (Option<u32>, u32) {
+        match self.p.dispatch.place(f) {
+            Some(place) => {
+                (Some(place), self.helper(Helper::Call(self.p.module.funcs[f as usize])))
+            }
+            None => (None, self.function(f)),
+        }
+    }
     fn function(&mut self, f: u32) -> u32 {
         self.functions.get(Callee::Original(f))
     }

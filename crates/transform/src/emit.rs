@@ -59,7 +59,9 @@ use wasmparser::{AbstractHeapType, Catch, Operator, ValType};
 /// The index spaces of the module being written.
 pub(crate) trait Space {
     fn helper(&mut self, h: Helper) -> u32;
-    /// The index that calls original function `f`.
+    /// What to push after the arguments of a call of original function `f`, if anything, and the index that calls it.
+    fn called(&mut self, f: u32) -> (Option<u32>, u32);
+    /// The index of original function `f`.
     fn function(&mut self, f: u32) -> u32;
     fn own(&mut self, part: Part) -> u32;
     /// The index of a function type.
@@ -427,16 +429,16 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 self.i(&I::BrTable(ls.into(), default));
             }
             Operator::Call { function_index } => {
-                let f = self.space.function(*function_index);
-                match sites.active_at(i) {
-                    None => self.i(&I::Call(f)),
-                    Some(site) => {
-                        let params = self.m.func_type(*function_index).params();
-                        self.spill_from(site.base, site.own_operands(), params, None);
-                        self.i(&I::Call(f));
-                        self.mark_after(i);
-                        self.check(site);
-                    }
+                let site = sites.active_at(i);
+                if let Some(site) = site {
+                    let params = self.m.func_type(*function_index).params();
+                    self.spill_from(site.base, site.own_operands(), params, None);
+                }
+                let f = self.called(*function_index);
+                self.i(&I::Call(f));
+                if let Some(site) = site {
+                    self.mark_after(i);
+                    self.check(site);
                 }
             }
             Operator::CallIndirect { type_index, table_index } => {
@@ -464,7 +466,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 }
             }
             Operator::ReturnCall { function_index } => {
-                let f = self.space.function(*function_index);
+                let f = self.called(*function_index);
                 self.i(&I::ReturnCall(f));
             }
             Operator::RefFunc { function_index } => self.helper(Helper::RefFunc(*function_index)),
@@ -584,6 +586,15 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             let l = self.spill(p, t);
             self.get(l, t);
         }
+    }
+
+    /// The index that calls a function whose arguments are on the stack.
+    fn called(&mut self, f: u32) -> u32 {
+        let (place, index) = self.space.called(f);
+        if let Some(place) = place {
+            self.i(&I::I32Const(place as i32));
+        }
+        index
     }
 
     /// Branches to the loop's header have arrived here. What has come to the loop's end passes by.

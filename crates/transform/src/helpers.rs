@@ -8,6 +8,7 @@
 //!     i32.const 1  global.set $unwinding)
 //! ```
 
+use crate::Program;
 use crate::emit::{Part, Space, heap_type, val_type};
 use crate::layout::Hierarchy;
 use crate::module::Module;
@@ -22,6 +23,8 @@ pub(crate) enum Helper {
     EndFrame,
     /// Counts a safepoint; 1 if it is the one to stop at.
     CountedPoll,
+    /// Calls the functions of the type at this index, for continuations (`dispatch`).
+    Call(u32),
     MemoryInit(u32, u32),
     TableInit(u32, u32),
     DataDrop(u32),
@@ -40,6 +43,7 @@ impl Helper {
             Helper::SaveReference(h) => format!("{p}save_{}", h.name()),
             Helper::EndFrame => format!("{p}end_frame"),
             Helper::CountedPoll => format!("{p}counted_poll"),
+            Helper::Call(t) => format!("{p}call_{t}"),
             Helper::MemoryInit(d, m) => format!("{p}memory_init_{d}_{m}"),
             Helper::TableInit(e, t) => format!("{p}table_init_{e}_{t}"),
             Helper::DataDrop(d) => format!("{p}data_drop_{d}"),
@@ -59,6 +63,10 @@ impl Helper {
             Helper::SaveReference(h) => (vec![ValType::Ref(h.top())], vec![]),
             Helper::EndFrame => (vec![I32, I32], vec![]),
             Helper::CountedPoll => (vec![], vec![I32]),
+            Helper::Call(t) => {
+                let t = &m.types[t as usize];
+                (t.params().iter().copied().chain([I32]).collect(), t.results().to_vec())
+            }
             // Only the destination is an address; a segment has fewer than 2^32 items.
             Helper::MemoryInit(_, mem) => {
                 (vec![m.memories[mem as usize].index_type(), I32, I32], vec![])
@@ -76,7 +84,8 @@ impl Helper {
 }
 
 /// Body bytes of a helper. `largest` is the size of the largest frame in bytes.
-pub(crate) fn body<S: Space>(h: Helper, s: &mut S, m: &Module, largest: u32) -> Vec<u8> {
+pub(crate) fn body<S: Space>(h: Helper, s: &mut S, p: &Program, largest: u32) -> Vec<u8> {
+    let m = &p.module;
     let (mut locals, mut c) = (vec![], vec![]);
     let (sp, frames, unwinding) = (s.own(Part::Sp), s.own(Part::Frames), s.own(Part::Unwinding));
     let control = s.own(Part::Control);
@@ -116,6 +125,7 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, m: &Module, largest: u32) -> 
             c.extend([I::I32Const(1), I::I32Sub, I::LocalTee(0), I::I32Store(count)]);
             c.extend([I::LocalGet(0), I::I32Eqz]);
         }
+        Helper::Call(t) => return p.dispatch.body(m, t),
         Helper::MemoryInit(d, mem) => {
             c.extend([I::LocalGet(0), I::LocalGet(1), I::LocalGet(2)]);
             c.push(I::MemoryInit { mem, data_index: d });

@@ -62,6 +62,9 @@ impl Space for Main<'_> {
             first + list.len() as u32 - 1
         })
     }
+    fn called(&mut self, f: u32) -> (Option<u32>, u32) {
+        (None, self.function(f))
+    }
     fn function(&mut self, f: u32) -> u32 {
         self.stubs.get(f as usize).copied().flatten().unwrap_or(f)
     }
@@ -180,6 +183,9 @@ pub(crate) fn write(
             types_of_ours.push(m.funcs[import as usize]);
         }
     }
+    for &ty in p.dispatch.types.keys() {
+        s.helper(Helper::Call(ty));
+    }
     // A helper's body may ask for another helper, which is then appended.
     let mut done = 0;
     while let Some(&h) = s.helper_list.get(done) {
@@ -189,7 +195,7 @@ pub(crate) fn write(
             _ => s.signature(&params, &results),
         });
         codes.push(Code {
-            bytes: helpers::body(h, &mut s, m, largest),
+            bytes: helpers::body(h, &mut s, p, largest),
             unlikely: vec![],
             marks: vec![],
         });
@@ -430,7 +436,8 @@ fn exports(s: &mut Main<'_>, first_init: u32) -> ExportSection {
         x.export(name, kind, index);
     }
     for f in 0..m.funcs.len() as u32 {
-        if p.reach.exported[f as usize] || s.function(f) != f {
+        let exported = p.reach.exported[f as usize] && p.dispatch.place(f).is_none();
+        if exported || s.function(f) != f {
             let i = s.function(f);
             x.export(&names::function(f), ExportKind::Func, i);
         }

@@ -26,6 +26,7 @@
 
 mod body;
 mod continuation;
+mod dispatch;
 mod emit;
 mod error;
 mod exits;
@@ -59,6 +60,7 @@ pub use wasmparser::ValType;
 pub use work::work;
 
 use body::Body;
+use dispatch::Dispatch;
 use layout::Sites;
 use module::Module;
 use reach::Reach;
@@ -67,7 +69,7 @@ use std::sync::{Arc, Mutex};
 use wasmparser::RefType;
 
 /// Changes whenever the same module would be instrumented differently: part of cache keys.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 /// How a poll reads the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +106,7 @@ pub struct Program {
     reach: Reach,
     poll: Poll,
     restartable: Vec<bool>,
+    dispatch: Dispatch,
     /// First slot of each function, and the number of all slots.
     first_slot: Vec<u32>,
     /// Sites of functions that have been asked for.
@@ -148,8 +151,9 @@ impl Program {
             };
         }
         first_slot.push(next);
-        let known = Mutex::new(HashMap::new());
-        Ok(Program { module, reach, poll: options.poll, restartable, first_slot, known })
+        let (poll, known) = (options.poll, Mutex::default());
+        let dispatch = Dispatch::new(&module, &reach);
+        Ok(Program { module, reach, poll, restartable, dispatch, first_slot, known })
     }
 
     /// The main module: the original with safepoints.

@@ -24,7 +24,7 @@ impl<'e, S: Space> Emitter<'e, '_, S> {
             for l in 0..self.body.params {
                 self.get(l as u32, self.body.locals[l]);
             }
-            let f = self.space.function(self.body.func);
+            let f = self.called(self.body.func);
             self.i(&I::ReturnCall(f));
             self.i(&I::End);
             return self.finish(0);
