@@ -36,9 +36,9 @@ impl Dispatch {
         for &f in m.referenced.iter().chain(&reach.uses.ref_func) {
             escapes[f as usize] = true;
         }
-        for f in m.imports.len()..m.funcs.len() {
-            if reach.exported[f] && !escapes[f] && m.func_type(f as u32).params().len() < PARAMS {
-                types.entry(m.funcs[f]).or_default().push(f as u32);
+        for (f, &ty) in m.funcs.iter().enumerate().skip(m.imports.len()) {
+            if reach.exported[f] && !escapes[f] && m.types[ty as usize].params().len() < PARAMS {
+                types.entry(ty).or_default().push(f as u32);
             }
         }
         types.retain(|_, functions| functions.len() > 1);
