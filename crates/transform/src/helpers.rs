@@ -21,6 +21,8 @@ pub(crate) enum Helper {
     SaveReference(Hierarchy),
     /// Ends a frame: stores the slot, makes room for the next one, and starts unwinding.
     EndFrame,
+    /// The same, with so many words of arguments that nobody looks at.
+    EndLargeFrame(u32),
     /// Counts a safepoint; 1 if it is the one to stop at.
     CountedPoll,
     /// Calls the functions of the type at this index, for continuations (`dispatch`).
@@ -42,6 +44,7 @@ impl Helper {
         match self {
             Helper::SaveReference(h) => format!("{p}save_{}", h.name()),
             Helper::EndFrame => format!("{p}end_frame"),
+            Helper::EndLargeFrame(words) => format!("{p}end_large_frame_{words}"),
             Helper::CountedPoll => format!("{p}counted_poll"),
             Helper::Call(t) => format!("{p}call_{t}"),
             Helper::MemoryInit(d, m) => format!("{p}memory_init_{d}_{m}"),
@@ -62,6 +65,10 @@ impl Helper {
         match self {
             Helper::SaveReference(h) => (vec![ValType::Ref(h.top())], vec![]),
             Helper::EndFrame => (vec![I32, I32], vec![]),
+            Helper::EndLargeFrame(words) => {
+                let room = std::iter::repeat_n(ValType::I64, words as usize);
+                ([I32, I32].into_iter().chain(room).collect(), vec![])
+            }
             Helper::CountedPoll => (vec![], vec![I32]),
             Helper::Call(t) => {
                 let t = &m.types[t as usize];
@@ -117,6 +124,10 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, p: &Program, largest: u32) ->
             c.extend([I::I32Const((largest >> 16) as i32 + 1), I::MemoryGrow(frames)]);
             c.extend([I::I32Const(-1), I::I32Eq, I::If(BlockType::Empty)]);
             c.extend([I::Unreachable, I::End, I::End, I::End]);
+        }
+        Helper::EndLargeFrame(_) => {
+            let end = s.helper(Helper::EndFrame);
+            c.extend([I::LocalGet(0), I::LocalGet(1), I::Call(end)]);
         }
         Helper::CountedPoll => {
             let count = MemArg { offset: control::COUNT, align: 2, memory_index: control };

@@ -443,6 +443,10 @@ fn exports(s: &mut Main<'_>, first_init: u32) -> ExportSection {
         }
     }
     for &h in &s.helper_list {
+        // Only continuations leave frames that are as large as theirs.
+        if let Helper::EndLargeFrame(_) = h {
+            continue;
+        }
         x.export(&h.export_name(), ExportKind::Func, s.helpers[&h]);
     }
     for (n, name) in [names::INIT_TABLES, names::INIT, names::DROP_SEGMENTS].iter().enumerate() {

@@ -109,7 +109,13 @@ impl<S: Space> Emitter<'_, '_, S> {
         self.i(&I::GlobalGet(sp));
         self.i(&I::I32Const(layout.size as i32 - 4));
         self.i(&I::I32Add);
-        self.helper(Helper::EndFrame);
+        let words = if self.resumed { 0 } else { room(layout) };
+        if words > 0 {
+            (0..words).for_each(|_| self.i(&I::I64Const(0)));
+            self.helper(Helper::EndLargeFrame(words));
+        } else {
+            self.helper(Helper::EndFrame);
+        }
     }
 
     fn local_of(&mut self, (source, ty): Saved) -> u32 {
@@ -185,4 +191,11 @@ impl<S: Space> Emitter<'_, '_, S> {
             self.i(&I::LocalSet(l));
         }
     }
+}
+
+/// Words to pass for nothing. The engine can compute values again where they are saved, and keep none of them in the native frame; a
+/// continuation has to, in 8 bytes each if not more. Room for arguments keeps it within four times the native frame, for which there
+/// is stack: what ran before a capture has to fit after it.
+fn room(layout: &Layout) -> u32 {
+    if layout.size < 48 { 0 } else { (layout.size / 16).next_power_of_two().min(512) }
 }
