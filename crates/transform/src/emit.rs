@@ -258,10 +258,10 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 let exit = &self.sites.exits[exit];
                 self.store(&exit.layout, exit.inherited);
                 match exit.parent {
-                    Some(parent) => self.go_to_exit(parent),
+                    Some(parent) => self.go_out(self.exit_depth(parent)),
                     None => {
                         self.end_frame(&exit.layout);
-                        self.i(&I::Br(self.level - 1));
+                        self.go_out(self.level - 1);
                     }
                 }
             }
@@ -271,9 +271,8 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.i(&I::End);
     }
 
-    /// Branches to an exit, if what follows is not its beginning.
-    fn go_to_exit(&mut self, exit: usize) {
-        let depth = self.exit_depth(exit);
+    /// Goes on behind the end of a block round this place; the innermost ends here.
+    fn go_out(&mut self, depth: u32) {
         if depth > 0 {
             self.i(&I::Br(depth));
         }
