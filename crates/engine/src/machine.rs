@@ -28,8 +28,8 @@ use std::thread::{Scope, ScopedJoinHandle};
 use wasmtime::{Config, Engine, InstancePre, Linker, Module, OptLevel, RegallocAlgorithm};
 
 /// How much more stack there is than the program can count on. A continuation's native frame can be
-/// larger than the original's (twice, where much is alive across a call), and what ran before a
-/// capture must be able to go on after it. The engine knows one limit for both.
+/// larger than the original's, where the engine can compute again what is alive across a call; the transform sees to it that it is no
+/// more than four times as large. What ran before a capture must be able to go on after it, and the engine knows one limit for both.
 pub const HEADROOM: usize = 4;
 
 /// How many bytes of compiled code are kept if nothing else is said: some dozens of programs as large as CPython.

@@ -180,8 +180,8 @@ impl Maker<'_> {
             }
             sp.set(&mut self.store, Val::I32(fill as i32 + 1))?;
         }
-        // Room for one more frame of any size, as the save helpers expect: the helper checks after
-        // each frame it writes, and no single frame is as large as this.
+        // Room for one more frame of any size, as those who save expect: room is made after each frame,
+        // and no single frame is as large as this.
         let need = out.bytes.len() as u64 + (4 << 20);
         let more = need.div_ceil(65536).saturating_sub(own.frames.size(&self.store));
         own.frames.grow(&mut self.store, more)?;

@@ -448,7 +448,7 @@ impl Own {
 }
 
 /// Makes room for the frames of a full stack, so that a capture needs no more: it could not be undone.
-/// What a frame saves lies in its native frame, so as much as there is stack is nearly always enough.
+/// What a frame saves lies in its native frame or is not much more, so as much as there is stack is nearly always enough.
 /// It is memory only once it is used.
 fn reserve_frames(own: &Own, store: &mut Store<Host>, stack: usize) {
     let pages = (stack.saturating_mul(HEADROOM) as u64 >> 16).min(65_535);

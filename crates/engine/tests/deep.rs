@@ -92,6 +92,51 @@ fn vectors(depth: u32) -> String {
     )
 }
 
+/// Much lives across the call, and the engine keeps nothing of it: constants, of which a continuation knows no more than that
+/// they were saved.
+fn constants(depth: u32) -> String {
+    constant("i32", "i32.const 1", 2500, depth)
+}
+
+/// References, which lie elsewhere while they are saved.
+fn references(depth: u32) -> String {
+    constant("funcref", "ref.null func", 100, depth)
+}
+
+fn constant(ty: &str, value: &str, n: u32, depth: u32) -> String {
+    let each = |f: &dyn Fn(u32) -> String| (1..=n).map(f).collect::<String>();
+    let set = each(&|l| format!("(local.set {l} ({value}))"));
+    let used = each(&|l| format!("(drop (call $used (local.get {l})))"));
+    format!(
+        r#"(func $used (param {ty}) (result {ty}) (local.get 0))
+        (func $down (param $n i32) (local {})
+          (if (i32.eqz (local.get $n)) (then (return)))
+          {set}
+          (call $down (i32.sub (local.get $n) (i32.const 1)))
+          {used})
+        (func (export "_start") (call $down (i32.const {depth})) (call $print32 (i32.const 5)))"#,
+        format!("{ty} ").repeat(n as usize)
+    )
+}
+
+/// Little lives across the call, but much in a loop of the same function that never runs.
+fn cold(depth: u32) -> String {
+    let each = |f: &dyn Fn(u32) -> String| (1..=20_000).map(f).collect::<String>();
+    let set = each(&|l| format!("(local.set {l} (i64.load (i32.const 0)))"));
+    let used = each(&|l| format!("(i64.store (i32.const 0) (local.get {l}))"));
+    format!(
+        r#"(func $down (param $n i32) (local {})
+          (if (i32.eqz (local.get $n)) (then (return)))
+          (if (i32.eq (local.get $n) (i32.const -1))
+            (then {set} (loop $l (br_if $l (i32.load8_u (i32.load (i32.const 4))))) {used}))
+          (call $down (i32.sub (local.get $n) (i32.const 1)))
+          (global.set $sum (i32.add (global.get $sum) (local.get $n))))
+        (global $sum (mut i32) (i32.const 0))
+        (func (export "_start") (call $down (i32.const {depth})) (call $print32 (global.get $sum)))"#,
+        "i64 ".repeat(20_000)
+    )
+}
+
 /// Runs without a capture.
 fn uninterrupted(machine: &Machine, body: &str) -> (Event, String) {
     let (out, code) = (Output::default(), code(machine, body));
@@ -161,6 +206,18 @@ fn a_hundred_thousand_frames() {
     }
 }
 
+/// A large frame that a function may leave does not make all of its frames large.
+#[test]
+fn one_large_frame_of_many() {
+    let machine = machine(Options::default().stack);
+    let depth = 30_000;
+    let body = cold(depth);
+    let plain = uninterrupted(&machine, &body);
+    assert_eq!(plain.0, Event::Exited(0));
+    assert_eq!(in_place(&machine, &body, depth), plain);
+    assert_eq!(afresh(&machine, &machine, &body, depth), plain);
+}
+
 /// The greatest depth at which `ok` holds.
 fn deepest(most: u32, ok: impl Fn(u32) -> bool) -> u32 {
     let (mut good, mut bad) = (1, most);
@@ -177,9 +234,13 @@ fn what_ran_can_go_on() {
     // `tight` has just the stack that `machine` says the program can count on.
     let stack = 1 << 20;
     let (machine, tight) = (machine(stack), machine(stack / HEADROOM));
-    for (name, body) in
-        [("small", small as fn(u32) -> String), ("large", large), ("vectors", vectors)]
-    {
+    for (name, body) in [
+        ("small", small as fn(u32) -> String),
+        ("large", large),
+        ("vectors", vectors),
+        ("constants", constants),
+        ("references", references),
+    ] {
         let ends = |e: (Event, String)| e.0 == Event::Exited(0);
         let most = deepest(200_000, |n| ends(uninterrupted(&tight, &body(n))));
         let after = deepest(200_000, |n| ends(in_place(&tight, &body(n), n)));

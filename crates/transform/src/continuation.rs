@@ -1,7 +1,7 @@
 //! A module of continuations: functions that go on from frames.
 //!
 //! ```wat
-//!   (import "main" "dormouse.f7" (func $g (param i32) (result i32)))    ;; what the rest needs
+//!   (import "main" "dormouse.call_3" (func $g (param i32 i32) (result i32)))    ;; what the rest needs
 //!   (import "main" "dormouse.sp" (global $sp (mut i32)))  ...
 //!   (func (export "dormouse.c42") (result i32)
 //!     global.get $sp  i32.const 16  i32.sub  local.tee $base  global.set $sp   ;; pop the frame
@@ -18,7 +18,7 @@
 //! Everything is imported from the main instance, which is never recompiled.
 
 use crate::body::Body;
-use crate::emit::{Emitter, Part, Space, ref_type, val_type};
+use crate::emit::{Emitter, Part, Space, beside, ref_type, val_type};
 use crate::helpers::Helper;
 use crate::instrument::{original_types, part_kind, part_name};
 use crate::layout::{Sites, erased};
@@ -85,11 +85,9 @@ impl Space for Needs<'_> {
     fn helper(&mut self, h: Helper) -> u32 {
         self.functions.get(Callee::Helper(h))
     }
-    fn called(&mut self, f: u32) -> (Option<u32>, u32) {
-        match self.p.dispatch.place(f) {
-            Some(place) => {
-                (Some(place), self.helper(Helper::Call(self.p.module.funcs[f as usize])))
-            }
+    fn callee(&mut self, f: u32) -> (Option<u32>, u32) {
+        match self.p.dispatch.of(f) {
+            Some((ours, place)) => (Some(place), self.helper(ours)),
             None => (None, self.function(f)),
         }
     }
@@ -177,7 +175,8 @@ pub(crate) fn continuations(p: &Program, slots: &[u32]) -> Result<Vec<u8>> {
 /// Whether engines will accept every continuation of a function: what is captured must be able to go
 /// on, so this is asked before anything runs. Only what is large already is looked at.
 pub(crate) fn check_size(p: &Program, body: &Body<'_>, sites: &Sites, main: usize) -> Result<()> {
-    if main < limits::BODY / 32 && body.locals.len() < limits::LOCALS / 4 {
+    let is_small = main < limits::BODY / 32 && body.locals.len() < limits::LOCALS / 4;
+    if is_small && beside(sites, body) < limits::BODY / 2 {
         return Ok(());
     }
     // No index in a continuation takes more bytes than these: there are a million of each at most.

@@ -32,7 +32,7 @@
 //!         ...  br_if $again  ...            ;; was: br_if $l
 //!         br $out
 //!       end
-//!       i32.const 0  i32.atomic.load $control  if  ...  end
+//!       i32.const 7  i32.const 0  i32.atomic.load $control  br_if $exit  drop
 //!       br $l
 //!     end
 //!   end
@@ -44,11 +44,14 @@ mod frame;
 mod rest;
 mod types;
 
+pub(crate) use rest::beside;
 pub(crate) use types::{heap_type, ref_type, val_type};
 
 use crate::body::Body;
 use crate::helpers::Helper;
-use crate::layout::{Hierarchy, Site, Sites, block_params, block_results, erased, nullable};
+use crate::layout::{
+    Hierarchy, Saved, Site, Sites, Source, block_params, block_results, erased, nullable,
+};
 use crate::limits::{self, Excess};
 use crate::module::{Module, concrete};
 use crate::{Error, Poll, Result, work};
@@ -60,7 +63,7 @@ use wasmparser::{AbstractHeapType, Catch, Operator, ValType};
 pub(crate) trait Space {
     fn helper(&mut self, h: Helper) -> u32;
     /// What to push after the arguments of a call of original function `f`, if anything, and the index that calls it.
-    fn called(&mut self, f: u32) -> (Option<u32>, u32);
+    fn callee(&mut self, f: u32) -> (Option<u32>, u32);
     /// The index of original function `f`.
     fn function(&mut self, f: u32) -> u32;
     fn own(&mut self, part: Part) -> u32;
@@ -118,13 +121,12 @@ pub(crate) struct Emitter<'e, 'a, S> {
     out: Vec<u8>,
     /// Offsets in `out` of branches that are unlikely.
     unlikely: Vec<u32>,
-    /// The exits for which there is a block, outermost first, and where each exit is in there.
-    open: Vec<usize>,
-    open_at: HashMap<usize, u32>,
+    /// The exits for which there is a block, outermost first.
+    exits: Vec<usize>,
     labels: Vec<Label>,
     level: u32,
     first_new_local: u32,
-    spills: HashMap<(u32, ValType), u32>,
+    spills: HashMap<Saved, u32>,
     new_locals: Vec<ValType>,
     /// Where instructions come from (`origin`), if that is asked for.
     marks: Option<Vec<(u32, u32)>>,
@@ -154,8 +156,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             resumed: false,
             out: Vec::with_capacity(256),
             unlikely: vec![],
-            open: vec![],
-            open_at: HashMap::new(),
+            exits: vec![],
             labels: vec![Label { level: 0, form: Form::Whole }],
             level: 0,
             first_new_local: body.locals.len() as u32,
@@ -201,7 +202,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             self.emit_poll(site);
         }
         self.rest(0)?;
-        // Continuations of what is not active save references with the main module's helpers too.
+        // Continuations of what is not active save references too, with helpers and a table of the main module.
         for site in sites.list.iter().filter(|site| !site.active) {
             for (h, n) in Hierarchy::ALL.into_iter().zip(site.layout.references) {
                 if n > 0 {
@@ -232,35 +233,34 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     fn begin(&mut self, sites: impl Iterator<Item = &'e Site>) {
         self.i(&I::Block(BlockType::Empty));
         self.level += 1;
-        let exits = &self.sites.exits;
         let mut used = BTreeSet::new();
         for site in sites {
-            let mut exit = Some(site.exit).filter(|&e| !exits[e].in_place);
+            let mut exit = Some(site.exit);
             while let Some(e) = exit.filter(|&e| used.insert(e)) {
-                exit = exits[e].parent;
+                exit = self.sites.exits[e].parent;
             }
         }
-        for exit in used {
-            self.open_at.insert(exit, self.open.len() as u32);
-            self.open.push(exit);
+        for _ in 0..used.len() {
             self.i(&I::Block(BlockType::Result(val_type(ValType::I32))));
             self.level += 1;
         }
+        self.exits.extend(used);
     }
 
     /// The end of the function.
     fn end(&mut self) {
         if self.level > 0 {
             self.i(&I::Return);
-            while let Some(exit) = self.open.pop() {
+            let sites = self.sites;
+            while let Some(exit) = self.exits.pop() {
                 self.i(&I::End);
                 self.level -= 1;
-                let exit = &self.sites.exits[exit];
-                self.store(&exit.layout, exit.inherited);
+                let exit = &sites.exits[exit];
+                self.store(&exit.values, exit.offset);
                 match exit.parent {
                     Some(parent) => self.go_out(self.exit_depth(parent)),
                     None => {
-                        self.end_frame(&exit.layout);
+                        self.end_frame(exit.size, exit.room());
                         self.go_out(self.level - 1);
                     }
                 }
@@ -278,9 +278,10 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         }
     }
 
-    /// How far out the end of its block is. The outermost block is for those who have saved all.
+    /// How far out the end of an exit's block is. The outermost block is for those who have saved all.
     fn exit_depth(&self, exit: usize) -> u32 {
-        self.level - (self.open_at[&exit] + 2)
+        let outside = self.exits.partition_point(|&e| e < exit) as u32;
+        self.level - (outside + 2)
     }
 
     /// Instructions from `from` to the end of the function.
@@ -433,7 +434,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                     let params = self.m.func_type(*function_index).params();
                     self.spill_from(site.base, site.own_operands(), params, None);
                 }
-                let f = self.called(*function_index);
+                let f = self.callee(*function_index);
                 self.i(&I::Call(f));
                 if let Some(site) = site {
                     self.mark_after(i);
@@ -465,7 +466,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 }
             }
             Operator::ReturnCall { function_index } => {
-                let f = self.called(*function_index);
+                let f = self.callee(*function_index);
                 self.i(&I::ReturnCall(f));
             }
             Operator::RefFunc { function_index } => self.helper(Helper::RefFunc(*function_index)),
@@ -505,9 +506,14 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     }
 
     fn spill(&mut self, position: u32, ty: ValType) -> u32 {
+        self.local_for((Source::Operand(position), ty))
+    }
+
+    /// The local of ours that a value is in.
+    fn local_for(&mut self, value: Saved) -> u32 {
         let next = self.first_new_local + self.new_locals.len() as u32;
-        *self.spills.entry((position, ty)).or_insert_with(|| {
-            self.new_locals.push(nullable(ty));
+        *self.spills.entry(value).or_insert_with(|| {
+            self.new_locals.push(nullable(value.1));
             next
         })
     }
@@ -588,8 +594,8 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     }
 
     /// The index that calls a function whose arguments are on the stack.
-    fn called(&mut self, f: u32) -> u32 {
-        let (place, index) = self.space.called(f);
+    fn callee(&mut self, f: u32) -> u32 {
+        let (place, index) = self.space.callee(f);
         if let Some(place) = place {
             self.i(&I::I32Const(place as i32));
         }

@@ -8,7 +8,7 @@
 //!
 //! Read from the top down, so the outermost frame comes first; each slot tells the size of its frame.
 
-use crate::layout::{Hierarchy, Layout, Source};
+use crate::layout::{Hierarchy, Layout, Source, width};
 use crate::{Error, Program, Result};
 use wasmparser::ValType;
 
@@ -98,7 +98,7 @@ impl Program {
         for &(source, ty) in &site.layout.values {
             let why = "a value is missing or has another type";
             let bits = value(source, ty).ok_or(Error::Frame { func, offset, why })?;
-            let n = width(ty);
+            let n = width(ty) as usize;
             out.bytes.extend_from_slice(&bits.to_le_bytes()[..n]);
         }
         out.bytes.resize(end, 0);
@@ -125,15 +125,6 @@ fn slot_at(bytes: &[u8], end: usize) -> Result<u32> {
     Ok(u32::from_le_bytes(b))
 }
 
-fn width(ty: ValType) -> usize {
-    match ty {
-        ValType::I32 | ValType::F32 => 4,
-        ValType::I64 | ValType::F64 => 8,
-        ValType::V128 => 16,
-        ValType::Ref(_) => 0,
-    }
-}
-
 fn decode(
     bytes: &[u8],
     l: &Layout,
@@ -143,7 +134,7 @@ fn decode(
     l.values
         .iter()
         .map(|&(source, ty)| {
-            let n = width(ty);
+            let n = width(ty) as usize;
             let cell = match Hierarchy::of(ty) {
                 Some(h) => {
                     next[h as usize] += 1;

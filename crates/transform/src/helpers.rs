@@ -21,12 +21,12 @@ pub(crate) enum Helper {
     SaveReference(Hierarchy),
     /// Ends a frame: stores the slot, makes room for the next one, and starts unwinding.
     EndFrame,
-    /// The same, with so many words of arguments that nobody looks at.
+    /// The same, with so many words of arguments that nobody looks at: vectors where more than wasm allows parameters.
     EndLargeFrame(u32),
     /// Counts a safepoint; 1 if it is the one to stop at.
     CountedPoll,
-    /// Calls the functions of the type at this index, for continuations (`dispatch`).
-    Call(u32),
+    /// Calls functions of the type at this index, for continuations; its number (`dispatch`).
+    Call(u32, u32),
     MemoryInit(u32, u32),
     TableInit(u32, u32),
     DataDrop(u32),
@@ -46,7 +46,7 @@ impl Helper {
             Helper::EndFrame => format!("{p}end_frame"),
             Helper::EndLargeFrame(words) => format!("{p}end_large_frame_{words}"),
             Helper::CountedPoll => format!("{p}counted_poll"),
-            Helper::Call(t) => format!("{p}call_{t}"),
+            Helper::Call(_, n) => format!("{p}call_{n}"),
             Helper::MemoryInit(d, m) => format!("{p}memory_init_{d}_{m}"),
             Helper::TableInit(e, t) => format!("{p}table_init_{e}_{t}"),
             Helper::DataDrop(d) => format!("{p}data_drop_{d}"),
@@ -60,17 +60,25 @@ impl Helper {
         }
     }
 
+    /// Only code of the main module leaves frames that are much larger than native ones.
+    pub fn is_exported(self) -> bool {
+        !matches!(self, Helper::EndLargeFrame(_))
+    }
+
     pub fn ty(self, m: &Module) -> (Vec<ValType>, Vec<ValType>) {
         use ValType::I32;
         match self {
             Helper::SaveReference(h) => (vec![ValType::Ref(h.top())], vec![]),
             Helper::EndFrame => (vec![I32, I32], vec![]),
             Helper::EndLargeFrame(words) => {
-                let room = std::iter::repeat_n(ValType::I64, words as usize);
-                ([I32, I32].into_iter().chain(room).collect(), vec![])
+                let (ty, n) = match words as usize {
+                    n @ ..=512 => (ValType::I64, n),
+                    n => (ValType::V128, (n / 2).min(990)),
+                };
+                ([I32, I32].into_iter().chain(std::iter::repeat_n(ty, n)).collect(), vec![])
             }
             Helper::CountedPoll => (vec![], vec![I32]),
-            Helper::Call(t) => {
+            Helper::Call(t, _) => {
                 let t = &m.types[t as usize];
                 (t.params().iter().copied().chain([I32]).collect(), t.results().to_vec())
             }
@@ -112,10 +120,11 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, p: &Program, largest: u32) ->
             c.extend([I::LocalGet(1), I::LocalGet(0), I::I32Store(arg)]);
             c.extend([I::LocalGet(1), I::I32Const(4), I::I32Add, I::GlobalSet(sp)]);
             c.extend([I::I32Const(1), I::GlobalSet(unwinding)]);
-            // There is always room for one more frame, whatever its size.
+            // There is always room for one more frame, whatever its size; near the end of all addresses the sum is small again.
             c.extend([I::GlobalGet(sp), I::I32Const(largest as i32), I::I32Add]);
             c.extend([I::I32Const(16), I::I32ShrU, I::MemorySize(frames), I::I32GeU]);
-            c.push(I::If(BlockType::Empty));
+            c.extend([I::GlobalGet(sp), I::I32Const((largest as i32 + 1).wrapping_neg())]);
+            c.extend([I::I32GtU, I::I32Or, I::If(BlockType::Empty)]);
             // A quarter more, at least what a frame needs; on failure fall back to the least.
             c.extend([I::MemorySize(frames), I::I32Const(2), I::I32ShrU]);
             c.extend([I::I32Const((largest >> 16) as i32 + 1), I::I32Add]);
@@ -136,7 +145,7 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, p: &Program, largest: u32) ->
             c.extend([I::I32Const(1), I::I32Sub, I::LocalTee(0), I::I32Store(count)]);
             c.extend([I::LocalGet(0), I::I32Eqz]);
         }
-        Helper::Call(t) => return p.dispatch.body(m, t),
+        Helper::Call(_, n) => return p.dispatch.body(m, n),
         Helper::MemoryInit(d, mem) => {
             c.extend([I::LocalGet(0), I::LocalGet(1), I::LocalGet(2)]);
             c.push(I::MemoryInit { mem, data_index: d });

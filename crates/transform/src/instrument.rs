@@ -62,7 +62,7 @@ impl Space for Main<'_> {
             first + list.len() as u32 - 1
         })
     }
-    fn called(&mut self, f: u32) -> (Option<u32>, u32) {
+    fn callee(&mut self, f: u32) -> (Option<u32>, u32) {
         (None, self.function(f))
     }
     fn function(&mut self, f: u32) -> u32 {
@@ -183,8 +183,12 @@ pub(crate) fn write(
             types_of_ours.push(m.funcs[import as usize]);
         }
     }
-    for &ty in p.dispatch.types.keys() {
-        s.helper(Helper::Call(ty));
+    // For continuations, whatever is active here.
+    if p.slots() > 0 {
+        s.helper(Helper::EndFrame);
+    }
+    for (h, _) in &p.dispatch.functions {
+        s.helper(*h);
     }
     // A helper's body may ask for another helper, which is then appended.
     let mut done = 0;
@@ -436,17 +440,13 @@ fn exports(s: &mut Main<'_>, first_init: u32) -> ExportSection {
         x.export(name, kind, index);
     }
     for f in 0..m.funcs.len() as u32 {
-        let exported = p.reach.exported[f as usize] && p.dispatch.place(f).is_none();
+        let exported = p.reach.exported[f as usize] && p.dispatch.of(f).is_none();
         if exported || s.function(f) != f {
             let i = s.function(f);
             x.export(&names::function(f), ExportKind::Func, i);
         }
     }
-    for &h in &s.helper_list {
-        // Only continuations leave frames that are as large as theirs.
-        if let Helper::EndLargeFrame(_) = h {
-            continue;
-        }
+    for &h in s.helper_list.iter().filter(|h| h.is_exported()) {
         x.export(&h.export_name(), ExportKind::Func, s.helpers[&h]);
     }
     for (n, name) in [names::INIT_TABLES, names::INIT, names::DROP_SEGMENTS].iter().enumerate() {

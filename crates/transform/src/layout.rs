@@ -200,6 +200,23 @@ impl Sites {
             && !body.ops[op..end].iter().any(is_tail_call)
     }
 
+    /// How many values a continuation may save where the function does not: at the headers of loops in each other, and at an idle site
+    /// of its own.
+    pub fn saved_beside(&self, body: &Body<'_>) -> usize {
+        let (mut open, mut round, mut most) = (vec![], 0, 0);
+        for site in self.list.iter().filter(|s| s.kind == Kind::Loop) {
+            while let Some((_, values)) = open.pop_if(|(end, _)| *end < site.op) {
+                round -= values;
+            }
+            let values = site.layout.values.len();
+            open.push((body.ends[&site.op], values));
+            round += values;
+            most = most.max(round);
+        }
+        let idle = self.list.iter().filter(|s| !s.active);
+        most + idle.map(|s| s.layout.values.len()).max().unwrap_or(0)
+    }
+
     /// The safepoint with this number.
     pub fn numbered(&self, slot: u32) -> Result<&Site> {
         let found = self.list.binary_search_by_key(&slot, |s| s.slot);
@@ -215,17 +232,22 @@ impl Sites {
 
 /// Where a value comes in a frame that shares nothing.
 pub(crate) fn rank(value: &Saved) -> (Option<usize>, Source) {
-    (CLASSES.iter().position(|c| c.0 == value.1), value.0)
+    (CLASSES.iter().position(|&c| c == value.1), value.0)
 }
 
-/// Types of numbers, in the order of frames that share nothing, and their sizes.
-const CLASSES: [(ValType, u32); 5] = [
-    (ValType::I32, 4),
-    (ValType::I64, 8),
-    (ValType::F32, 4),
-    (ValType::F64, 8),
-    (ValType::V128, 16),
-];
+/// Types of numbers, in the order of frames that share nothing.
+const CLASSES: [ValType; 5] =
+    [ValType::I32, ValType::I64, ValType::F32, ValType::F64, ValType::V128];
+
+/// Bytes of a value in the frames memory, where references are not.
+pub(crate) fn width(ty: ValType) -> u32 {
+    match ty {
+        ValType::I32 | ValType::F32 => 4,
+        ValType::I64 | ValType::F64 => 8,
+        ValType::V128 => 16,
+        ValType::Ref(_) => 0,
+    }
+}
 
 impl Layout {
     fn new(operands: &[ValType], locals: impl Iterator<Item = (u32, ValType)>) -> Option<Layout> {
@@ -234,10 +256,10 @@ impl Layout {
         all.extend(locals.map(|(i, t)| (Source::Local(i), t)));
         let mut values = Vec::with_capacity(all.len());
         let mut size = 4;
-        for (ty, bytes) in CLASSES {
+        for ty in CLASSES {
             for v in all.iter().filter(|v| v.1 == ty) {
                 values.push(*v);
-                size += bytes;
+                size += width(ty);
             }
         }
         let references = Hierarchy::ALL.map(|h| {

@@ -69,7 +69,7 @@ use std::sync::{Arc, Mutex};
 use wasmparser::RefType;
 
 /// Changes whenever the same module would be instrumented differently: part of cache keys.
-pub const VERSION: u32 = 13;
+pub const VERSION: u32 = 14;
 
 /// How a poll reads the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

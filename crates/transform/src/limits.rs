@@ -20,7 +20,7 @@ pub(crate) const BODY: usize = 7_654_321;
 pub(crate) const LOCALS: usize = 50_000;
 /// Most results of a function.
 pub(crate) const RESULTS: usize = 1_000;
-/// Most values that the safepoints of a function can save together: each takes two bytes of code at least.
+/// Most values that the safepoints of a function can save together: they are held in memory while it is looked at.
 pub(crate) const SAVED: usize = BODY / 2;
 /// Most steps in following the lives of a function's locals: a few seconds.
 pub(crate) const LIVES: usize = 1 << 27;

@@ -286,6 +286,54 @@ fn functions_whose_continuations_would_be_too_large() {
     assert!(matches!(of(padding).instrument(), Err(Error::FunctionTooLarge { .. })));
 }
 
+/// A continuation saves a frame at the header of each loop round it, the function only one for all of them.
+#[test]
+fn large_frames_in_many_loops() {
+    let of = |locals: usize, depth: usize| {
+        let reads: String = (0..locals).map(|l| format!("local.get {l} drop ")).collect();
+        program(&format!(
+            "(module (func $f (param $n i32) (local {}) {} local.get 0 br_if 0 {} {reads}))",
+            "i32 ".repeat(locals),
+            "loop ".repeat(depth),
+            "end ".repeat(depth),
+        ))
+    };
+    let accepted = of(1000, 100);
+    valid(&accepted.instrument().unwrap());
+    valid(&accepted.continuations(&[100]).unwrap());
+    assert!(matches!(of(10_000, 100).instrument(), Err(Error::FunctionTooLarge { .. })));
+}
+
+/// Where nothing stops, nothing is saved by the function.
+#[test]
+fn large_frames_that_are_idle() {
+    let locals = 2000;
+    let reads: String = (0..locals).map(|l| format!("call $short local.get {l} drop ")).collect();
+    let p = program(&format!(
+        "(module
+           (func $short (local $i i32) (loop $l (br_if $l (i32.lt_u
+             (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 10)))))
+           (func (local {}) (loop (br_if 0 (i32.const 0))) {reads} {}))",
+        "i32 ".repeat(locals),
+        "nop ".repeat(300_000)
+    ));
+    valid(&p.instrument().unwrap());
+    valid(&p.continuations(&[5, 2000]).unwrap());
+}
+
+/// More functions of a type than are called through one of ours.
+#[test]
+fn thousands_of_functions_of_a_type() {
+    let function = |n: u32| {
+        let next = (n + 1) % 2001;
+        format!("(func (param i32) (loop (br_if 0 (local.get 0))) (call {next} (local.get 0)))")
+    };
+    let p = program(&format!("(module {})", (0..2001).map(function).collect::<String>()));
+    valid(&p.instrument().unwrap());
+    let slots: Vec<u32> = (0..p.slots()).collect();
+    valid(&p.continuations(&slots).unwrap());
+}
+
 #[test]
 fn modules_that_become_too_large() {
     let loops = "(func (export \"_start\") (loop (br_if 0 (i32.const 0))))";

@@ -5,8 +5,8 @@
 use super::{Emitter, Part, Space, heap_type};
 use crate::Poll;
 use crate::helpers::Helper;
-use crate::layout::{Hierarchy, Layout, Saved, Site, Source, erased};
-use wasm_encoder::{BlockType, Instruction as I, MemArg};
+use crate::layout::{Hierarchy, Saved, Site, Source, erased, nullable, width};
+use wasm_encoder::{Instruction as I, MemArg};
 use wasmparser::ValType;
 
 impl<S: Space> Emitter<'_, '_, S> {
@@ -45,83 +45,88 @@ impl<S: Space> Emitter<'_, '_, S> {
 
     /// The slot for the site's exit, before a condition.
     fn slot(&mut self, site: &Site) {
-        if !self.sites.exits[site.exit].in_place {
-            self.i(&I::I32Const(site.slot as i32));
+        for &value in &site.layout.values {
+            if let (Source::Local(l), true) = (value.0, self.is_copied(value)) {
+                let copy = self.local_for(value);
+                self.i(&I::LocalGet(l));
+                self.i(&I::LocalSet(copy));
+            }
         }
+        self.i(&I::I32Const(site.slot as i32));
     }
 
-    /// The condition is on the stack.
+    /// Whether a local's value is saved from one of ours. For the validator, a local that null does not belong to is set no more
+    /// behind a block.
+    fn is_copied(&self, (source, ty): Saved) -> bool {
+        let is_param = |l: u32| (l as usize) < self.body.params;
+        let is_local = matches!(source, Source::Local(l) if !is_param(l));
+        is_local && !self.resumed && ty != nullable(ty)
+    }
+
+    /// The slot and the condition are on the stack.
     fn leave_if(&mut self, site: &Site) {
+        let depth = self.exit_depth(site.exit);
         self.unlikely.push(self.out.len() as u32);
-        if self.sites.exits[site.exit].in_place {
-            self.i(&I::If(BlockType::Empty));
-            self.save(site);
-            self.i(&I::Br(self.level));
-            self.i(&I::End);
-        } else {
-            let depth = self.exit_depth(site.exit);
-            self.i(&I::BrIf(depth));
-            self.i(&I::Drop);
-        }
+        self.i(&I::BrIf(depth));
+        self.i(&I::Drop);
     }
 
     /// Saves a site's frame at once, and sets `$unwinding`.
     pub(super) fn save(&mut self, site: &Site) {
         self.i(&I::I32Const(site.slot as i32));
-        self.store(&site.layout, 0);
-        self.end_frame(&site.layout);
+        self.store(&site.layout.values, 0);
+        self.end_frame(site.layout.size, 0);
     }
 
-    /// Stores a frame's values but the first.
-    pub(super) fn store(&mut self, layout: &Layout, first: usize) {
+    /// Stores a part of a frame.
+    pub(super) fn store(&mut self, values: &[Saved], offset: u32) {
         let (sp, frames) = (self.space.own(Part::Sp), self.space.own(Part::Frames));
-        let mut offset = 0;
-        for (n, &value) in layout.values.iter().enumerate() {
+        let mut offset = u64::from(offset);
+        for &value in values {
+            let l = self.local_of(value);
             let arg = MemArg { offset, align: 0, memory_index: frames };
-            let (store, bytes) = match value.1 {
-                ValType::I32 => (I::I32Store(arg), 4),
-                ValType::I64 => (I::I64Store(arg), 8),
-                ValType::F32 => (I::F32Store(arg), 4),
-                ValType::F64 => (I::F64Store(arg), 8),
-                ValType::V128 => (I::V128Store(arg), 16),
-                ValType::Ref(_) => continue,
+            let store = match value.1 {
+                ValType::I32 => I::I32Store(arg),
+                ValType::I64 => I::I64Store(arg),
+                ValType::F32 => I::F32Store(arg),
+                ValType::F64 => I::F64Store(arg),
+                ValType::V128 => I::V128Store(arg),
+                ValType::Ref(_) => {
+                    if let Some(h) = Hierarchy::of(value.1) {
+                        self.i(&I::LocalGet(l));
+                        self.helper(Helper::SaveReference(h));
+                    }
+                    continue;
+                }
             };
-            offset += bytes;
-            if n >= first {
-                self.i(&I::GlobalGet(sp));
-                let l = self.local_of(value);
-                self.i(&I::LocalGet(l));
-                self.i(&store);
-            }
-        }
-        for &value in &layout.values[first..] {
-            if let Some(h) = Hierarchy::of(value.1) {
-                let l = self.local_of(value);
-                self.i(&I::LocalGet(l));
-                self.helper(Helper::SaveReference(h));
-            }
+            self.i(&I::GlobalGet(sp));
+            self.i(&I::LocalGet(l));
+            self.i(&store);
+            offset += u64::from(width(value.1));
         }
     }
 
     /// The slot is on the stack.
-    pub(super) fn end_frame(&mut self, layout: &Layout) {
+    pub(super) fn end_frame(&mut self, size: u32, room: u32) {
         let sp = self.space.own(Part::Sp);
         self.i(&I::GlobalGet(sp));
-        self.i(&I::I32Const(layout.size as i32 - 4));
+        self.i(&I::I32Const(size as i32 - 4));
         self.i(&I::I32Add);
-        let words = if self.resumed { 0 } else { room(layout) };
-        if words > 0 {
-            (0..words).for_each(|_| self.i(&I::I64Const(0)));
-            self.helper(Helper::EndLargeFrame(words));
+        if room > 0 && !self.resumed {
+            let large = Helper::EndLargeFrame(room);
+            for ty in large.ty(self.m).0.into_iter().skip(2) {
+                self.i(&if ty == ValType::V128 { I::V128Const(0) } else { I::I64Const(0) });
+            }
+            self.helper(large);
         } else {
             self.helper(Helper::EndFrame);
         }
     }
 
-    fn local_of(&mut self, (source, ty): Saved) -> u32 {
-        match source {
-            Source::Local(l) => l,
-            Source::Operand(p) => self.spill(p, ty),
+    fn local_of(&mut self, value: Saved) -> u32 {
+        match value.0 {
+            Source::Local(l) if !self.is_copied(value) => l,
+            _ => self.local_for(value),
         }
     }
 
@@ -191,11 +196,4 @@ impl<S: Space> Emitter<'_, '_, S> {
             self.i(&I::LocalSet(l));
         }
     }
-}
-
-/// Words to pass for nothing. The engine can compute values again where they are saved, and keep none of them in the native frame; a
-/// continuation has to, in 8 bytes each if not more. Room for arguments keeps it within four times the native frame, for which there
-/// is stack: what ran before a capture has to fit after it.
-fn room(layout: &Layout) -> u32 {
-    if layout.size < 48 { 0 } else { (layout.size / 16).next_power_of_two().min(512) }
 }

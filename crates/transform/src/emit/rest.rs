@@ -9,7 +9,8 @@
 //! ```
 
 use super::{Code, Emitter, Form, Part, Space};
-use crate::layout::{Kind, Site, block_params, block_results, erased};
+use crate::body::Body;
+use crate::layout::{Kind, Site, Sites, block_params, block_results, erased};
 use crate::limits::{self, Excess};
 use crate::{Error, Result, work};
 use wasm_encoder::{BlockType, Instruction as I, MemArg};
@@ -24,7 +25,7 @@ impl<'e, S: Space> Emitter<'e, '_, S> {
             for l in 0..self.body.params {
                 self.get(l as u32, self.body.locals[l]);
             }
-            let f = self.called(self.body.func);
+            let f = self.callee(self.body.func);
             self.i(&I::ReturnCall(f));
             self.i(&I::End);
             return self.finish(0);
@@ -78,14 +79,14 @@ impl<'e, S: Space> Emitter<'e, '_, S> {
     }
 
     /// Whether no continuation is larger than engines accept. Each is a frame loaded and a part of
-    /// the function, with what is saved at the headers of the loops round it (20 bytes a value) and
-    /// follows (64 bytes), and the results of a call made their types again (32 bytes each).
+    /// the function, with what follows a frame saved at the headers of the loops round it (96 bytes) and the results of a call made
+    /// their types again (32 bytes each), and with frames that the function does not save (20 bytes a value).
     pub fn check_continuations(mut self) -> Result<()> {
         self.resumed = true;
         // As many bytes as the index of any spilled operand.
         self.first_new_local = limits::LOCALS as u32;
         let sites = self.sites;
-        self.begin(sites.list.iter());
+        self.begin(sites.list.iter().filter(|site| site.active));
         if let Some(site) = sites.list.iter().max_by_key(|s| s.layout.values.len()) {
             self.load_frame(site);
         }
@@ -96,28 +97,14 @@ impl<'e, S: Space> Emitter<'e, '_, S> {
         let results = if self.m.typed { limits::RESULTS } else { 0 };
         let locals = self.body.locals.len() + self.new_locals.len() + results;
         let declared = 4 * locals;
-        let round = 20 * self.most_saved_round() + 64 * (self.body.depth + 1);
-        if self.out.len() + declared + round + 32 * results > limits::BODY {
+        let beside = beside(sites, self.body);
+        if self.out.len() + declared + beside + 32 * results > limits::BODY {
             return Err(Excess::Code.of(self.m, self.body.func));
         }
         if locals > limits::LOCALS {
             return Err(Excess::Locals.of(self.m, self.body.func));
         }
         Ok(())
-    }
-
-    /// How many values are saved at the headers of loops in each other, at most.
-    fn most_saved_round(&self) -> usize {
-        let (mut open, mut sum, mut most) = (vec![], 0, 0);
-        for site in self.sites.list.iter().filter(|s| s.kind == Kind::Loop) {
-            while let Some((_, values)) = open.pop_if(|(end, _)| *end < site.op) {
-                sum -= values;
-            }
-            open.push((self.body.ends[&site.op], site.layout.values.len()));
-            sum += site.layout.values.len();
-            most = most.max(sum);
-        }
-        most
     }
 
     /// The constructs round a site, outermost first: instruction and operand height beneath.
@@ -230,4 +217,9 @@ impl<'e, S: Space> Emitter<'e, '_, S> {
         self.level -= 1;
         Ok(())
     }
+}
+
+/// Bytes that a continuation can have and the function has not, besides what it loads.
+pub(crate) fn beside(sites: &Sites, body: &Body<'_>) -> usize {
+    20 * sites.saved_beside(body) + 96 * (body.depth + 1)
 }
