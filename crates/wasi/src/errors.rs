@@ -48,13 +48,25 @@ pub enum WasiError {
     /// An open file is no longer where the program opened it, and where it is now is outside the preopened directories
     /// or not known.
     #[error(
-        "fd {fd} is open on {path:?}, but another file has that name now; move it back or let the program close it"
+        "fd {fd} is open on {path:?}, which somebody moved to a place or name that the program could not open; move it back or let \
+         the program close it"
     )]
     Moved {
         /// Guest file descriptor.
         fd: u32,
         /// Last known guest path.
         path: String,
+    },
+    /// An open file has a path that the system would not take, because directories were opened one beneath the other.
+    #[error(
+        "fd {fd} is open on a path of {length} bytes, more than the system opens at once; it cannot be saved until the program \
+         closes it"
+    )]
+    TooLong {
+        /// Guest file descriptor.
+        fd: u32,
+        /// Length of its path beneath a preopened directory.
+        length: usize,
     },
     /// An open file is of a kind that cannot be carried.
     #[error("fd {fd} is open on {path:?}, a {kind}, which cannot be saved")]

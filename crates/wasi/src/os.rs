@@ -300,6 +300,9 @@ pub(crate) fn advise(file: &File, offset: u64, len: u64, advice: Advice) -> io::
     Ok(())
 }
 
+/// Paths of this many bytes and more are not taken (`PATH_MAX`).
+pub(crate) const LONGEST_PATH: usize = 4096;
+
 /// Where an open file is in the host's directory tree now, if the system can tell.
 pub(crate) fn current_path(fd: BorrowedFd<'_>) -> Option<PathBuf> {
     #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -141,6 +141,9 @@ impl Host {
         open: BorrowedFd<'_>,
         meta: &Metadata,
     ) -> Result<Place, WasiError> {
+        if place.path.len() >= os::LONGEST_PATH {
+            return Err(WasiError::TooLong { fd, length: place.path.len() });
+        }
         let id = identity(meta);
         if self.is_at(place, id) {
             return Ok(place.clone());

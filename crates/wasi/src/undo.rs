@@ -269,8 +269,21 @@ impl Undo {
         Some(deed)
     }
 
+    /// Whether a place can be found by its path when it comes to undoing. Directories that are opened one beneath the other lead
+    /// further than the system takes paths; there is no way back from there.
+    fn can_name(&mut self, place: &Place) -> bool {
+        let short = place.path.len() < os::LONGEST_PATH;
+        if !short {
+            self.give_up();
+        }
+        short
+    }
+
     /// Something was not there before.
     pub fn made(&mut self, place: &Place) {
+        if !self.can_name(place) {
+            return;
+        }
         let mut body = vec![kind::MADE];
         put_place(&mut body, place);
         self.record(&body);
@@ -374,7 +387,7 @@ impl Undo {
     }
 
     fn first_change(&mut self, preopens: &[Preopen], id: Identity, meta: &Metadata, place: &Place) {
-        if self.files.contains_key(&id) {
+        if self.files.contains_key(&id) || !self.can_name(place) {
             return;
         }
         // A file that is not where it was opened was moved or deleted by somebody else: not ours to keep.
@@ -406,6 +419,9 @@ impl Undo {
             return nothing;
         }
         let place = dir.place(path, false);
+        if !self.can_name(&place) {
+            return nothing;
+        }
         let mut body = vec![];
         let mut deed = Deed { begin: self.end, ..Deed::default() };
         if meta.is_symlink() {
@@ -481,6 +497,9 @@ impl Undo {
             return nothing;
         }
         let deed = self.gone(preopens, new, new_path);
+        if !self.can_name(from) || !self.can_name(to) {
+            return deed;
+        }
         let mut body = vec![kind::MOVED];
         put_place(&mut body, from);
         put_place(&mut body, to);
