@@ -1,6 +1,8 @@
 //! The real binary in a directory of its own, and small programs for it.
 #![allow(dead_code, missing_docs)]
 
+pub mod program;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
