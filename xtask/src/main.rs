@@ -10,6 +10,7 @@ mod list;
 mod oracle;
 mod place;
 mod setup;
+mod slurm;
 mod test;
 
 use clap::Parser;
@@ -33,6 +34,8 @@ enum Task {
     Catalogue(catalogue::Args),
     /// Take checkpoints on every kind of host, and resume each on every other
     Hetero(hetero::Args),
+    /// Have a real Slurm requeue, preempt and signal a job of contrib/slurm, which goes on by itself
+    Slurm(slurm::Args),
     /// Install the tools that the other subcommands use (they also do so when they need one)
     Setup(setup::Args),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Conformance(args) => conformance::run(&args),
         Task::Catalogue(args) => catalogue::run(&args),
         Task::Hetero(args) => hetero::run(&args),
+        Task::Slurm(args) => slurm::run(&args),
         Task::Setup(args) => setup::run(&args),
     };
     match result {

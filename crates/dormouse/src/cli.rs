@@ -6,7 +6,7 @@ use crate::commands::{check, control, demo, gc, inspect, list, ps, rm, run, stat
 use crate::size::Size;
 use crate::ui;
 use clap::{Args, Parser, Subcommand};
-use dormouse::{Error, Every, Result, Retention, Share, Target, exit, places};
+use dormouse::{Error, Every, Hook, Result, Retention, Share, Target, exit, places};
 use dormouse_memory::Tracking;
 #[cfg(feature = "encryption")]
 use dormouse_store::Keys;
@@ -153,6 +153,8 @@ pub struct Engine {
     pub stats: Option<PathBuf>,
     #[command(flatten)]
     pub keep: Keep,
+    #[command(flatten)]
+    pub life: Life,
     /// Set an environment variable; without =VALUE it is taken from here
     #[arg(long, value_name = "K=V")]
     pub env: Vec<String>,
@@ -208,13 +210,40 @@ pub struct Engine {
     pub files: String,
 }
 
+/// What happens around checkpoints, and when the program is to stop. Nothing of it is remembered.
+#[derive(Args)]
+pub struct Life {
+    /// Stop with a checkpoint, and exit status 85, when the program has run for so long: 50m, 11h
+    #[arg(long, value_name = "DURATION", value_parser = time)]
+    pub stop_after: Option<Duration>,
+    /// End the program without a checkpoint, with exit status 124, when it has run for so long
+    #[arg(long, value_name = "DURATION", value_parser = time)]
+    pub timeout: Option<Duration>,
+    /// So long after SIGTERM comes SIGKILL: try again in that time if the checkpoint fails, and say if it was too short
+    #[arg(long, value_name = "DURATION", value_parser = time)]
+    pub grace: Option<Duration>,
+    /// Run a command (by /bin/sh) at a moment: pre-checkpoint, post-checkpoint, pre-resume, post-resume. Facts are on its
+    /// stdin, as JSON; if one before fails, there is no checkpoint, or no resume
+    #[arg(long, value_name = "MOMENT=COMMAND")]
+    pub on: Vec<Hook>,
+    /// Kill such a command after so long; then it has failed
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = time)]
+    pub hook_timeout: Duration,
+}
+
 #[derive(Args)]
 pub struct Run {
     /// Name of the job [default: the program's name and something unique]
     #[arg(long, value_name = "JOB")]
     pub name: Option<String>,
+    /// Go on from the newest checkpoint of the job if it has one; else begin. Module and arguments must be those of the
+    /// checkpoint
+    #[arg(long, requires = "name", conflicts_with_all = ["invoke", "chaos"])]
+    pub resume_if_any: bool,
     #[command(flatten)]
     pub engine: Engine,
+    #[command(flatten)]
+    pub opening: Opening,
     /// Give the program a directory
     #[arg(long, value_name = "HOST::GUEST")]
     pub dir: Vec<Dir>,
@@ -244,6 +273,9 @@ pub struct Checkpoint {
     /// Stop the program once the checkpoint is durable
     #[arg(short, long)]
     pub stop: bool,
+    /// Let the program go on (it does so anyway)
+    #[arg(long, visible_alias = "leave-running", conflicts_with = "stop")]
+    pub keep_running: bool,
     /// Come back when the checkpoint is durable (that is so anyway)
     #[arg(long)]
     pub wait: bool,
@@ -502,6 +534,15 @@ impl FromStr for Dir {
             return Err("write HOST::GUEST, or one directory for both".to_owned());
         }
         Ok(Dir { host: host.into(), guest: guest.to_owned() })
+    }
+}
+
+/// `90s`, `11h`.
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(d) if !d.is_zero() => Ok(d),
+        Ok(_) => Err("write more than 0s".to_owned()),
+        Err(_) => Err("write a number and a unit, such as 30s, 50m or 11h".to_owned()),
     }
 }
 

@@ -8,9 +8,11 @@
 //!
 //! The program is stopped only when its state can be written at once: while a write is going on,
 //! orders wait and the program runs. Before it is stopped for a checkpoint after which it goes on, what can be copied while
-//! it runs is copied: the request comes after those rounds.
+//! it runs is copied: the request comes after those rounds. If the job has hooks (see [`crate::hooks`]) that come before a
+//! checkpoint, they come before the rounds, and all orders are refused if one fails.
 
 use crate::books::{Books, Entry, Measured};
+use crate::hooks::{Facts, Moment, Runner};
 use crate::outcome::{Activity, Notice};
 use crate::progress::Progress;
 use dormouse_engine::Requester;
@@ -34,6 +36,8 @@ pub enum Why {
     Interrupt,
     /// The program itself, with `dormouse_checkpoint`.
     Program,
+    /// It has run for as long as it was to.
+    Limit,
 }
 
 impl Why {
@@ -46,6 +50,7 @@ impl Why {
             Why::Term => "term",
             Why::Interrupt => "int",
             Why::Program => "program",
+            Why::Limit => "limit",
         }
     }
 }
@@ -80,6 +85,7 @@ pub(crate) struct Desk {
     report: Report,
     /// Begins rounds of copying, if it can.
     rounds: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
+    hooks: OnceLock<Runner>,
     books: Books,
 }
 
@@ -92,13 +98,26 @@ enum Rounds {
     Done,
 }
 
+/// Whether hooks let a checkpoint be taken.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Leave {
+    /// They were not asked for this one.
+    #[default]
+    None,
+    Asked,
+    Given,
+}
+
 #[derive(Default)]
 struct Inner {
     requester: Option<Requester>,
     wanted: Vec<Order>,
     rounds: Rounds,
+    leave: Leave,
     writing: bool,
     kill: bool,
+    /// It is killed because its time was up.
+    timed_out: bool,
     /// What became of the lease, if it is another's.
     lost: Option<String>,
     /// Nobody knows whose the lease is: the program is not to go on before that is seen.
@@ -115,8 +134,8 @@ struct Inner {
 
 impl Desk {
     pub fn new(report: Report, books: Books) -> Desk {
-        let (inner, changed, rounds) = Default::default();
-        Desk { inner, changed, report, rounds, books }
+        let (inner, changed, rounds, hooks) = Default::default();
+        Desk { inner, changed, report, rounds, hooks, books }
     }
 
     pub fn books(&self) -> &Books {
@@ -136,6 +155,39 @@ impl Desk {
     /// What begins rounds of copying, and has [`Desk::rounds_done`] called at their end.
     pub fn set_rounds(&self, begin: impl Fn() -> bool + Send + Sync + 'static) {
         let _ = self.rounds.set(Box::new(begin));
+    }
+
+    /// What runs the job's hooks, and has [`Desk::hooks_done`] called after those that come before a checkpoint.
+    pub fn set_hooks(&self, hooks: Runner) {
+        let _ = self.hooks.set(hooks);
+    }
+
+    /// The hooks that come before a checkpoint have ended: it may be taken, or not.
+    pub fn hooks_done(&self, done: Result<(), String>) {
+        let mut inner = self.lock();
+        if inner.leave != Leave::Asked {
+            return;
+        }
+        let Err(why) = done else {
+            inner.leave = Leave::Given;
+            self.request(&mut inner);
+            drop(inner);
+            return self.changed.notify_all();
+        };
+        inner.leave = Leave::None;
+        let refused = std::mem::take(&mut inner.wanted);
+        drop(inner);
+        if !refused.is_empty() {
+            self.answer(refused, Err(why));
+        }
+    }
+
+    /// Has the hooks run that come after the program has gone on.
+    pub fn gone_on(&self, from: CheckpointInfo) {
+        if let Some(hooks) = self.hooks.get() {
+            let facts = Facts { checkpoint: Some(from), ..Facts::default() };
+            hooks.order(Moment::PostResume, facts);
+        }
     }
 
     /// What could be copied while the program runs is copied.
@@ -213,18 +265,18 @@ impl Desk {
     }
 
     /// The program has stopped because it wants a checkpoint: orders it. Comes back when none is being written any more, so
-    /// that it is taken where the program stands.
-    pub fn order_here(&self) {
+    /// that it is taken where the program stands; and hooks that come before it have ended. Whether it may be taken.
+    pub fn order_here(&self, why: Why, stop: bool) -> bool {
         let mut inner = self.lock();
         while inner.writing && inner.lost.is_none() && !inner.kill {
             inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
         }
-        inner.wanted.push(Order {
-            why: Why::Program,
-            stop: false,
-            at: Instant::now(),
-            reply: None,
-        });
+        inner.wanted.push(Order { why, stop, at: Instant::now(), reply: None });
+        self.ask_leave(&mut inner);
+        while inner.leave == Leave::Asked && inner.lost.is_none() && !inner.kill {
+            inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
+        }
+        !inner.wanted.is_empty()
     }
 
     /// Orders the end of the program.
@@ -234,6 +286,17 @@ impl Desk {
         self.request(&mut inner);
         drop(inner);
         self.changed.notify_all();
+    }
+
+    /// Orders the end of the program: its time is up.
+    pub fn time_out(&self) {
+        self.lock().timed_out = true;
+        self.kill();
+    }
+
+    /// Whether it is ended because its time was up.
+    pub fn is_timed_out(&self) -> bool {
+        self.lock().timed_out
     }
 
     /// Orders the end of the program: the lease is another's.
@@ -276,7 +339,7 @@ impl Desk {
             Task::Nothing
         } else if inner.kill {
             Task::Kill
-        } else if inner.wanted.is_empty() || inner.writing {
+        } else if inner.wanted.is_empty() || inner.writing || !self.ask_leave(&mut inner) {
             Task::Nothing
         } else if !may_capture {
             // It stopped for something else, which may have been all that was asked of it.
@@ -285,6 +348,7 @@ impl Desk {
         } else {
             inner.writing = true;
             inner.rounds = Rounds::None;
+            inner.leave = Leave::None;
             Task::Checkpoint(std::mem::take(&mut inner.wanted))
         }
     }
@@ -308,6 +372,20 @@ impl Desk {
         let notice = {
             let mut inner = self.lock();
             inner.writing = false;
+            if let Some(hooks) = self.hooks.get() {
+                let facts = Facts {
+                    checkpoint: answer.as_ref().ok().cloned(),
+                    why: Some(why),
+                    stop: in_place,
+                    pause: measured.and_then(|_| self.books.standing().pause),
+                    error: answer.as_ref().err().cloned(),
+                };
+                // Before the next one's, which come with the request for it.
+                hooks.order(Moment::PostCheckpoint, facts);
+            }
+            if inner.wanted.is_empty() {
+                inner.leave = Leave::None;
+            }
             let notice = match &answer {
                 Ok(info) => {
                     inner.saved += 1;
@@ -344,6 +422,8 @@ impl Desk {
         let mut inner = self.lock();
         inner.writing = false;
         if inner.ended.is_none() {
+            // That of these; what was wanted meanwhile is now the same checkpoint.
+            inner.leave = Leave::Given;
             orders.append(&mut inner.wanted);
             inner.wanted = orders;
             self.request(&mut inner);
@@ -396,6 +476,21 @@ impl Desk {
         false
     }
 
+    /// Waits so long, or until the job takes no more orders; whether it still does.
+    pub fn wait_running(&self, time: Duration) -> bool {
+        let began = Instant::now();
+        let mut inner = self.lock();
+        while inner.ended.is_none() {
+            let left = time.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return true;
+            }
+            let waited = self.changed.wait_timeout(inner, left);
+            inner = waited.unwrap_or_else(|e| e.into_inner()).0;
+        }
+        false
+    }
+
     /// How many checkpoints were saved, the newest of them, and whether one is being written.
     pub fn progress(&self) -> (u64, Option<CheckpointInfo>, bool) {
         let inner = self.lock();
@@ -404,11 +499,11 @@ impl Desk {
 
     /// Has the program stopped if there is something to stop it for; or has copying begun that comes before.
     fn request(&self, inner: &mut Inner) {
-        let Some(requester) = &inner.requester else { return };
+        let Some(requester) = inner.requester.clone() else { return };
         if inner.kill || inner.held || inner.lost.is_some() {
             return requester.request_end();
         }
-        if inner.wanted.is_empty() || inner.writing {
+        if inner.wanted.is_empty() || inner.writing || !self.ask_leave(inner) {
             return;
         }
         let goes_on = inner.wanted.iter().all(|order| !order.stop);
@@ -419,6 +514,20 @@ impl Desk {
             Rounds::Going if goes_on => {}
             _ => requester.request(),
         }
+    }
+
+    /// Whether hooks let the checkpoint be taken that is wanted; asks them, if that was not done.
+    fn ask_leave(&self, inner: &mut Inner) -> bool {
+        if inner.leave == Leave::None {
+            let wanted = inner.wanted.iter();
+            let why = wanted.clone().map(|o| o.why).find(|why| *why != Why::Timer);
+            let (why, stop) = (Some(why.unwrap_or(Why::Timer)), wanted.clone().any(|o| o.stop));
+            let facts = Facts { why, stop, ..Facts::default() };
+            let asked = |hooks: &Runner| hooks.order(Moment::PreCheckpoint, facts);
+            inner.leave =
+                if self.hooks.get().is_some_and(asked) { Leave::Asked } else { Leave::Given };
+        }
+        inner.leave == Leave::Given
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -441,7 +550,7 @@ mod tests {
             let Task::Checkpoint(written) = desk.collect(true) else { panic!("it was ordered") };
             std::thread::scope(|threads| {
                 let program = threads.spawn(|| {
-                    desk.order_here();
+                    assert!(desk.order_here(Why::Program, false));
                     let Task::Checkpoint(orders) = desk.collect(true) else { panic!("its own") };
                     orders.iter().map(|order| order.why).collect::<Vec<_>>()
                 });

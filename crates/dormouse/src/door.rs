@@ -2,7 +2,7 @@
 //! program's end, and renews the lease. A job that nobody disturbs costs no thread besides the program's own.
 //!
 //! ```text
-//!   SIGTERM           checkpoint, then stop
+//!   SIGTERM           checkpoint, then stop (see `grace`)
 //!   SIGUSR1           checkpoint, go on
 //!   SIGINT (Ctrl-C)   checkpoint, then stop; the second: stop at once
 //!   a connection      one question (see `control`), on a thread of its own
@@ -10,6 +10,7 @@
 
 use crate::control::{self, About};
 use crate::desk::{Desk, Why};
+use crate::grace;
 use crate::lease::Lease;
 use crate::outcome::Notice;
 use crate::upkeep::Upkeep;
@@ -35,6 +36,8 @@ pub(crate) struct Door {
     /// Connections that have asked and are not yet answered.
     busy: Arc<AtomicUsize>,
     interrupts: u32,
+    /// How long after SIGTERM the process may be killed.
+    grace: Option<Duration>,
     upkeep: Upkeep,
 }
 
@@ -50,7 +53,13 @@ impl Drop for Closer {
 impl Door {
     /// Listens on the lease's socket and, if wanted, for signals. (When the door is gone, these
     /// signals are ignored.)
-    pub fn open(lease: &Lease, about: About, desk: Arc<Desk>, signals: bool) -> Result<Door> {
+    pub fn open(
+        lease: &Lease,
+        about: About,
+        desk: Arc<Desk>,
+        signals: bool,
+        grace: Option<Duration>,
+    ) -> Result<Door> {
         let listener = UnixListener::bind(&lease.socket)
             .and_then(|l| l.set_nonblocking(true).map(|()| l))
             .map_err(Error::io("listen on", &lease.socket))?;
@@ -60,7 +69,7 @@ impl Door {
             .map_err(Error::io("watch for signals in", "this process"))?;
         let (about, busy) = (Arc::new(about), Arc::default());
         let upkeep = Upkeep::new(lease.keeper.clone(), desk.clone());
-        Ok(Door { listener, signals, about, desk, busy, interrupts: 0, upkeep })
+        Ok(Door { listener, signals, about, desk, busy, interrupts: 0, grace, upkeep })
     }
 
     /// What ends [`Door::keep`].
@@ -102,7 +111,7 @@ impl Door {
 
     fn signal(&mut self, signal: i32) {
         match signal {
-            SIGTERM => drop(self.desk.order(Why::Term, true)),
+            SIGTERM => grace::terminate(&self.desk, self.grace),
             SIGUSR1 => drop(self.desk.order(Why::Usr1, false)),
             _ => {
                 self.interrupts += 1;

@@ -13,21 +13,28 @@
 
 use crate::desk::{Desk, Order, Task, Why};
 use crate::door::{Closer, Door};
+use crate::hooks::{Hooks, Runner};
+use crate::limits::Limits;
 use crate::outcome::{Activity, Notice, Outcome};
 use crate::tier::Tier;
 use crate::writer::{Image, Writer, Written};
 use crate::{Result, one_line};
 use dormouse_engine::{Better, Event, Machine, Run};
-use dormouse_store::Meter;
+use dormouse_store::{CheckpointInfo, Meter};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 
 /// How a job is run.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Manner {
     /// The process ends with it.
     pub one_shot: bool,
+    /// What is run before and after checkpoints.
+    pub hooks: Hooks,
+    /// What it goes on from.
+    pub from: Option<CheckpointInfo>,
+    pub limits: Limits,
     /// It is stopped at this safepoint; the machine counts.
     pub stop_at: Option<u32>,
 }
@@ -46,6 +53,9 @@ pub(crate) fn drive(
     if writer.copying.precopy {
         desk.set_rounds(rounds(desk, writer, &closer));
     }
+    if let Some(hooks) = Runner::begin(manner.hooks.clone(), desk, &closer)? {
+        desk.set_hooks(hooks);
+    }
     let outcome = std::thread::scope(|threads| {
         let program = machine.spawn_on_stack(threads, move || {
             let outcome = begin().and_then(|mut run| {
@@ -57,8 +67,13 @@ pub(crate) fn drive(
                 if let Some(n) = manner.stop_at {
                     run.stop_after(n);
                 }
+                if let Some(from) = manner.from.clone() {
+                    desk.gone_on(from);
+                }
+                manner.limits.begin(desk)?;
                 let tier = Tier::begin(better, desk);
-                let outcome = advance(&mut run, manner, desk, writer, threads, &closer, &tier);
+                let outcome =
+                    advance(&mut run, manner.stop_at, desk, writer, threads, &closer, &tier);
                 run.end_pause();
                 if manner.one_shot {
                     std::mem::forget(run);
@@ -122,7 +137,7 @@ fn rounds(
 
 fn advance<'scope>(
     run: &mut Run,
-    mut manner: Manner,
+    mut stop_at: Option<u32>,
     desk: &'scope Desk,
     writer: &'scope Writer,
     threads: &'scope Scope<'scope, '_>,
@@ -135,7 +150,8 @@ fn advance<'scope>(
         }
         let event = run.advance()?;
         let asks = event == Event::Stopped && run.asks_for_checkpoint();
-        match (manner.stop_at, &event) {
+        let mut refused = false;
+        match (stop_at, &event) {
             (None, _) => {}
             (Some(_), Event::Stopped) if asks => {}
             (Some(_), Event::Stopped) if run.is_disabled() => {
@@ -144,9 +160,9 @@ fn advance<'scope>(
                 continue;
             }
             (Some(_), Event::Stopped) => {
-                drop(desk.order(Why::Asked, true));
+                refused = !desk.order_here(Why::Asked, true);
                 // If that fails, the program goes on to its end.
-                manner.stop_at = None;
+                stop_at = None;
             }
             (Some(n), _) => desk.report(Notice::Warning(format!(
                 "the program ended after {} safepoints, before the one to stop at",
@@ -160,8 +176,12 @@ fn advance<'scope>(
             Event::Aborted(trap) => return Ok(Outcome::aborted(run.code(), &trap)),
             Event::Stopped => {}
         }
-        if asks {
-            desk.order_here();
+        if asks && !desk.order_here(Why::Program, false) {
+            run.answer_checkpoint(false);
+            refused = true;
+        }
+        if refused {
+            continue;
         }
         let orders = match desk.collect(!run.is_disabled()) {
             Task::Nothing => {
@@ -173,6 +193,7 @@ fn advance<'scope>(
                 }
                 continue;
             }
+            Task::Kill if desk.is_timed_out() => return Ok(Outcome::TimedOut),
             Task::Kill => return Ok(Outcome::Killed),
             Task::Checkpoint(orders) => orders,
         };

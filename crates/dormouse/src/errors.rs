@@ -139,6 +139,26 @@ pub enum Error {
         /// The job.
         job: String,
     },
+    /// A hook does not let it be resumed.
+    #[error("{checkpoint} is not resumed: {why}; nothing was changed")]
+    Hook {
+        /// The checkpoint.
+        checkpoint: String,
+        /// Which hook, and how it failed.
+        why: String,
+    },
+    /// `run --resume-if-any` found a checkpoint of something else.
+    #[error(
+        "job {job} would go on from {checkpoint}, but that is not what was given: {what}; give the same module and arguments, or another --name; or begin anew, after `dormouse rm --all {job}`"
+    )]
+    OtherProgram {
+        /// The newest checkpoint.
+        checkpoint: String,
+        /// The job.
+        job: String,
+        /// What differs.
+        what: String,
+    },
     /// `resume J --clone J`.
     #[error("--clone {job} is the job itself; give the clone another name")]
     CloneOfItself {

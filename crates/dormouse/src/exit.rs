@@ -6,7 +6,8 @@
 //!             `check`: it cannot be checkpointed; `verify`: something is damaged; `gc`, `rm`: damage keeps
 //!             files from being deleted; `demo`: it went wrong
 //!   2         wrong usage
-//!   85        checkpointed and stopped by SIGTERM, or by `checkpoint --stop`
+//!   85        checkpointed and stopped by SIGTERM, by `checkpoint --stop`, or after `--stop-after`
+//!   124       ended after `--timeout`
 //!   125       Dormouse itself failed
 //!   130       stopped by Ctrl-C
 //!   134       the program trapped
@@ -20,6 +21,8 @@ pub const ABORTED: u8 = 1;
 pub const FOUND: u8 = 1;
 /// Checkpointed, then stopped on purpose: what HTCondor and Slurm take as "put me back in the queue".
 pub const CHECKPOINTED: u8 = 85;
+/// Its time was up, as with `timeout`.
+pub const TIMED_OUT: u8 = 124;
 /// Dormouse itself failed, as with `env`, `timeout` and containers: no program means it by itself.
 pub const FAILED: u8 = 125;
 /// Ctrl-C: 128 + SIGINT.
@@ -37,7 +40,8 @@ Exit status:
          check: the module cannot be checkpointed; verify: the store is damaged;
          gc, rm: damage keeps files from being deleted; demo: the results differ
   2      wrong usage
-  85     checkpointed and stopped, by SIGTERM or `checkpoint --stop`
+  85     checkpointed and stopped, by SIGTERM, `checkpoint --stop` or --stop-after
+  124    ended by --timeout
   125    dormouse itself failed; the last line on stderr says why, and what to do
   130    stopped by Ctrl-C
   134    the program trapped

@@ -1,14 +1,17 @@
 //! One named program and its checkpoints: how it is to run, and running it.
 
+mod either;
 mod trial;
 
 use crate::beginning::{argv, called, first};
 use crate::books::Books;
 use crate::desk::Report;
 use crate::drive::Manner;
+use crate::hooks::{self, Hook, Hooks};
 use crate::interval::{Every, Pace, Share};
 use crate::lazy::Lazy;
 use crate::lease::{Lease, TTLS, Terms};
+use crate::limits::Limits;
 use crate::live::{Live, live};
 use crate::outcome::{Activity, Notice, Outcome};
 use crate::progress::Progress;
@@ -53,7 +56,13 @@ pub struct Job {
     check_files: bool,
     recorded_dirs: bool,
     module: Option<Arc<[u8]>>,
+    /// The arguments that its checkpoint must have.
+    expected: Option<Vec<Vec<u8>>>,
     signals: bool,
+    grace: Option<Duration>,
+    hooks: Vec<Hook>,
+    hook_timeout: Duration,
+    limits: Limits,
     one_shot: bool,
     stop_at: Option<u32>,
     layering: Layering,
@@ -87,7 +96,12 @@ impl Job {
             check_files: true,
             recorded_dirs: true,
             module: None,
+            expected: None,
             signals: false,
+            grace: None,
+            hooks: vec![],
+            hook_timeout: hooks::TIMEOUT,
+            limits: Limits::default(),
             one_shot: false,
             stop_at: None,
             layering: Layering { max_layers: MAX_LAYERS, deltas: true },
@@ -217,6 +231,38 @@ impl Job {
         self
     }
 
+    /// How long after SIGTERM the process may be killed: a checkpoint that fails is tried again in that time, and
+    /// [`Notice::Late`] tells if none is durable after it. By default nothing is known of that.
+    pub fn grace(mut self, grace: Duration) -> Job {
+        self.grace = Some(grace);
+        self
+    }
+
+    /// Runs a command at some moments of the job's life; those of the same moment in the order they were given. Not
+    /// remembered.
+    pub fn hook(mut self, hook: Hook) -> Job {
+        self.hooks.push(hook);
+        self
+    }
+
+    /// After how long a hook is killed, and has failed; by default a minute.
+    pub fn hook_timeout(mut self, timeout: Duration) -> Job {
+        self.hook_timeout = timeout;
+        self
+    }
+
+    /// Stops the program with a checkpoint when it has run for so long, from where it begins or goes on.
+    pub fn stop_after(mut self, time: Duration) -> Job {
+        self.limits.stop_after = Some(time);
+        self
+    }
+
+    /// Ends the program without a checkpoint when it has run for so long, from where it begins or goes on.
+    pub fn timeout(mut self, time: Duration) -> Job {
+        self.limits.timeout = Some(time);
+        self
+    }
+
     /// Whether this process ends with this job; by default no. Then the program's memory is left for the system to take
     /// back, which it does faster than we.
     pub fn one_shot(mut self, one_shot: bool) -> Job {
@@ -323,7 +369,7 @@ impl Job {
     ///
     /// # Errors
     /// Only failures of ours and bad input; how the program ends is an [`Outcome`].
-    pub fn run(mut self, program: &str, module: Arc<[u8]>, args: Vec<Vec<u8>>) -> Result<Outcome> {
+    pub fn run(self, program: &str, module: Arc<[u8]>, args: Vec<Vec<u8>>) -> Result<Outcome> {
         let store = self.sealing.unlock(Store::create_or_open(&self.store)?)?;
         let (name, earlier) = match &self.name {
             Some(name) => (name.clone(), store.list(name)?),
@@ -336,25 +382,41 @@ impl Job {
                 newest.name()
             )));
         }
+        self.begin(store, lease, program, module, args)
+    }
+
+    /// Runs it from its beginning, with the lease.
+    fn begin(
+        mut self,
+        store: Store,
+        lease: Lease,
+        program: &str,
+        module: Arc<[u8]>,
+        args: Vec<Vec<u8>>,
+    ) -> Result<Outcome> {
         let machine = Machine::new(self.options())?;
         let (code, better) = self.load(&machine, module)?;
         let writer = self.writer(store, &lease, program, &code);
+        let name = writer.job.clone();
         let books = self.books(&name)?;
         let report = self.report.clone();
-        let signals = self.signals;
-        let manner = Manner { one_shot: self.one_shot, stop_at: self.stop_at.map(|n| n.max(1)) };
+        let (signals, grace) = (self.signals, self.grace);
+        let manner = Manner { stop_at: self.stop_at.map(|n| n.max(1)), ..self.manner(&name) };
         let called = called(&code, self.invoke.take(), &args)?;
         let undo = self.check_files.then(|| undo_log(&self.store, &name));
         let wasi = self.given(program, args, undo);
         let begin = |code| first(code, Wasi::new(wasi)?, called);
-        live(Live { machine, code, better, lease, writer, books, signals, manner, report }, begin)
+        live(
+            Live { machine, code, better, lease, writer, books, signals, grace, manner, report },
+            begin,
+        )
     }
 
     /// Goes on from a checkpoint, as the same job or, with another [`Job::name`], as a clone.
     ///
     /// # Errors
     /// As [`Job::run`]. A checkpoint that cannot be resumed is as it was; nothing has been run.
-    pub fn resume(mut self, from: &Target) -> Result<Outcome> {
+    pub fn resume(self, from: &Target) -> Result<Outcome> {
         let store = self.sealing.unlock(Store::open(&self.store)?)?;
         let name = self.name.clone().unwrap_or_else(|| from.job.clone());
         // The lease comes first: while somebody else has it, the newest checkpoint changes.
@@ -367,15 +429,30 @@ impl Job {
         let program = newest.annotations.get(annotations::PROGRAM).unwrap_or(&from.job).clone();
         store.list(&name)?;
         let lease = self.take_lease(&name, &program)?;
+        self.go_on(store, lease, &program, from)
+    }
+
+    /// Goes on from it, with the lease.
+    fn go_on(
+        mut self,
+        store: Store,
+        lease: Lease,
+        program: &str,
+        from: &Target,
+    ) -> Result<Outcome> {
         let checkpoint = self.checkpoint(&store, from)?;
+        self.hooks_of(lease.keeper.job()).before_resume(&checkpoint.info)?;
         let machine = Machine::new(self.options())?;
         let (code, better) = self.load(&machine, checkpoint.module.as_slice().into())?;
         let store = self.sealing.unlock(store)?;
-        let writer = self.writer(store, &lease, &program, &code);
+        let writer = self.writer(store, &lease, program, &code);
+        let name = writer.job.clone();
         let report = self.report.clone();
-        let signals = self.signals;
-        let manner = Manner { one_shot: self.one_shot, stop_at: self.stop_at };
+        let (signals, grace) = (self.signals, self.grace);
+        let from = Some(checkpoint.info.clone());
+        let manner = Manner { from, ..self.manner(&name) };
         let told = self.report.clone();
+        let either = self.expected.is_some();
         let books = self.books(&name)?;
         let restore = self.restoring(&checkpoint, &name);
         let keeper = writer.clone();
@@ -402,13 +479,20 @@ impl Job {
             let shown = (!lazy).then(|| Progress::begin(&told, Activity::Reading));
             let mut run = Run::resume_with(code, state, wasi, fill)?;
             drop(shown);
+            // Now: what stood in a log after the checkpoint is cut off it.
+            if either {
+                told(Notice::GoesOn { checkpoint: checkpoint.info.clone() });
+            }
             if lazy && let Some(lazy) = Lazy::begin(checkpoint.clone(), &mut run, told)? {
                 keeper.reads_lazily(lazy);
             }
             keeper.goes_on_from(&checkpoint, &mut run)?;
             Ok(run)
         };
-        live(Live { machine, code, better, lease, writer, books, signals, manner, report }, begin)
+        live(
+            Live { machine, code, better, lease, writer, books, signals, grace, manner, report },
+            begin,
+        )
     }
 
     /// The checkpoint to go on from; what it remembers of how it was run holds where nothing else is said.
@@ -427,6 +511,7 @@ impl Job {
             let good = checkpoint.info.name();
             self.tell(Notice::Warning(format!("going on from {good}, the newest that is good")));
         }
+        self.same_program(&checkpoint)?;
         if let Some(module) = &self.module {
             same_module(&checkpoint.state.module_digest, module)?;
         }
@@ -465,6 +550,22 @@ impl Job {
             stdio: std::mem::take(&mut self.stdio),
             undo,
         }
+    }
+
+    /// How it is driven.
+    fn manner(&self, name: &str) -> Manner {
+        Manner {
+            one_shot: self.one_shot,
+            stop_at: self.stop_at,
+            hooks: self.hooks_of(name),
+            limits: self.limits,
+            from: None,
+        }
+    }
+
+    fn hooks_of(&self, name: &str) -> Hooks {
+        let (hooks, timeout) = (self.hooks.clone(), self.hook_timeout);
+        Hooks { hooks, timeout, job: name.to_owned(), store: self.store.clone() }
     }
 
     /// How its WASI objects come back.

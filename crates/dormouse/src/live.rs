@@ -22,6 +22,8 @@ pub(crate) struct Live {
     pub writer: Arc<Writer>,
     pub books: Books,
     pub signals: bool,
+    /// How long after SIGTERM the process may be killed.
+    pub grace: Option<std::time::Duration>,
     pub manner: Manner,
     pub report: Report,
 }
@@ -31,7 +33,8 @@ pub(crate) fn live(
     live: Live,
     begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send,
 ) -> Result<Outcome> {
-    let Live { machine, code, better, mut lease, writer, books, signals, manner, report } = live;
+    let Live { machine, code, better, mut lease, writer, books, signals, grace, manner, report } =
+        live;
     // It was not kept while the module was compiled.
     lease.confirm()?;
     let desk = Arc::new(Desk::new(report, books));
@@ -40,7 +43,7 @@ pub(crate) fn live(
         every: writer.annotations.get(annotations::EVERY).cloned(),
         holder: lease.holder.clone(),
     };
-    let mut door = Door::open(&lease, about, desk.clone(), signals)?;
+    let mut door = Door::open(&lease, about, desk.clone(), signals, grace)?;
     if desk.books().interval().is_some() && manner.stop_at.is_none() {
         let (desk, code) = (desk.clone(), code.clone());
         let ticks = move || {

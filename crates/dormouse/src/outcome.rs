@@ -39,6 +39,11 @@ pub enum Notice {
         /// The job.
         job: String,
     },
+    /// [`Job::run_or_resume`](crate::Job::run_or_resume) found a checkpoint, from which the program will go on.
+    GoesOn {
+        /// Which.
+        checkpoint: CheckpointInfo,
+    },
     /// A checkpoint is durable.
     Saved {
         /// Which.
@@ -54,6 +59,14 @@ pub enum Notice {
         message: String,
         /// Who wanted it.
         why: Why,
+    },
+    /// It is some time since SIGTERM ([`crate::Job::grace`]), and no checkpoint is durable yet. If one is being taken, it
+    /// still is.
+    Late {
+        /// How long.
+        grace: Duration,
+        /// Why the last attempt failed, if it did: the program goes on.
+        failed: Option<String>,
     },
     /// Ctrl-C: a checkpoint is being taken, then the program ends.
     Stopping,
@@ -122,6 +135,8 @@ pub enum Outcome {
     },
     /// It was ended without a checkpoint.
     Killed,
+    /// It was ended without a checkpoint, because it had run for as long as it might ([`crate::Job::timeout`]).
+    TimedOut,
     /// It was ended without a checkpoint, because another has its lease and there must not be two copies.
     LeaseLost {
         /// What became of the lease.

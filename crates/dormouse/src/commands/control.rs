@@ -7,7 +7,7 @@ use dormouse::Error;
 use dormouse::control::{Request, Response, ask};
 
 pub fn checkpoint(args: cli::Checkpoint) -> Done {
-    let _ = args.wait;
+    let _ = (args.wait, args.keep_running);
     let request = Request::Checkpoint { stop: args.stop };
     let dir = args.place.dir()?;
     let spinner = Spinner::start(format!("waiting for {} to take a checkpoint", args.job));

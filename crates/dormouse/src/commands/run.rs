@@ -40,7 +40,13 @@ pub fn run(args: cli::Run) -> Done {
     if let Some(name) = args.invoke {
         job = job.invoke(name);
     }
-    Ok(end(job.run(&program, module, arguments)?, &hint))
+    if !args.resume_if_any {
+        return Ok(end(job.run(&program, module, arguments)?, &hint));
+    }
+    for identities in args.opening.identities()? {
+        job = job.identities(identities);
+    }
+    Ok(end(job.run_or_resume(&program, module, arguments)?, &hint))
 }
 
 pub fn resume(args: cli::Resume) -> Done {
@@ -169,6 +175,19 @@ fn job(
         job = job.stats(file);
     }
     job = job.retention(engine.keep.change());
+    if let Some(grace) = engine.life.grace {
+        job = job.grace(grace);
+    }
+    for hook in &engine.life.on {
+        job = job.hook(hook.clone());
+    }
+    job = job.hook_timeout(engine.life.hook_timeout);
+    if let Some(time) = engine.life.stop_after {
+        job = job.stop_after(time);
+    }
+    if let Some(time) = engine.life.timeout {
+        job = job.timeout(time);
+    }
     for dir in dirs {
         job = job.dir(dir.host, dir.guest);
     }
@@ -222,11 +241,15 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
             };
             spin(Some(Spinner::counting(doing, meter)));
         }
+        Notice::GoesOn { checkpoint } => {
+            let (name, created) = (checkpoint.name(), &checkpoint.created);
+            ui::note(&format!("going on from {name} of {created}"));
+        }
         Notice::ProgressEnds | Notice::Begins { .. } => spin(None),
         Notice::Saved { checkpoint, why, first } => {
             let name = checkpoint.name();
             match why {
-                Why::Term | Why::Interrupt => {}
+                Why::Term | Why::Interrupt | Why::Limit => {}
                 _ if first => ui::note(&format!(
                     "{name} is durable; `dormouse resume {}{hint}` goes on from the newest checkpoint",
                     checkpoint.job
@@ -244,6 +267,16 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
             };
             let message = message.strip_suffix("; the program goes on").unwrap_or(&message);
             ui::warning(&format!("no checkpoint: {message}{advice}"));
+        }
+        Notice::Late { grace, failed } => {
+            let grace = humantime::format_duration(grace);
+            let now = match failed {
+                Some(why) => format!("({why}); the program goes on"),
+                None => "yet; it is still being taken".to_owned(),
+            };
+            ui::warning(&format!(
+                "{grace} after SIGTERM no checkpoint is durable {now}; older ones are whole if this process is killed"
+            ));
         }
         Notice::Stopping => {
             ui::note("taking a checkpoint, then stopping; Ctrl-C again stops at once")
@@ -295,6 +328,10 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
         Outcome::Killed => {
             ui::note("ended without a checkpoint");
             exit::KILLED
+        }
+        Outcome::TimedOut => {
+            ui::note("ended by --timeout, without a checkpoint; older ones are whole");
+            exit::TIMED_OUT
         }
         Outcome::LeaseLost { why } => {
             ui::error(&format!(

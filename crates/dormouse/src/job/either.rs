@@ -1,0 +1,70 @@
+//! From a checkpoint if there is one, and from the beginning if there is none: one command for a script that is started
+//! again and again until the program has ended.
+//!
+//! ```text
+//!   lease ──> checkpoints? ── none ─────────────────────────────────> begin
+//!                  └─ some ──> the same module, the same arguments ──> go on from the newest
+//!                                     └─ another: refused, nothing is changed
+//! ```
+
+use super::{Job, same_module};
+use crate::outcome::Outcome;
+use crate::{Error, Result, Target};
+use dormouse_store::{Checkpoint, Store};
+use dormouse_wasi::Wasi;
+use std::sync::Arc;
+
+impl Job {
+    /// Goes on from the newest good checkpoint of the job ([`Job::name`]) if it has any; else runs the module from its
+    /// beginning, as [`Job::run`] does. Module and arguments must be those of the checkpoint.
+    ///
+    /// A job that is running is refused. Of one whose program has ended, the newest checkpoint is as good as any: what came
+    /// after it is done again, with the same result.
+    ///
+    /// # Errors
+    /// As [`Job::run`] and [`Job::resume`]; [`Error::OtherProgram`].
+    pub fn run_or_resume(
+        mut self,
+        program: &str,
+        module: Arc<[u8]>,
+        args: Vec<Vec<u8>>,
+    ) -> Result<Outcome> {
+        let Some(name) = self.name.clone() else {
+            return self.run(program, module, args);
+        };
+        let store = self.sealing.unlock(Store::create_or_open(&self.store)?)?;
+        store.list(&name)?;
+        // While somebody else has it, there may come a first checkpoint.
+        let lease = self.take_lease(&name, program)?;
+        if store.list(&name)?.is_empty() {
+            return self.begin(store, lease, program, module, args);
+        }
+        self.module = Some(module);
+        self.expected = Some(args);
+        self.go_on(store, lease, program, &Target { job: name, number: None })
+    }
+
+    /// Whether a checkpoint is of what is to be run, where [`Job::run_or_resume`] found one.
+    pub(super) fn same_program(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let (Some(module), Some(args)) = (&self.module, &self.expected) else {
+            return Ok(());
+        };
+        let (name, job) = (checkpoint.info.name(), checkpoint.info.job.clone());
+        if same_module(&checkpoint.state.module_digest, module).is_err() {
+            let what = "it is of another module".to_owned();
+            return Err(Error::OtherProgram { checkpoint: name, job, what });
+        }
+        // Compared as text: what is no UTF-8 looks alike.
+        let had = Wasi::describe(&checkpoint.state.wasi)?.args;
+        let given = args.iter().map(|arg| String::from_utf8_lossy(arg));
+        if !given.eq(had.iter().skip(1).map(String::as_str)) {
+            let had = had.get(1..).unwrap_or_default();
+            let what = match had.is_empty() {
+                true => "it was run without arguments".to_owned(),
+                false => format!("its arguments are {had:?}"),
+            };
+            return Err(Error::OtherProgram { checkpoint: name, job, what });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! `run --resume-if-any`: the same command line again and again, until the program has ended.
+#![allow(missing_docs)]
+
+mod harness;
+
+use harness::*;
+
+/// The command line of a script.
+fn line<'a>(job: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "--resume-if-any", "--name", job], rest].concat()
+}
+
+#[test]
+fn one_line_to_the_end() {
+    let p = Place::new();
+    let spin = p.guest("spin", &spin());
+    let expected = p.ok(&["run", &spin]);
+    let line = line("sim", &["--every", "1h", &spin]);
+    for n in 1..4 {
+        let job = p.command(&line).spawn().unwrap();
+        p.wait_answering("sim");
+        let second = p.dormouse(&line);
+        assert_eq!(second.code, Some(125));
+        assert!(second.error().starts_with("job sim is running already"), "{}", second.err);
+        signal(&job, "TERM");
+        let ended = Ended::wait(job);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(85), ""), "{}", ended.err);
+        let gone_on = format!("dormouse: going on from sim@{} of 20", n - 1);
+        assert_eq!(ended.err.contains(&gone_on), n > 1, "{}", ended.err);
+        assert!(ended.err.contains(&format!("stopped at sim@{n};")), "{}", ended.err);
+    }
+    // To its end; and once more from there, which is the same end.
+    for _ in 0..2 {
+        let ended = p.dormouse(&line);
+        assert_eq!((ended.code, &ended.out), (Some(0), &expected), "{}", ended.err);
+        assert!(ended.err.contains("going on from sim@3"), "{}", ended.err);
+    }
+    p.ok(&["rm", "--all", "sim"]);
+    let anew = p.dormouse(&line);
+    assert_eq!((anew.code, &anew.out), (Some(0), &expected), "{}", anew.err);
+    assert!(!anew.err.contains("going on"), "{}", anew.err);
+}
+
+#[test]
+fn only_the_same_program() {
+    let p = Place::new();
+    let sleep = p.guest("sleep", SLEEP);
+    let other = p.guest("exit", EXIT);
+    let job = p.start("sim", &[&sleep, "-n", "3"]);
+    p.ok(&["checkpoint", "--stop", "sim"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    for (rest, what) in [
+        (&[other.as_str(), "-n", "3"][..], "it is of another module"),
+        (&[&sleep, "-n", "4"], r#"its arguments are ["-n", "3"]"#),
+        (&[&sleep], r#"its arguments are ["-n", "3"]"#),
+        (&[&sleep, "-n", "3", ""], r#"its arguments are ["-n", "3"]"#),
+    ] {
+        let refused = p.dormouse(&line("sim", rest));
+        assert_eq!(refused.code, Some(125));
+        let error = refused.error();
+        assert!(error.starts_with("job sim would go on from sim@1, but"), "{error}");
+        assert!(error.contains(what) && error.ends_with("`dormouse rm --all sim`"), "{error}");
+    }
+    assert_eq!(p.json(&["ps", "--json"]), serde_json::json!([]), "no lease is left");
+    // The file's name and where it lies do not matter.
+    std::fs::create_dir(p.path("elsewhere")).unwrap();
+    std::fs::rename(&sleep, p.path("elsewhere/nap.wasm")).unwrap();
+    assert_eq!(p.ok(&line("sim", &["elsewhere/nap.wasm", "-n", "3"])), "awake\n");
+    // A checkpoint of a program without arguments.
+    let job = p.start("bare", &["elsewhere/nap.wasm"]);
+    p.ok(&["checkpoint", "--stop", "bare"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    let refused = p.dormouse(&line("bare", &["elsewhere/nap.wasm", "x"]));
+    assert!(refused.error().contains("it was run without arguments"), "{}", refused.err);
+
+    let nameless = p.dormouse(&["run", "--resume-if-any", "elsewhere/nap.wasm"]);
+    assert_eq!(nameless.code, Some(2));
+    assert!(nameless.err.contains("--name <JOB>"), "{}", nameless.err);
+}
+
+/// The newest is passed over if it is damaged; if none is good, nothing is begun anew.
+#[test]
+fn damage_is_no_reason_to_begin_anew() {
+    let p = Place::new();
+    let copy = p.guest("copy", COPY);
+    let mut job = p.start("sim", &[&copy]);
+    p.ok(&["checkpoint", "sim"]);
+    job.stdin.take();
+    assert_eq!(Ended::wait(job).code, Some(9));
+    let line = line("sim", &[&copy]);
+    assert_eq!(p.dormouse(&line).code, Some(9));
+    for blob in std::fs::read_dir(p.path("store/blobs/sha256")).unwrap() {
+        flip_a_bit(&blob.unwrap().path());
+    }
+    let refused = p.dormouse(&line);
+    assert_eq!(refused.code, Some(125));
+    assert!(refused.err.contains("damaged"), "{}", refused.err);
+}
+
+#[test]
+fn directories_and_variables() {
+    let p = Place::new();
+    let demo = p.guest("demo", include_str!("../src/demo.wat"));
+    for dir in ["plain", "first", "second"] {
+        std::fs::create_dir(p.path(dir)).unwrap();
+    }
+    p.ok(&["run", "--dir", "plain::out", &demo]);
+    let args = ["--env", "WHEN=1", "--dir", "first::out", &demo];
+    let job = p.command(&line("sim", &args)).spawn().unwrap();
+    p.wait_for("the file", || p.path("first/progress.txt").exists());
+    p.wait_answering("sim");
+    signal(&job, "TERM");
+    assert_eq!(Ended::wait(job).code, Some(85));
+    std::fs::copy(p.path("first/progress.txt"), p.path("second/progress.txt")).unwrap();
+    // The directory lies elsewhere by now, and the variable is another.
+    let args = ["--env", "WHEN=2", "--dir", "second::out", &demo];
+    let job = p.command(&line("sim", &args)).spawn().unwrap();
+    p.wait_answering("sim");
+    signal(&job, "TERM");
+    assert_eq!(Ended::wait(job).code, Some(85));
+    let inspected = p.json(&["inspect", "sim", "--json"]);
+    assert!(inspected.to_string().contains("WHEN=2"), "{inspected}");
+    assert!(!inspected.to_string().contains("WHEN=1"), "{inspected}");
+    p.ok(&line("sim", &args));
+    let read = |dir: &str| std::fs::read_to_string(p.path(dir).join("progress.txt")).unwrap();
+    assert_eq!(read("second"), read("plain"));
+}
