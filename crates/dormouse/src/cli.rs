@@ -251,7 +251,7 @@ pub struct Run {
     #[arg(long, value_name = "FUNCTION")]
     pub invoke: Option<String>,
     /// Test: stop and go on in a fresh instance at every Nth safepoint (at up to the Nth with --seed)
-    #[arg(long, value_name = "N", conflicts_with_all = ["name", "store", "every", "stop_at", "tier_up"],
+    #[arg(long, value_name = "N", conflicts_with_all = ["name", "store", "every", "stop_at", "tier_up", "on", "stop_after", "timeout", "grace"],
           value_parser = clap::value_parser!(u32).range(1..))]
     pub chaos: Option<u32>,
     /// Draw the gaps of --chaos from this seed

@@ -10,7 +10,7 @@
 
 use crate::control::{self, About};
 use crate::desk::{Desk, Why};
-use crate::grace;
+use crate::grace::Grace;
 use crate::lease::Lease;
 use crate::outcome::Notice;
 use crate::upkeep::Upkeep;
@@ -36,8 +36,7 @@ pub(crate) struct Door {
     /// Connections that have asked and are not yet answered.
     busy: Arc<AtomicUsize>,
     interrupts: u32,
-    /// How long after SIGTERM the process may be killed.
-    grace: Option<Duration>,
+    grace: Grace,
     upkeep: Upkeep,
 }
 
@@ -69,7 +68,16 @@ impl Door {
             .map_err(Error::io("watch for signals in", "this process"))?;
         let (about, busy) = (Arc::new(about), Arc::default());
         let upkeep = Upkeep::new(lease.keeper.clone(), desk.clone());
-        Ok(Door { listener, signals, about, desk, busy, interrupts: 0, grace, upkeep })
+        Ok(Door {
+            listener,
+            signals,
+            about,
+            desk,
+            busy,
+            interrupts: 0,
+            grace: Grace::new(grace),
+            upkeep,
+        })
     }
 
     /// What ends [`Door::keep`].
@@ -111,7 +119,7 @@ impl Door {
 
     fn signal(&mut self, signal: i32) {
         match signal {
-            SIGTERM => grace::terminate(&self.desk, self.grace),
+            SIGTERM => self.grace.terminate(&self.desk),
             SIGUSR1 => drop(self.desk.order(Why::Usr1, false)),
             _ => {
                 self.interrupts += 1;

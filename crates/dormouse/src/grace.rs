@@ -8,40 +8,65 @@
 //!
 //! Nothing is ended before it is durable, not even then: who sends SIGTERM decides whether SIGKILL follows.
 
-use crate::desk::{Desk, Why};
+use crate::desk::{Answer, Desk, Why};
 use crate::outcome::Notice;
 use std::sync::Arc;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// How often a checkpoint that fails is tried in that time.
 const TRIES: u32 = 5;
 
-/// SIGTERM has come.
-pub(crate) fn terminate(desk: &Arc<Desk>, grace: Option<Duration>) {
-    let answer = desk.order(Why::Term, true);
-    let Some(grace) = grace else { return };
-    let theirs = desk.clone();
-    let watch = move || {
-        let (desk, until, mut answer) = (theirs, Instant::now() + grace, answer);
-        let left = || until.saturating_duration_since(Instant::now());
-        let failed = loop {
-            match answer.recv_timeout(left()) {
-                Err(RecvTimeoutError::Timeout) => break None,
-                Ok(Err(why)) => {
-                    if !desk.wait_running((grace / TRIES).min(left())) {
-                        return;
-                    }
-                    if left().is_zero() {
-                        break Some(why);
-                    }
-                    answer = desk.order(Why::Term, true);
-                }
-                Ok(Ok(_)) | Err(RecvTimeoutError::Disconnected) => return,
+/// How long after SIGTERM the process may be killed, if that is known.
+pub(crate) struct Grace {
+    time: Option<Duration>,
+    /// A SIGTERM's time runs.
+    running: Arc<AtomicBool>,
+}
+
+impl Grace {
+    pub fn new(time: Option<Duration>) -> Grace {
+        Grace { time, running: Arc::default() }
+    }
+
+    /// SIGTERM has come.
+    pub fn terminate(&self, desk: &Arc<Desk>) {
+        let answer = desk.order(Why::Term, true);
+        let Some(time) = self.time else { return };
+        if self.running.swap(true, Ordering::AcqRel) {
+            // Said twice, it means the same.
+            return;
+        }
+        let (desk, running) = (desk.clone(), self.running.clone());
+        let watch = move || {
+            if let Some(late) = late(&desk, time, answer) {
+                desk.report(late);
             }
+            running.store(false, Ordering::Release);
         };
-        desk.report(Notice::Late { grace, failed });
-    };
-    // Without a thread for it, nobody says that it was late.
-    let _ = std::thread::Builder::new().name("grace".into()).spawn(watch);
+        // Without a thread for it, nobody says that it was late.
+        let _ = std::thread::Builder::new().name("grace".into()).spawn(watch);
+    }
+}
+
+/// Waits for a checkpoint, and orders another where one fails; what is to be told if none is durable in time.
+fn late(desk: &Desk, grace: Duration, mut answer: Receiver<Answer>) -> Option<Notice> {
+    let until = Instant::now() + grace;
+    let left = || until.saturating_duration_since(Instant::now());
+    loop {
+        match answer.recv_timeout(left()) {
+            Ok(Ok(_)) | Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => return Some(Notice::Late { grace, failed: None }),
+            Ok(Err(why)) => {
+                if !desk.wait_running((grace / TRIES).min(left())) {
+                    return None;
+                }
+                if left().is_zero() {
+                    return Some(Notice::Late { grace, failed: Some(why) });
+                }
+            }
+        }
+        answer = desk.order(Why::Term, true);
+    }
 }

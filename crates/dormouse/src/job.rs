@@ -1,17 +1,16 @@
 //! One named program and its checkpoints: how it is to run, and running it.
 
 mod either;
+mod life;
 mod trial;
 
 use crate::beginning::{argv, called, first};
 use crate::books::Books;
 use crate::desk::Report;
 use crate::drive::Manner;
-use crate::hooks::{self, Hook, Hooks};
 use crate::interval::{Every, Pace, Share};
 use crate::lazy::Lazy;
 use crate::lease::{Lease, TTLS, Terms};
-use crate::limits::Limits;
 use crate::live::{Live, live};
 use crate::outcome::{Activity, Notice, Outcome};
 use crate::progress::Progress;
@@ -25,6 +24,7 @@ use dormouse_memory::Tracking;
 use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, hex, sha256};
 use dormouse_transform::Program;
 use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
+use life::Life;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -59,10 +59,7 @@ pub struct Job {
     /// The arguments that its checkpoint must have.
     expected: Option<Vec<Vec<u8>>>,
     signals: bool,
-    grace: Option<Duration>,
-    hooks: Vec<Hook>,
-    hook_timeout: Duration,
-    limits: Limits,
+    life: Life,
     one_shot: bool,
     stop_at: Option<u32>,
     layering: Layering,
@@ -98,10 +95,7 @@ impl Job {
             module: None,
             expected: None,
             signals: false,
-            grace: None,
-            hooks: vec![],
-            hook_timeout: hooks::TIMEOUT,
-            limits: Limits::default(),
+            life: Life::default(),
             one_shot: false,
             stop_at: None,
             layering: Layering { max_layers: MAX_LAYERS, deltas: true },
@@ -228,38 +222,6 @@ impl Job {
     /// Whether SIGTERM, SIGUSR1 and SIGINT to this process are orders to this job.
     pub fn signals(mut self, listen: bool) -> Job {
         self.signals = listen;
-        self
-    }
-
-    /// How long after SIGTERM the process may be killed: a checkpoint that fails is tried again in that time, and
-    /// [`Notice::Late`] tells if none is durable after it. By default nothing is known of that.
-    pub fn grace(mut self, grace: Duration) -> Job {
-        self.grace = Some(grace);
-        self
-    }
-
-    /// Runs a command at some moments of the job's life; those of the same moment in the order they were given. Not
-    /// remembered.
-    pub fn hook(mut self, hook: Hook) -> Job {
-        self.hooks.push(hook);
-        self
-    }
-
-    /// After how long a hook is killed, and has failed; by default a minute.
-    pub fn hook_timeout(mut self, timeout: Duration) -> Job {
-        self.hook_timeout = timeout;
-        self
-    }
-
-    /// Stops the program with a checkpoint when it has run for so long, from where it begins or goes on.
-    pub fn stop_after(mut self, time: Duration) -> Job {
-        self.limits.stop_after = Some(time);
-        self
-    }
-
-    /// Ends the program without a checkpoint when it has run for so long, from where it begins or goes on.
-    pub fn timeout(mut self, time: Duration) -> Job {
-        self.limits.timeout = Some(time);
         self
     }
 
@@ -400,7 +362,7 @@ impl Job {
         let name = writer.job.clone();
         let books = self.books(&name)?;
         let report = self.report.clone();
-        let (signals, grace) = (self.signals, self.grace);
+        let (signals, grace) = (self.signals, self.life.grace);
         let manner = Manner { stop_at: self.stop_at.map(|n| n.max(1)), ..self.manner(&name) };
         let called = called(&code, self.invoke.take(), &args)?;
         let undo = self.check_files.then(|| undo_log(&self.store, &name));
@@ -448,7 +410,7 @@ impl Job {
         let writer = self.writer(store, &lease, program, &code);
         let name = writer.job.clone();
         let report = self.report.clone();
-        let (signals, grace) = (self.signals, self.grace);
+        let (signals, grace) = (self.signals, self.life.grace);
         let from = Some(checkpoint.info.clone());
         let manner = Manner { from, ..self.manner(&name) };
         let told = self.report.clone();
@@ -550,22 +512,6 @@ impl Job {
             stdio: std::mem::take(&mut self.stdio),
             undo,
         }
-    }
-
-    /// How it is driven.
-    fn manner(&self, name: &str) -> Manner {
-        Manner {
-            one_shot: self.one_shot,
-            stop_at: self.stop_at,
-            hooks: self.hooks_of(name),
-            limits: self.limits,
-            from: None,
-        }
-    }
-
-    fn hooks_of(&self, name: &str) -> Hooks {
-        let (hooks, timeout) = (self.hooks.clone(), self.hook_timeout);
-        Hooks { hooks, timeout, job: name.to_owned(), store: self.store.clone() }
     }
 
     /// How its WASI objects come back.

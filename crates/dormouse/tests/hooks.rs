@@ -268,3 +268,26 @@ fn what_is_no_hook_is_said() {
         assert!(refused.err.contains("write pre-checkpoint=COMMAND, "), "{}", refused.err);
     }
 }
+
+/// Exits with what `checkpoint` answers, without its sign.
+const ASKS: &str = r#"(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (import "dormouse" "checkpoint" (func $checkpoint (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start") (call $exit (i32.sub (i32.const 0) (call $checkpoint)))))"#;
+
+#[test]
+fn of_a_program_that_asks_by_itself() {
+    let p = Place::new();
+    let asks = p.guest("asks", ASKS);
+    let taken = p.dormouse(&[&["run", "--name", "sim"], &ALL[..], &[&asks]].concat());
+    assert_eq!(taken.code, Some(0), "{}", taken.err);
+    let all = told(&p.path("told"));
+    assert_eq!((&all[0]["event"], &all[0]["why"]), (&"pre-checkpoint".into(), &"program".into()));
+    assert_eq!((&all[1]["reference"], &all[1]["why"]), (&"sim@1".into(), &"program".into()));
+    assert_eq!(all.len(), 2);
+    let refused = p.dormouse(&["run", "--name", "no", "--on", "pre-checkpoint=false", &asks]);
+    assert_eq!(refused.code, Some(2), "the negative answer is its status: {}", refused.err);
+    assert!(refused.err.contains("`false` failed (exit status: 1)"), "{}", refused.err);
+    assert_eq!(p.checkpoints("no"), 0);
+}

@@ -125,3 +125,23 @@ fn directories_and_variables() {
     let read = |dir: &str| std::fs::read_to_string(p.path(dir).join("progress.txt")).unwrap();
     assert_eq!(read("second"), read("plain"));
 }
+
+#[cfg(feature = "encryption")]
+#[test]
+fn encrypted_checkpoints() {
+    use age::secrecy::ExposeSecret;
+    let p = Place::new();
+    let sleep = p.guest("sleep", SLEEP);
+    let identity = age::x25519::Identity::generate();
+    std::fs::write(p.path("keys"), identity.to_string().expose_secret()).unwrap();
+    let recipient = identity.to_public().to_string();
+    let args = ["--encrypt-to", &recipient, "--identity", "keys", &sleep];
+    let job = p.command(&line("sim", &args)).spawn().unwrap();
+    p.wait_answering("sim");
+    signal(&job, "TERM");
+    assert_eq!(Ended::wait(job).code, Some(85));
+    let without = p.dormouse(&line("sim", &["--encrypt-to", &recipient, &sleep]));
+    assert_eq!(without.code, Some(125));
+    assert!(without.error().contains("is encrypted; give an identity"), "{}", without.err);
+    assert_eq!(p.ok(&line("sim", &args)), "awake\n");
+}
