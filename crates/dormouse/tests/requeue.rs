@@ -142,6 +142,6 @@ fn encrypted_checkpoints() {
     assert_eq!(Ended::wait(job).code, Some(85));
     let without = p.dormouse(&line("sim", &["--encrypt-to", &recipient, &sleep]));
     assert_eq!(without.code, Some(125));
-    assert!(without.error().contains("is encrypted; give an identity"), "{}", without.err);
+    assert!(without.error().contains("sim@1: state is encrypted"), "{}", without.err);
     assert_eq!(p.ok(&line("sim", &args)), "awake\n");
 }
