@@ -115,7 +115,7 @@ fn sbatch(p: &Place, program: &str, state: &str) -> Command {
 #[test]
 fn slurm() {
     let p = Place::new();
-    let spin = p.guest("spin", &spin());
+    let spin = p.guest("spin", &spin_with("(i64.const 2400000000)", ""));
     let expected = p.ok(&["run", &spin]);
     let said = || std::fs::read_to_string(p.path("scontrol.said")).unwrap_or_default();
     // Its time is up: it asks for the queue itself. Slurm ends it: Slurm knows.

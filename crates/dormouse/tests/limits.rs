@@ -4,6 +4,7 @@
 mod harness;
 
 use harness::*;
+use std::process::Stdio;
 
 #[test]
 fn stopped_after_a_time_it_goes_on_for_as_long() {
@@ -34,8 +35,11 @@ fn stopped_after_a_time_it_goes_on_for_as_long() {
 fn ended_after_a_time() {
     let p = Place::new();
     let copy = p.guest("copy", COPY);
-    let mut job = p.start("sim", &["--timeout", "3s", &copy]);
-    p.ok(&["checkpoint", "sim"]);
+    let job = p.start("sim", &[&copy]);
+    p.ok(&["checkpoint", "--stop", "sim"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    let mut command = p.command(&["resume", "sim", "--timeout", "300ms"]);
+    let mut job = command.stdin(Stdio::piped()).spawn().unwrap();
     let stdin = job.stdin.take();
     let ended = Ended::wait(job);
     assert_eq!(ended.code, Some(124), "{}", ended.err);
