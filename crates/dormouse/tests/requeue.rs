@@ -98,6 +98,10 @@ fn damage_is_no_reason_to_begin_anew() {
     let refused = p.dormouse(&line);
     assert_eq!(refused.code, Some(125));
     assert!(refused.err.contains("damaged"), "{}", refused.err);
+    // Without the list nobody knows whose they are.
+    std::fs::remove_file(p.path("store/index.json")).unwrap();
+    let refused = p.dormouse(&line);
+    assert_eq!(refused.code, Some(125), "{}", refused.err);
 }
 
 #[test]

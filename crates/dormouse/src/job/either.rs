@@ -10,7 +10,7 @@
 use super::{Job, same_module};
 use crate::outcome::Outcome;
 use crate::{Error, Result, Target};
-use dormouse_store::{Checkpoint, Store};
+use dormouse_store::{Checkpoint, Store, StoreError};
 use dormouse_wasi::Wasi;
 use std::sync::Arc;
 
@@ -37,7 +37,13 @@ impl Job {
         // While somebody else has it, there may come a first checkpoint.
         let lease = self.take_lease(&name, program)?;
         if store.list(&name)?.is_empty() {
-            return self.begin(store, lease, program, module, args);
+            // A list that was lost, and not all of it found again, does not say that there was nothing.
+            match store.load(&name, None) {
+                Err(StoreError::NoJob { .. }) => {
+                    return self.begin(store, lease, program, module, args);
+                }
+                found => found?,
+            };
         }
         self.module = Some(module);
         self.expected = Some(args);
