@@ -12,7 +12,7 @@
 
 mod cluster;
 
-use crate::setup::{root, warn};
+use crate::setup::root;
 use crate::test;
 use anyhow::{Context, Result, bail, ensure};
 use cluster::Cluster;
@@ -44,22 +44,6 @@ pub fn run(args: &Args) -> Result<()> {
             cluster::PACKAGES.join(", ")
         );
     }
-    try_it()
-}
-
-/// As a part of all tests, where Slurm can be had.
-pub fn quick() -> Result<()> {
-    if !cluster::installed() {
-        warn(&[
-            &format!("not all of {} can be used here.", cluster::PACKAGES.join(", ")),
-            "The test of contrib/slurm with a real Slurm is LEFT OUT.",
-        ]);
-        return Ok(());
-    }
-    try_it()
-}
-
-fn try_it() -> Result<()> {
     let started = Instant::now();
     let folder = tempfile::tempdir()?;
     let cluster = Cluster::start(folder.path())?;
