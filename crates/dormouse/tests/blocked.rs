@@ -83,13 +83,6 @@ const CALLING: &[(&str, &str)] = &[
     ),
 ];
 
-/// The innermost function of the newest checkpoint.
-fn stopped_in(p: &Place, job: &str) -> String {
-    let report = p.json(&["inspect", job, "--json"]);
-    let name = report["frames"][0]["name"].as_str().unwrap_or("nothing").to_owned();
-    name.strip_prefix("wasi_snapshot_preview1.").map_or(name.clone(), str::to_owned)
-}
-
 #[test]
 fn stopped_in_every_call_that_can_wait() {
     let waiting: Vec<&str> = CALLS.iter().filter(|c| c.blocking).map(|c| c.name).collect();
@@ -186,14 +179,6 @@ impl Kind {
 enum Stop {
     Term,
     Command,
-}
-
-/// Waits until a program is blocked in this call, by taking checkpoints with which it goes on.
-fn blocked_in(p: &Place, call: &str) {
-    p.wait_for(&format!("it to be blocked in {call}"), || {
-        p.ok(&["checkpoint", "job"]);
-        stopped_in(p, "job") == call
-    });
 }
 
 /// Stops a program, and says where it was.

@@ -5,6 +5,7 @@
 mod harness;
 
 use harness::*;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -119,6 +120,23 @@ fn who_sleeps_is_taken_over_and_ends_when_it_wakes() {
     assert_eq!(ended.code, Some(9), "{}", ended.err);
     let told = format!("process {pid} on elsewhere; watching for up to 2s");
     assert!(ended.err.contains(&told), "{}", ended.err);
+}
+
+/// The same, but nobody has taken the job over meanwhile: it goes on.
+#[test]
+fn who_sleeps_and_is_left_alone_goes_on_when_it_wakes() {
+    let p = Place::new();
+    let mut job = copying(&p, &[], "1s");
+    signal(&job, "STOP");
+    p.wait_for("it to sleep", || p.json(&["ps", "--json"])[0]["answers"] == false);
+    // Longer than its lease is good for.
+    std::thread::sleep(Duration::from_secs(2));
+    signal(&job, "CONT");
+    p.wait_answering("sim");
+    assert!(p.ok(&["checkpoint", "sim"]).starts_with("sim@2 "));
+    job.stdin.take().unwrap().write_all(b"on").unwrap();
+    let ended = Ended::wait(job);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(9), "on"), "{}", ended.err);
 }
 
 #[test]

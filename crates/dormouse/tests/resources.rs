@@ -12,8 +12,10 @@ use harness::*;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 
 /// Waits until the program has printed `>`; then it waits for a byte.
@@ -104,17 +106,32 @@ fn signals_of_the_host_are_not_the_programs() {
 
 #[test]
 fn descriptors_of_the_host_are_not_the_programs() {
-    let ask = "(call $note (call $fd_fdstat_get (i32.const 3) (i32.const 1024)))
-      (call $note (call $sock_accept (i32.const 3) (i32.const 0) (i32.const 1024)))
-      (call $note (call $sock_shutdown (i32.const 3) (i32.const 1)))
-      (drop (call $wait))
-      (call $note (call $fd_fdstat_get (i32.const 3) (i32.const 1024)))";
+    let each = "
+      (call $note (call $fd_fdstat_get (i32.const 3) (i32.const 1024)))
+      (call $note (call $read_one (i32.const 3)))
+      (call $note (call $fd_fdstat_get (i32.const 4) (i32.const 1024)))
+      (call $note (call $sock_accept (i32.const 4) (i32.const 0) (i32.const 1024)))
+      (call $note (call $sock_shutdown (i32.const 4) (i32.const 1)))";
+    let read_one = "(func $read_one (param $fd i32) (result i32)
+      (i64.store (i32.const 0) (i64.const 0x100000400))
+      (call $fd_read (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8)))";
     let p = Place::new();
-    let ask = p.guest("ask", &program("", ask));
+    let ask = p.guest("ask", &program(read_one, &format!("{each} (drop (call $wait)) {each}")));
     fs::write(p.path("secret"), "x").unwrap();
-    let out = after(&p, "exec 3<secret", &["run", &ask]).output().unwrap();
-    // `badf`, every time.
-    assert_eq!(String::from_utf8(out.stdout).unwrap(), ">8888");
+    // 3 is a file, 4 a socket that listens (the shell gets it as 2), as a service manager passes them on.
+    let with_both = |args: &[&str]| {
+        let listening = UnixListener::bind(p.path(args[0])).unwrap();
+        let mut command = after(&p, "exec 3<secret 4<&2 2>errors", args);
+        command.stdin(Stdio::piped()).stderr(OwnedFd::from(listening));
+        command
+    };
+    let mut job = with_both(&["run", "--name", "job", &ask]).spawn().unwrap();
+    has_come_to_wait(&mut job);
+    p.ok(&["checkpoint", "--stop", "job"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    let ended = fed(with_both(&["resume", "job"]), b"x");
+    // `badf`, every time, before and after.
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "8888888888"));
 }
 
 #[test]
@@ -125,8 +142,8 @@ fn a_stream_that_is_a_socket_is_a_stream() {
     let p = Place::new();
     let ask =
         p.guest("ask", &program("(data (i32.const 0) \"\\00\\04\\00\\00\\01\\00\\00\\00\")", ask));
-    let (theirs, mut ours) = std::os::unix::net::UnixStream::pair().unwrap();
-    let theirs: std::os::fd::OwnedFd = theirs.into();
+    let (theirs, mut ours) = UnixStream::pair().unwrap();
+    let theirs: OwnedFd = theirs.into();
     ours.write_all(b"5").unwrap();
     let ended = Ended::of(p.command(&["run", &ask]).stdin(Stdio::from(theirs)).output().unwrap());
     // `notsock` twice; and it can be read.
@@ -375,6 +392,32 @@ fn deadlines_and_clocks() {
     let over = std::time::Duration::from_secs(9);
     std::thread::sleep(over.saturating_sub(started.elapsed()));
     assert_eq!(p.ok(&["resume", "job"]), "111");
+}
+
+/// Waits for a moment an hour from now, by the realtime clock, or for input, and is resumed long before: input it is that comes.
+#[test]
+fn a_deadline_that_is_not_over_is_waited_for() {
+    // Two subscriptions; then how many events there are, which the first is, and whether the moment is still to come.
+    let either = "(local $real i64)
+      (local.set $real (i64.add (call $time (i32.const 0)) (i64.const 3600000000000)))
+      (i64.store (i32.const 1064) (local.get $real)) (i32.store (i32.const 1080) (i32.const 1))
+      (i64.store (i32.const 1088) (i64.const 7)) (i32.store (i32.const 1096) (i32.const 1))
+      (call $must (call $poll_oneoff (i32.const 1040) (i32.const 1200) (i32.const 2) (i32.const 8)))
+      (call $note (i32.load (i32.const 8)))
+      (call $note (i32.load (i32.const 1200)))
+      (call $whether (i64.lt_u (call $time (i32.const 0)) (local.get $real)))";
+    let p = Place::new();
+    let either = p.guest("either", &program("", either));
+    let job = p.start("job", &[&either]);
+    blocked_in(&p, "poll_oneoff");
+    p.ok(&["checkpoint", "--stop", "job"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    let mut job = p.command(&["resume", "job"]).stdin(Stdio::piped()).spawn().unwrap();
+    p.wait_answering("job");
+    blocked_in(&p, "poll_oneoff");
+    job.stdin.take().unwrap().write_all(b"x").unwrap();
+    let ended = Ended::wait(job);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "171"), "{}", ended.err);
 }
 
 #[test]

@@ -118,6 +118,21 @@ impl Ended {
     }
 }
 
+/// The innermost function of the newest checkpoint.
+pub fn stopped_in(p: &Place, job: &str) -> String {
+    let report = p.json(&["inspect", job, "--json"]);
+    let name = report["frames"][0]["name"].as_str().unwrap_or("nothing").to_owned();
+    name.strip_prefix("wasi_snapshot_preview1.").map_or(name.clone(), str::to_owned)
+}
+
+/// Waits until the job `job` is blocked in this call, by taking checkpoints with which it goes on.
+pub fn blocked_in(p: &Place, call: &str) {
+    p.wait_for(&format!("it to be blocked in {call}"), || {
+        p.ok(&["checkpoint", "job"]);
+        stopped_in(p, "job") == call
+    });
+}
+
 pub fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
