@@ -300,8 +300,9 @@ pub(crate) fn advise(file: &File, offset: u64, len: u64, advice: Advice) -> io::
     Ok(())
 }
 
-/// Paths of this many bytes and more are not taken (`PATH_MAX`).
-pub(crate) const LONGEST_PATH: usize = 4096;
+/// Paths of this many bytes and more are not taken (`PATH_MAX`, which counts the zero at their end): 4,096 on Linux, 1,024 on
+/// macOS and the BSDs.
+pub(crate) const LONGEST_PATH: usize = libc::PATH_MAX as usize;
 
 /// Where an open file is in the host's directory tree now, if the system can tell.
 pub(crate) fn current_path(fd: BorrowedFd<'_>) -> Option<PathBuf> {
