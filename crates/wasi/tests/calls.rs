@@ -7,12 +7,60 @@ use guest::*;
 use std::sync::{Arc, Mutex};
 use tempfile::tempdir;
 
+/// What WASI preview 1 has, and nothing else: no locks, mappings, processes, users or limits.
+const PREVIEW_1: [&str; 46] = [
+    "args_get",
+    "args_sizes_get",
+    "clock_res_get",
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_advise",
+    "fd_allocate",
+    "fd_close",
+    "fd_datasync",
+    "fd_fdstat_get",
+    "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights",
+    "fd_filestat_get",
+    "fd_filestat_set_size",
+    "fd_filestat_set_times",
+    "fd_pread",
+    "fd_prestat_dir_name",
+    "fd_prestat_get",
+    "fd_pwrite",
+    "fd_read",
+    "fd_readdir",
+    "fd_renumber",
+    "fd_seek",
+    "fd_sync",
+    "fd_tell",
+    "fd_write",
+    "path_create_directory",
+    "path_filestat_get",
+    "path_filestat_set_times",
+    "path_link",
+    "path_open",
+    "path_readlink",
+    "path_remove_directory",
+    "path_rename",
+    "path_symlink",
+    "path_unlink_file",
+    "poll_oneoff",
+    "proc_exit",
+    "proc_raise",
+    "random_get",
+    "sched_yield",
+    "sock_accept",
+    "sock_recv",
+    "sock_send",
+    "sock_shutdown",
+];
+
 #[test]
 fn table_lists_every_import_once() {
-    let mut names: Vec<_> = CALLS.iter().map(|call| call.name).collect();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), 46);
+    let names: Vec<_> = CALLS.iter().map(|call| call.name).collect();
+    assert_eq!(names, PREVIEW_1);
     let open = Call::named("path_open").unwrap();
     use ValType::{I32, I64};
     assert_eq!(open.params, [I32, I32, I32, I32, I32, I64, I64, I32, I32]);
