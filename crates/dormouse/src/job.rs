@@ -2,15 +2,16 @@
 
 mod either;
 mod life;
+mod settings;
 mod trial;
 
 use crate::beginning::{argv, called, first};
 use crate::books::Books;
 use crate::desk::Report;
 use crate::drive::Manner;
-use crate::interval::{Every, Pace, Share};
+use crate::interval::Pace;
 use crate::lazy::Lazy;
-use crate::lease::{Lease, TTLS, Terms};
+use crate::lease::{Lease, Terms};
 use crate::live::{Live, live};
 use crate::outcome::{Activity, Notice, Outcome};
 use crate::progress::Progress;
@@ -29,7 +30,6 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The stacks that a checkpoint can remember: those of `--stack`.
 const STACKS: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 30;
@@ -107,224 +107,6 @@ impl Job {
             lease: Terms::default(),
             report: Arc::new(|_| {}),
         }
-    }
-
-    /// Its name. Without: for a new program, its file's name and something unique; for one that is
-    /// resumed, the name it had. With another name than it had, a resumed program is a clone.
-    pub fn name(mut self, name: impl Into<String>) -> Job {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Where compiled code is kept; without, it is compiled every time.
-    pub fn cache(mut self, dir: Option<PathBuf>) -> Job {
-        self.cache = dir;
-        self
-    }
-
-    /// How many bytes of it may lie there, by default 1 GiB: what was not used for longest goes.
-    pub fn cache_size(mut self, bytes: u64) -> Job {
-        self.cache_size = Some(bytes);
-        self
-    }
-
-    /// Whether a program whose code is not in the cache begins in code that is compiled quickly, and goes on in better code
-    /// when that is compiled; by default no. Not where memory is read lazily, safepoints are counted, or the program is interpreted.
-    pub fn tier_up(mut self, tier_up: bool) -> Job {
-        self.tier_up = tier_up;
-        self
-    }
-
-    /// Bytes of stack the program can count on; by default 64 MiB, or what it had.
-    pub fn stack(mut self, bytes: usize) -> Job {
-        self.stack = Some(bytes);
-        self
-    }
-
-    /// Computes the same bits on every host ([`Options::deterministic`]); remembered, so that a
-    /// resumed program goes on in the same way.
-    pub fn deterministic(mut self, same: bool) -> Job {
-        self.deterministic = same;
-        self
-    }
-
-    /// Takes a checkpoint every so often, or never; by default never, or as it was.
-    pub fn every(mut self, interval: impl Into<Every>) -> Job {
-        self.pace.every = Some(interval.into());
-        self
-    }
-
-    /// How far failures come apart, in the mean; by default a day, or as it was. For [`Every::Auto`].
-    pub fn mtbf(mut self, mtbf: Duration) -> Job {
-        self.pace.mtbf = Some(mtbf);
-        self
-    }
-
-    /// The share of the time that checkpoints may take: the interval is never shorter than what one costs, divided by this.
-    /// By default as it was; else one percent with [`Every::Auto`], and otherwise whatever it may be.
-    pub fn max_overhead(mut self, share: Option<Share>) -> Job {
-        self.pace.share = Some(share);
-        self
-    }
-
-    /// Appends what each checkpoint cost to this file too, as lines of JSON ([`crate::stats::Record`]).
-    pub fn stats(mut self, file: impl Into<PathBuf>) -> Job {
-        self.stats = Some(file.into());
-        self
-    }
-
-    /// Removes old checkpoints by rules, after each new one: `change` is given those that the checkpoint
-    /// remembers (none, for a new program). What cannot be removed is told, and harms nothing.
-    pub fn retention(mut self, change: impl FnOnce(&mut Retention) + Send + Sync + 'static) -> Job {
-        self.change_retention = Some(Box::new(change));
-        self
-    }
-
-    /// Gives a directory of the host under a name; resumed programs find it in another place.
-    pub fn dir(mut self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Job {
-        self.dirs.push((host.into(), guest.into()));
-        self
-    }
-
-    /// Sets an environment variable.
-    pub fn env(mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Job {
-        self.env.push((key.into(), value.into()));
-        self
-    }
-
-    /// Connects the standard streams; by default they are those of this process.
-    pub fn stdio(mut self, stdio: StdioConfig) -> Job {
-        self.stdio = stdio;
-        self
-    }
-
-    /// Whether what the program does to its files after a checkpoint is undone by a resume from it,
-    /// and its open files must be as they were then; by default yes.
-    pub fn check_files(mut self, check: bool) -> Job {
-        self.check_files = check;
-        self
-    }
-
-    /// Whether a resumed program is given the directories of the host that its checkpoint names, where [`Job::dir`] does
-    /// not name others; by default yes. Without, one that is not given with [`Job::dir`] is refused: right for a
-    /// checkpoint from elsewhere, which would choose for itself.
-    pub fn recorded_dirs(mut self, open: bool) -> Job {
-        self.recorded_dirs = open;
-        self
-    }
-
-    /// Resumes only a checkpoint of this module. (It carries its module; this is for being sure.)
-    pub fn expect_module(mut self, module: Arc<[u8]>) -> Job {
-        self.module = Some(module);
-        self
-    }
-
-    /// Whether SIGTERM, SIGUSR1 and SIGINT to this process are orders to this job.
-    pub fn signals(mut self, listen: bool) -> Job {
-        self.signals = listen;
-        self
-    }
-
-    /// Whether this process ends with this job; by default no. Then the program's memory is left for the system to take
-    /// back, which it does faster than we.
-    pub fn one_shot(mut self, one_shot: bool) -> Job {
-        self.one_shot = one_shot;
-        self
-    }
-
-    /// Stops with a checkpoint at the `n`th safepoint from where the program begins or goes on: for tests, which need the
-    /// same one again, and for nothing else: the interval is not kept. 0 is where a resumed program stands, and 1 for one that begins. Code that counts its safepoints is slower, and other orders wait for that one.
-    pub fn stop_at(mut self, n: u32) -> Job {
-        self.stop_at = Some(n);
-        self
-    }
-
-    /// Interprets the program (with wasmtime's Pulley) instead of compiling it to machine code. It is always so on
-    /// processors that the compiler does not know.
-    pub fn interpret(mut self, interpret: bool) -> Job {
-        self.interpret = interpret;
-        self
-    }
-
-    /// Calls this exported function instead of `_start`, with the program's arguments as its own,
-    /// written as its parameters' types want them. [`Job::resume`] knows what was called.
-    pub fn invoke(mut self, name: impl Into<String>) -> Job {
-        self.invoke = Some(name.into());
-        self
-    }
-
-    /// How many layers of changes a memory may have before they are squashed, in the background; by default
-    /// [`dormouse_store::MAX_LAYERS`]. With 0, every checkpoint has all pages.
-    pub fn max_layers(mut self, layers: usize) -> Job {
-        self.layering.max_layers = layers;
-        self
-    }
-
-    /// Whether pages of which little changed since the last checkpoint are stored as differences; by default yes.
-    pub fn deltas(mut self, store: bool) -> Job {
-        self.layering.deltas = store;
-        self
-    }
-
-    /// How it is found out which pages the program wrote; by default the best way that works here.
-    pub fn tracking(mut self, tracking: Tracking) -> Job {
-        self.copying.tracking = tracking;
-        self
-    }
-
-    /// Whether pages are copied while the program runs, where that can be done, so that it stands only for the rest; by
-    /// default yes.
-    pub fn precopy(mut self, precopy: bool) -> Job {
-        self.copying.precopy = precopy;
-        self
-    }
-
-    /// Whether a resumed program goes on at once, while its memory is read when it is touched, and by and by; by default it
-    /// goes on once all is read and verified. What is found damaged then ends the program, and not only
-    /// it: see [`Notice::Unreadable`]. So this is done only if the process ends with the job ([`Job::one_shot`]), and where
-    /// the host can do it.
-    pub fn lazy(mut self, lazy: bool) -> Job {
-        self.lazy = lazy;
-        self
-    }
-
-    /// Seals checkpoints for an age recipient, `age1...`, and any others that were named; remembered, so that a resumed
-    /// program's are sealed in the same way.
-    pub fn encrypt_to(mut self, recipient: impl Into<String>) -> Job {
-        self.sealing.recipients.push(recipient.into());
-        self
-    }
-
-    /// Whether the module is sealed too, where checkpoints are; by default not. Once it is, it stays so.
-    pub fn encrypt_module(mut self, seal: bool) -> Job {
-        self.sealing.module = seal;
-        self
-    }
-
-    /// Opens checkpoints that were sealed for one of these age identities: the contents of a file that `age-keygen` wrote.
-    pub fn identities(mut self, file: impl Into<String>) -> Job {
-        self.sealing.identities.push(file.into());
-        self
-    }
-
-    /// For how long after a renewal the job's lease is this process's own, seen from other hosts; by default 30 seconds,
-    /// and at least 100 milliseconds. It is renewed each third of that.
-    pub fn lease_ttl(mut self, ttl: Duration) -> Job {
-        self.lease.ttl = ttl.clamp(*TTLS.start(), *TTLS.end());
-        self
-    }
-
-    /// Whether a lease that names a process of another host is watched until it is clear whether that lives
-    /// ([`Notice::Waiting`]); by default yes. Without, it is refused at once ([`Error::Unclear`]).
-    pub fn wait_for_lease(mut self, wait: bool) -> Job {
-        self.lease.wait = wait;
-        self
-    }
-
-    /// Who is told what happens; called on any thread, and not for long.
-    pub fn on_notice(mut self, report: impl Fn(Notice) + Send + Sync + 'static) -> Job {
-        self.report = Arc::new(report);
-        self
     }
 
     /// Runs a module from its beginning. `program` is `argv[0]`; `args` are the others.

@@ -38,9 +38,11 @@
 //!   end
 //! ```
 //!
-//! This file has the functions as they are; `frame` what a safepoint adds, `rest` what begins at one.
+//! This file has the functions as they are; `frame` what a safepoint adds, `rest` what begins at one, `locals`
+//! what holds operands.
 
 mod frame;
+mod locals;
 mod rest;
 mod types;
 
@@ -49,15 +51,13 @@ pub(crate) use types::{heap_type, ref_type, val_type};
 
 use crate::body::Body;
 use crate::helpers::Helper;
-use crate::layout::{
-    Hierarchy, Saved, Site, Sites, Source, block_params, block_results, erased, nullable,
-};
+use crate::layout::{Hierarchy, Saved, Site, Sites, block_params, block_results, nullable};
 use crate::limits::{self, Excess};
 use crate::module::{Module, concrete};
 use crate::{Error, Poll, Result, work};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use wasm_encoder::{BlockType, Encode, Instruction as I};
-use wasmparser::{AbstractHeapType, Catch, Operator, ValType};
+use wasmparser::{Catch, Operator, ValType};
 
 /// The index spaces of the module being written.
 pub(crate) trait Space {
@@ -216,7 +216,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     /// Instead of an imported function that can block: calls it, and if it was interrupted saves
     /// the arguments, so that it can be called again.
-    pub fn stub(mut self, site: &'e Site) -> Result<Code> {
+    pub fn stub(mut self, site: &Site) -> Result<Code> {
         self.begin([site].into_iter());
         for l in 0..self.body.params {
             self.i(&I::LocalGet(l as u32));
@@ -226,62 +226,6 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
         self.end();
         let params = self.body.params;
         self.finish(params)
-    }
-
-    /// All who leave the function early do so behind its code: what they save, what is returned then, and the engine's code for a
-    /// return, are there only once.
-    fn begin(&mut self, sites: impl Iterator<Item = &'e Site>) {
-        self.i(&I::Block(BlockType::Empty));
-        self.level += 1;
-        let mut used = BTreeSet::new();
-        for site in sites {
-            let mut exit = Some(site.exit);
-            while let Some(e) = exit.filter(|&e| used.insert(e)) {
-                exit = self.sites.exits[e].parent;
-            }
-        }
-        for _ in 0..used.len() {
-            self.i(&I::Block(BlockType::Result(val_type(ValType::I32))));
-            self.level += 1;
-        }
-        self.exits.extend(used);
-    }
-
-    /// The end of the function.
-    fn end(&mut self) {
-        if self.level > 0 {
-            self.i(&I::Return);
-            let sites = self.sites;
-            while let Some(exit) = self.exits.pop() {
-                self.i(&I::End);
-                self.level -= 1;
-                let exit = &sites.exits[exit];
-                self.store(&exit.values, exit.offset);
-                match exit.parent {
-                    Some(parent) => self.go_out(self.exit_depth(parent)),
-                    None => {
-                        self.end_frame(exit.size, exit.room());
-                        self.go_out(self.level - 1);
-                    }
-                }
-            }
-            self.i(&I::End);
-            self.dummies();
-        }
-        self.i(&I::End);
-    }
-
-    /// Goes on behind the end of a block round this place; the innermost ends here.
-    fn go_out(&mut self, depth: u32) {
-        if depth > 0 {
-            self.i(&I::Br(depth));
-        }
-    }
-
-    /// How far out the end of an exit's block is. The outermost block is for those who have saved all.
-    fn exit_depth(&self, exit: usize) -> u32 {
-        let outside = self.exits.partition_point(|&e| e < exit) as u32;
-        self.level - (outside + 2)
     }
 
     /// Instructions from `from` to the end of the function.
@@ -503,94 +447,6 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     fn depth(&self, original: u32) -> u32 {
         self.level - self.labels[self.labels.len() - 1 - original as usize].level
-    }
-
-    fn spill(&mut self, position: u32, ty: ValType) -> u32 {
-        self.local_for((Source::Operand(position), ty))
-    }
-
-    /// The local of ours that a value is in.
-    fn local_for(&mut self, value: Saved) -> u32 {
-        let next = self.first_new_local + self.new_locals.len() as u32;
-        *self.spills.entry(value).or_insert_with(|| {
-            self.new_locals.push(nullable(value.1));
-            next
-        })
-    }
-
-    /// A value from a local of ours, or one of the function's in a continuation.
-    fn get(&mut self, local: u32, ty: ValType) {
-        self.i(&I::LocalGet(local));
-        self.assert_type(ty);
-    }
-
-    /// What lies in a local that may hold null, but does not, becomes of this type again.
-    fn assert_type(&mut self, ty: ValType) {
-        if matches!(ty, ValType::Ref(r) if !r.is_nullable()) {
-            self.i(&I::RefAsNonNull);
-        }
-    }
-
-    /// A reference that only its hierarchy is known of becomes of this type again, or null.
-    fn cast(&mut self, ty: ValType) {
-        let ValType::Ref(r) = ty else { return };
-        let heap = heap_type(r);
-        match r.heap_type() {
-            wasmparser::HeapType::Concrete(_) => self.i(&I::RefCastNullable(heap)),
-            // Only null is of these types.
-            wasmparser::HeapType::Abstract {
-                ty: AbstractHeapType::NoFunc | AbstractHeapType::NoExtern | AbstractHeapType::NoExn,
-                ..
-            } => {
-                self.i(&I::Drop);
-                self.i(&I::RefNull(heap));
-            }
-            _ => {}
-        }
-    }
-
-    /// Results of a continuation get the types of the call's.
-    fn restore_types(&mut self, results: &[ValType]) {
-        let Some(first) = results.iter().position(|&t| t != erased(t)) else { return };
-        let locals: Vec<u32> =
-            results[first..].iter().map(|&t| self.new_local(nullable(t))).collect();
-        for (&t, &l) in results[first..].iter().zip(&locals).rev() {
-            self.cast(t);
-            self.i(&I::LocalSet(l));
-        }
-        for (&t, &l) in results[first..].iter().zip(&locals) {
-            self.get(l, t);
-        }
-    }
-
-    fn new_local(&mut self, ty: ValType) -> u32 {
-        self.new_locals.push(ty);
-        self.first_new_local + self.new_locals.len() as u32 - 1
-    }
-
-    /// Puts the operands from height `base` into their locals (those beneath are there already),
-    /// and leaves the stack as it was: `operands`, then values of types `above` and `top`.
-    fn spill_from(
-        &mut self,
-        base: u32,
-        operands: &[ValType],
-        above: &[ValType],
-        top: Option<ValType>,
-    ) {
-        if operands.is_empty() {
-            return;
-        }
-        let all: Vec<(u32, ValType)> =
-            (base..).zip(operands.iter().chain(above).chain(&top).copied()).collect();
-        work::add(all.len());
-        for &(p, t) in all.iter().rev() {
-            let l = self.spill(p, t);
-            self.i(&I::LocalSet(l));
-        }
-        for &(p, t) in &all {
-            let l = self.spill(p, t);
-            self.get(l, t);
-        }
     }
 
     /// The index that calls a function whose arguments are on the stack.

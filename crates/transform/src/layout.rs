@@ -127,6 +127,11 @@ pub struct Site {
 }
 
 impl Site {
+    /// One without operands. What its exit is, is known when all are there.
+    pub(crate) fn new(slot: u32, kind: Kind, active: bool, offset: u32, layout: Layout) -> Site {
+        Site { slot, kind, active, offset, layout, op: 0, operands: vec![], base: 0, exit: 0 }
+    }
+
     /// The operands of the innermost construct round it.
     pub(crate) fn own_operands(&self) -> &[ValType] {
         self.operands.get(self.base as usize..).unwrap_or_default()
@@ -299,20 +304,7 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
     let (kind, active) = (Kind::Entry, reach.entry_poll[func as usize]);
     let offset = m.body(func).range().start as u32;
     match Layout::of_params(m.func_type(func).params()) {
-        Some(layout) => {
-            let (operands, op, base) = (vec![], 0, 0);
-            sites.list.push(Site {
-                slot,
-                kind,
-                active,
-                offset,
-                op,
-                operands,
-                base,
-                layout,
-                exit: 0,
-            });
-        }
+        Some(layout) => sites.list.push(Site::new(slot, kind, active, offset, layout)),
         None if active => return Err(refuse(offset)),
         None => {}
     }
@@ -387,18 +379,8 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
                 let locals = live.iter().map(|&l| (l, body.locals[l as usize]));
                 let offset = body.offsets[i];
                 let layout = Layout::new(&operands, locals).ok_or_else(|| refuse(offset))?;
-                let op = i;
-                sites.list.push(Site {
-                    slot,
-                    kind,
-                    active,
-                    offset,
-                    op,
-                    operands,
-                    base,
-                    layout,
-                    exit: 0,
-                });
+                let site = Site::new(slot, kind, active, offset, layout);
+                sites.list.push(Site { op: i, operands, base, ..site });
             }
             slot += 1;
         }

@@ -302,10 +302,7 @@ impl Program {
                 Layout::of_params(self.module.func_type(body.func).params()).ok_or_else(|| {
                     Error::unsupported("an import that takes references that cannot be saved", 0)
                 })?;
-            let (kind, operands) = (Kind::Entry, vec![]);
-            let (slot, active) = (first, true);
-            let (offset, op, base, exit) = (0, 0, 0, 0);
-            let site = Site { slot, kind, active, offset, op, operands, base, layout, exit };
+            let site = Site::new(first, Kind::Entry, true, 0, layout);
             return Ok(Sites { list: vec![site], ..Default::default() }.sharing());
         }
         if !self.reach.is_framed(body.func) {

@@ -2,14 +2,71 @@
 //!
 //! The cold paths never rejoin: loads there would be hoisted into hot code.
 
-use super::{Emitter, Part, Space, heap_type};
+use super::{Emitter, Part, Space, heap_type, val_type};
 use crate::Poll;
 use crate::helpers::Helper;
 use crate::layout::{Hierarchy, Saved, Site, Source, erased, nullable, width};
-use wasm_encoder::{Instruction as I, MemArg};
+use std::collections::BTreeSet;
+use wasm_encoder::{BlockType, Instruction as I, MemArg};
 use wasmparser::ValType;
 
 impl<S: Space> Emitter<'_, '_, S> {
+    /// All who leave the function early do so behind its code: what they save, what is returned then, and the engine's code for a
+    /// return, are there only once.
+    pub(super) fn begin<'s>(&mut self, sites: impl Iterator<Item = &'s Site>) {
+        self.i(&I::Block(BlockType::Empty));
+        self.level += 1;
+        let mut used = BTreeSet::new();
+        for site in sites {
+            let mut exit = Some(site.exit);
+            while let Some(e) = exit.filter(|&e| used.insert(e)) {
+                exit = self.sites.exits[e].parent;
+            }
+        }
+        for _ in 0..used.len() {
+            self.i(&I::Block(BlockType::Result(val_type(ValType::I32))));
+            self.level += 1;
+        }
+        self.exits.extend(used);
+    }
+
+    /// The end of the function.
+    pub(super) fn end(&mut self) {
+        if self.level > 0 {
+            self.i(&I::Return);
+            let sites = self.sites;
+            while let Some(exit) = self.exits.pop() {
+                self.i(&I::End);
+                self.level -= 1;
+                let exit = &sites.exits[exit];
+                self.store(&exit.values, exit.offset);
+                match exit.parent {
+                    Some(parent) => self.go_out(self.exit_depth(parent)),
+                    None => {
+                        self.end_frame(exit.size, exit.room());
+                        self.go_out(self.level - 1);
+                    }
+                }
+            }
+            self.i(&I::End);
+            self.dummies();
+        }
+        self.i(&I::End);
+    }
+
+    /// Goes on behind the end of a block round this place; the innermost ends here.
+    pub(super) fn go_out(&mut self, depth: u32) {
+        if depth > 0 {
+            self.i(&I::Br(depth));
+        }
+    }
+
+    /// How far out the end of an exit's block is. The outermost block is for those who have saved all.
+    pub(super) fn exit_depth(&self, exit: usize) -> u32 {
+        let outside = self.exits.partition_point(|&e| e < exit) as u32;
+        self.level - (outside + 2)
+    }
+
     pub(super) fn emit_poll(&mut self, site: &Site) {
         // A loop's parameters change with every iteration.
         self.spill_from(site.base, site.own_operands(), &[], None);

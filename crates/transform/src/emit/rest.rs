@@ -16,9 +16,9 @@ use crate::{Error, Result, work};
 use wasm_encoder::{BlockType, Instruction as I, MemArg};
 use wasmparser::{Operator, ValType};
 
-impl<'e, S: Space> Emitter<'e, '_, S> {
+impl<S: Space> Emitter<'_, '_, S> {
     /// What is left of the function after `site`.
-    pub fn continuation(mut self, site: &'e Site) -> Result<Code> {
+    pub fn continuation(mut self, site: &Site) -> Result<Code> {
         self.resumed = true;
         if site.kind == Kind::Entry {
             self.load_frame(site);

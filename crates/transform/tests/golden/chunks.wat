@@ -1,4 +1,4 @@
-;; Values are grouped by type and stored at most eight at a time.
+;; Values of all types in one large frame.
 ;; slots: 3
 (module
   (func $spin (loop (br 0)))
