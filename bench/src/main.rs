@@ -37,7 +37,7 @@ fn main() -> Result<()> {
             store::run(1000)
         }
         _ => bail!(
-            "usage: dormouse-bench [overhead [--rounds N] [--variants A,B] [GUEST...] | instructions [GUEST...] | capture | start | resumed [GUEST...] | checkpoint [WHAT] | store [CHECKPOINTS]]"
+            "usage: dormouse-bench [overhead [--rounds N] [--variants A,B] [GUEST...] | instructions [GUEST...] | capture | start | resumed [--longer N] [GUEST...] | checkpoint [WHAT] | store [CHECKPOINTS]]"
         ),
     }
 }

@@ -9,6 +9,8 @@
 //!   ratio = rest / (all - first)        in turn, median of the rounds
 //! ```
 //!
+//! `--longer N` multiplies the last argument of each program, which says how much it has to do.
+//!
 //! Compiling continuations is not counted: it is done by other threads, once for all times.
 
 use crate::guest::{self, Guest};
@@ -37,7 +39,11 @@ const CHOSEN: [&str; 12] = [
     "python-mix",
 ];
 
-pub fn run(names: &[&str]) -> Result<()> {
+pub fn run(args: &[&str]) -> Result<()> {
+    let (longer, names) = match args {
+        ["--longer", times, names @ ..] => (times.parse().context("--longer takes a number")?, names),
+        names => (1u64, names),
+    };
     println!("speed after resume: CPU time of the rest of the work, resumed / never stopped,");
     println!("in turn, one warm-up, median of {ROUNDS} rounds\n");
     println!("| program | all s | frames | ratio | least | most |");
@@ -46,7 +52,7 @@ pub fn run(names: &[&str]) -> Result<()> {
     let machine = Machine::new(Options { cache: Some(cache), ..Options::default() })?;
     let mut logs = vec![];
     for g in guest::chosen(if names.is_empty() { &CHOSEN } else { names })? {
-        let rounds = measure(&machine, &g).with_context(|| g.name.clone())?;
+        let rounds = measure(&machine, &g, longer).with_context(|| g.name.clone())?;
         let of = |f: fn(&Round) -> f64| rounds.iter().map(f).collect::<Vec<f64>>();
         let ratios = of(|r| r.ratio);
         let (least, most) = ratios.iter().fold((f64::MAX, 0f64), |(l, m), &r| (l.min(r), m.max(r)));
@@ -71,20 +77,25 @@ struct Round {
     ratio: f64,
 }
 
-fn measure(machine: &Machine, g: &Guest) -> Result<Vec<Round>> {
+fn measure(machine: &Machine, g: &Guest, longer: u64) -> Result<Vec<Round>> {
     let code = Arc::new(machine.load(g.bytes()?.into())?);
     // What a capture needs would else be made on the program's thread.
     code.program()?;
-    let args = &g.large.as_ref().unwrap_or(&g.small).args;
+    let mut args = g.large.as_ref().unwrap_or(&g.small).args.clone();
+    if longer > 1 {
+        let work = args.last_mut().context("it takes no arguments")?;
+        let amount: u64 = work.parse().with_context(|| format!("its last argument is {work:?}"))?;
+        *work = amount.saturating_mul(longer).to_string();
+    }
     let mut rounds = vec![];
     for round in 0..=ROUNDS {
         let began = Instant::now();
-        let (wasi, _work, never) = g.wasi(args)?;
+        let (wasi, _work, never) = g.wasi(&args)?;
         let (all, end) = machine.on_stack(|| timed(&mut Run::start(code.clone(), wasi)?))??;
         let took = began.elapsed();
         // Other times in each round, from a tenth of the run to a third.
         let after = took * (10 + 5 * (round as u32 % 6)) / 100;
-        let (wasi, _work, resumed) = g.wasi(args)?;
+        let (wasi, _work, resumed) = g.wasi(&args)?;
         let (first, rest, frames, again) =
             machine.on_stack(|| interrupted(&code, wasi, after))??;
         ensure!(end == again, "the two runs end differently: {end:?}, {again:?}");

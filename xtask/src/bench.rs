@@ -22,7 +22,7 @@ const BINARYEN: &str = "npm:binaryen@132.0.0";
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// For the benchmark program: `overhead [--rounds N] [--variants A,B] [GUEST...]`, `instructions [GUEST...]`, `capture`, `start`, `resumed [GUEST...]`, `checkpoint [WHAT]` or `store [CHECKPOINTS]`; all of them without
+    /// For the benchmark program: `overhead [--rounds N] [--variants A,B] [GUEST...]`, `instructions [GUEST...]`, `capture`, `start`, `resumed [--longer N] [GUEST...]`, `checkpoint [WHAT]` or `store [CHECKPOINTS]`; all of them without
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }

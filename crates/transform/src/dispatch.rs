@@ -10,7 +10,7 @@
 //!     local.get 0  local.get 1  return_call $f30)
 //! ```
 //!
-//! The engine adds 180 bytes to each function that is exported, for calls by the host. So there is one function for up to a thousand of
+//! The engine adds some 180 bytes to each function that is exported, for calls by the host. So there is one function for up to a thousand of
 //! a type, and only those that the program itself exports or holds references to are exported as they are.
 
 use crate::helpers::{Helper, encode};
