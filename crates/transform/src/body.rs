@@ -212,6 +212,17 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// What the call at `i` gives.
+    pub fn results_of_call<'m>(&self, m: &'m Module, i: usize) -> Result<&'m [ValType]> {
+        Ok(match self.ops[i] {
+            Operator::Call { function_index } => m.func_type(function_index).results(),
+            Operator::CallIndirect { type_index, .. } | Operator::CallRef { type_index } => {
+                m.types[type_index as usize].results()
+            }
+            _ => return Err(Error::Frames("a call site that is not a call")),
+        })
+    }
+
     /// The bytes of instruction `i`.
     pub fn raw<'m>(&self, module: &'m Module, i: usize) -> &'m [u8] {
         &module.bytes[self.offsets[i] as usize..self.offsets[i + 1] as usize]

@@ -38,11 +38,12 @@
 //!   end
 //! ```
 //!
-//! This file has the functions as they are; `frame` what a safepoint adds, `rest` what begins at one, `locals`
-//! what holds operands.
+//! This file has the functions as they are; `frame` what a safepoint adds, `rest` what begins at one, `plain` the
+//! same without any, `locals` what holds operands.
 
 mod frame;
 mod locals;
+mod plain;
 mod rest;
 mod types;
 
@@ -62,6 +63,10 @@ use wasmparser::{Catch, Operator, ValType};
 /// The index spaces of the module being written.
 pub(crate) trait Space {
     fn helper(&mut self, h: Helper) -> u32;
+    /// The helper that does what an instruction does, which cannot stand in another module; none where it can.
+    fn instead(&mut self, h: Helper) -> Option<u32> {
+        Some(self.helper(h))
+    }
     /// What to push after the arguments of a call of original function `f`, if anything, and the index that calls it.
     fn callee(&mut self, f: u32) -> (Option<u32>, u32);
     /// The index of original function `f`.
@@ -117,6 +122,8 @@ pub(crate) struct Emitter<'e, 'a, S> {
     /// This is a continuation. The locals of references may hold null in it: the validator wants
     /// others to be set first, and cannot see that they are. And it returns erased types.
     resumed: bool,
+    /// It has no safepoints and stands by itself (`plain`).
+    plain: bool,
     /// Instruction bytes; the local declarations are put before them at the end.
     out: Vec<u8>,
     /// Offsets in `out` of branches that are unlikely.
@@ -154,6 +161,7 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             sites,
             poll,
             resumed: false,
+            plain: false,
             out: Vec::with_capacity(256),
             unlikely: vec![],
             exits: vec![],
@@ -230,10 +238,15 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
 
     /// Instructions from `from` to the end of the function.
     fn rest(&mut self, from: usize) -> Result<()> {
+        self.span(from, self.body.ops.len())
+    }
+
+    /// Instructions from `from` up to `to`.
+    fn span(&mut self, from: usize, to: usize) -> Result<()> {
         let body = self.body;
-        work::add(body.ops.len() - from);
+        work::add(to - from);
         let mut i = from;
-        while i < body.ops.len() {
+        while i < to {
             let op = &body.ops[i];
             // Dead code is left out: nothing runs it, and the stack is polymorphic there.
             if body.dead[i] {
@@ -413,16 +426,24 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
                 let f = self.callee(*function_index);
                 self.i(&I::ReturnCall(f));
             }
-            Operator::RefFunc { function_index } => self.helper(Helper::RefFunc(*function_index)),
-            Operator::MemoryInit { data_index, mem } => {
-                self.helper(Helper::MemoryInit(*data_index, *mem));
+            op => {
+                let helper = match *op {
+                    Operator::RefFunc { function_index } => Some(Helper::RefFunc(function_index)),
+                    Operator::MemoryInit { data_index, mem } => {
+                        Some(Helper::MemoryInit(data_index, mem))
+                    }
+                    Operator::TableInit { elem_index, table } => {
+                        Some(Helper::TableInit(elem_index, table))
+                    }
+                    Operator::DataDrop { data_index } => Some(Helper::DataDrop(data_index)),
+                    Operator::ElemDrop { elem_index } => Some(Helper::ElemDrop(elem_index)),
+                    _ => None,
+                };
+                match helper.and_then(|h| self.space.instead(h)) {
+                    Some(f) => self.i(&I::Call(f)),
+                    None => self.plain(raw, op)?,
+                }
             }
-            Operator::TableInit { elem_index, table } => {
-                self.helper(Helper::TableInit(*elem_index, *table));
-            }
-            Operator::DataDrop { data_index } => self.helper(Helper::DataDrop(*data_index)),
-            Operator::ElemDrop { elem_index } => self.helper(Helper::ElemDrop(*elem_index)),
-            op => self.plain(raw, op)?,
         }
         Ok(())
     }

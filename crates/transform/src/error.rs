@@ -87,6 +87,9 @@ pub enum Error {
         /// What does not fit.
         why: &'static str,
     },
+    /// A state that cannot become a module of its own.
+    #[error("the checkpoint cannot become a module of its own: {0}")]
+    Standalone(String),
     /// Saved frame bytes that no safepoint of this module wrote.
     #[error("the frames memory is inconsistent: {0}")]
     Frames(&'static str),

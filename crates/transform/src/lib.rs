@@ -12,7 +12,7 @@
 //! first form of exception handling, rewritten), `rounds` (loops that end soon) and `reach` (who can be stopped),
 //! `body` and `liveness` (one function), `layout` (its frames), `emit` (code with safepoints),
 //! `helpers`, `instrument` (main module), `continuation` (the rest of a function), `frames` (saved bytes),
-//! `origin` (backtraces).
+//! `origin` (backtraces), `standalone` (a state as a module of its own).
 //!
 //! ```
 //! use dormouse_transform::{Options, Program};
@@ -45,6 +45,7 @@ mod offsets;
 mod origin;
 mod reach;
 mod rounds;
+mod standalone;
 mod work;
 
 pub use continuation::MAIN;
@@ -55,6 +56,8 @@ pub use layout::{Hierarchy, Kind, Layout, Site, Source};
 pub use module::Import;
 pub use offsets::OffsetMap;
 pub use origin::{DebugInfo, Origins};
+pub use standalone::{Glue, GlueFunction, GlueImport, Snapshot, Step};
+pub use wasm_encoder::{Instruction, MemArg};
 pub use wasmparser::ValType;
 #[doc(hidden)]
 pub use work::work;
@@ -319,6 +322,11 @@ impl Program {
     /// The program never writes this table, so its contents follow from the module.
     pub(crate) fn table_is_fixed(&self, table: u32) -> bool {
         !self.reach.uses.written_tables.contains(&table)
+    }
+
+    /// Whether the code makes references to functions, which a segment must declare.
+    pub(crate) fn uses_ref_func(&self) -> bool {
+        !self.reach.uses.ref_func.is_empty()
     }
 
     /// Size of the control memory in pages.

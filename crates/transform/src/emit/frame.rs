@@ -180,7 +180,7 @@ impl<S: Space> Emitter<'_, '_, S> {
         }
     }
 
-    fn local_of(&mut self, value: Saved) -> u32 {
+    pub(super) fn local_of(&mut self, value: Saved) -> u32 {
         match value.0 {
             Source::Local(l) if !self.is_copied(value) => l,
             _ => self.local_for(value),

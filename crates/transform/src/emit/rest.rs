@@ -35,31 +35,17 @@ impl<S: Space> Emitter<'_, '_, S> {
         self.begin([site].into_iter().chain(later));
         self.mark(site.offset);
         self.load_frame(site);
-        let mut pushed = 0;
-        for (op, height) in self.enclosing(site)? {
-            self.push_operands(site, &mut pushed, height);
-            self.reopen(op, height)?;
-        }
-        self.push_operands(site, &mut pushed, site.operands.len() as u32);
-        match (site.kind, &self.body.ops[site.op]) {
-            (Kind::Loop, _) => {
+        self.open_round(site)?;
+        match site.kind {
+            Kind::Loop => {
                 // A program is saved again before it runs, wherever its loop is polled.
                 if site.active && self.sites.is_polled_last(self.body, site.op) {
                     self.emit_poll(site);
                 }
                 self.rest(site.op)?;
             }
-            (_, op) => {
-                let results = match op {
-                    Operator::Call { function_index } => {
-                        self.m.func_type(*function_index).results()
-                    }
-                    Operator::CallIndirect { type_index, .. }
-                    | Operator::CallRef { type_index } => {
-                        self.m.types[*type_index as usize].results()
-                    }
-                    _ => return Err(Error::Frames("a call site that is not a call")),
-                };
+            _ => {
+                let results = self.body.results_of_call(self.m, site.op)?;
                 let (sp, frames) = (self.space.own(Part::Sp), self.space.own(Part::Frames));
                 let table_index = self.space.own(Part::Continuations);
                 let known: Vec<ValType> = results.iter().map(|&t| erased(t)).collect();
@@ -76,6 +62,17 @@ impl<S: Space> Emitter<'_, '_, S> {
             }
         }
         self.finish(0)
+    }
+
+    /// Opens what is left of the constructs round a site, and puts its operands where they were.
+    pub(super) fn open_round(&mut self, site: &Site) -> Result<()> {
+        let mut pushed = 0;
+        for (op, height) in self.enclosing(site)? {
+            self.push_operands(site, &mut pushed, height);
+            self.reopen(op, height)?;
+        }
+        self.push_operands(site, &mut pushed, site.operands.len() as u32);
+        Ok(())
     }
 
     /// Whether no continuation is larger than engines accept. Each is a frame loaded and a part of
@@ -185,6 +182,9 @@ impl<S: Space> Emitter<'_, '_, S> {
         self.i(&I::Br(1));
         self.i(&I::End);
         self.level -= 1;
+        if self.plain {
+            return self.again(op);
+        }
         let Operator::Loop { blockty } = &self.body.ops[op] else {
             return Err(Error::Frames("not a loop"));
         };
