@@ -41,7 +41,9 @@ const CHOSEN: [&str; 12] = [
 
 pub fn run(args: &[&str]) -> Result<()> {
     let (longer, names) = match args {
-        ["--longer", times, names @ ..] => (times.parse().context("--longer takes a number")?, names),
+        ["--longer", times, names @ ..] => {
+            (times.parse().context("--longer takes a number")?, names)
+        }
         names => (1u64, names),
     };
     println!("speed after resume: CPU time of the rest of the work, resumed / never stopped,");

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "registry")]
 use crate::commands::registry;
-use crate::commands::{check, control, demo, gc, inspect, list, ps, rm, run, stats, verify};
+use crate::commands::{check, control, demo, export, gc, inspect, list, ps, rm, run, stats, verify};
 use crate::size::Size;
 use crate::ui;
 use clap::{Args, Parser, Subcommand};
@@ -45,6 +45,8 @@ enum Command {
     Stats(Stats),
     /// Show what a checkpoint holds
     Inspect(Inspect),
+    /// Make a file of a checkpoint that others go on from: a WebAssembly module
+    Export(Export),
     /// Check that every checkpoint of the store is whole
     Verify(Verify),
     /// Remove old checkpoints by rules, and delete what no checkpoint needs
@@ -364,6 +366,22 @@ pub struct Inspect {
     pub all: bool,
 }
 
+#[derive(Args)]
+pub struct Export {
+    /// JOB (its newest good checkpoint) or JOB@N
+    pub target: Target,
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub opening: Opening,
+    /// Write a WASI module that goes on from the checkpoint in any engine
+    #[arg(long, value_name = "FILE", required = true)]
+    pub wasm: Option<PathBuf>,
+    /// Keep safepoints in it, for engines that can use them
+    #[arg(long, requires = "wasm")]
+    pub checkpointable: bool,
+}
+
 /// Rules for old checkpoints. Each can be `none`: not this rule, whatever the checkpoint remembers.
 #[derive(Args)]
 #[group(id = "keep", multiple = true)]
@@ -566,6 +584,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::list(args),
         Command::Stats(args) => stats::stats(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Export(args) => export::export(args),
         Command::Verify(args) => verify::verify(args),
         Command::Gc(args) => gc::gc(args),
         Command::Rm(args) => rm::rm(args),

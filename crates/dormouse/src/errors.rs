@@ -131,6 +131,12 @@ pub enum Error {
         /// What is wrong, and where.
         message: String,
     },
+    /// A checkpoint that cannot become a module of its own.
+    #[error("the checkpoint cannot become a module of its own: {what}")]
+    Standalone {
+        /// Why.
+        what: String,
+    },
     /// Nothing is known of what its checkpoints cost.
     #[error(
         "there are no statistics of job {job}: it has taken no checkpoint here, or `dormouse rm` or `gc` removed them; `dormouse list` and `dormouse ps` show the jobs"

@@ -59,6 +59,7 @@ mod progress;
 mod retain;
 pub mod running;
 mod sealing;
+mod standalone;
 pub mod stats;
 mod target;
 mod tier;
@@ -74,6 +75,7 @@ pub use hooks::{Hook, Moment};
 pub use interval::{Every, Share};
 pub use job::Job;
 pub use outcome::{Activity, Notice, Outcome, Rehearsal};
+pub use standalone::standalone;
 pub use target::Target;
 
 /// Annotations this crate gives its checkpoints.

@@ -36,6 +36,7 @@ mod values;
 pub use chaos::{Chaos, ChaosReport, Gap, chaos};
 pub use error::{Error, Result};
 pub use host::{HostFunctions, Type};
+pub use link::restartable;
 pub use machine::{Code, HEADROOM, Machine, Options};
 #[doc(hidden)]
 pub use observe::Observed;

@@ -45,7 +45,8 @@ pub(crate) enum Ended {
     Aborted(String),
 }
 
-pub(crate) fn restartable(module: &str, name: &str) -> bool {
+/// Whether an import can be interrupted without effect and is then called again.
+pub fn restartable(module: &str, name: &str) -> bool {
     Call::imported(module, name).is_some_and(|c| c.blocking)
 }
 

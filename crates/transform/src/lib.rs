@@ -57,7 +57,7 @@ pub use module::Import;
 pub use offsets::OffsetMap;
 pub use origin::{DebugInfo, Origins};
 pub use standalone::{Glue, GlueFunction, GlueImport, Snapshot, Step};
-pub use wasm_encoder::{Instruction, MemArg};
+pub use wasm_encoder::{BlockType, Instruction, MemArg};
 pub use wasmparser::ValType;
 #[doc(hidden)]
 pub use work::work;
@@ -198,6 +198,14 @@ impl Program {
     pub fn exported_function(&self, name: &str) -> Option<u32> {
         let is = |e: &&(String, wasmparser::ExternalKind, u32)| {
             e.0 == name && e.1 == wasmparser::ExternalKind::Func
+        };
+        self.module.exports.iter().find(is).map(|e| e.2)
+    }
+
+    /// The index of the memory exported under this name.
+    pub fn exported_memory(&self, name: &str) -> Option<u32> {
+        let is = |e: &&(String, wasmparser::ExternalKind, u32)| {
+            e.0 == name && e.1 == wasmparser::ExternalKind::Memory
         };
         self.module.exports.iter().find(is).map(|e| e.2)
     }

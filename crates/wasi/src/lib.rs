@@ -70,6 +70,7 @@ mod fds;
 mod files;
 mod memory;
 mod os;
+mod outline;
 mod paths;
 mod poll;
 mod process;
@@ -89,6 +90,7 @@ pub use directed::{DIRECTED, DIRECTED_MODULE, Exclusions};
 pub use errors::WasiError;
 pub use memory::touch_buffers;
 pub use os::HostFd;
+pub use outline::{Opened, Outline};
 pub use poll::Interrupter;
 pub use stdio::{Stdio, StdioConfig};
 pub use types::{Advice, Clockid, Errno, Eventtype, Filetype, Stop, Whence};
@@ -228,6 +230,14 @@ impl Wasi {
     /// What saved objects are, in words.
     pub fn describe(bytes: &[u8]) -> Result<Description, WasiError> {
         describe::describe(bytes)
+    }
+
+    /// The same for those who make them again with means of their own.
+    ///
+    /// # Errors
+    /// As [`Wasi::describe`].
+    pub fn outline(bytes: &[u8]) -> Result<Outline, WasiError> {
+        Outline::of(bytes)
     }
 
     /// Whether the undo log does not know [`RestoreOptions::mark`], so that the files are not put back: the job went on

@@ -3,6 +3,7 @@
 use super::Done;
 use crate::{cli, size, ui};
 use dormouse::exit;
+use dormouse_engine::restartable;
 use dormouse_store::{hex, sha256};
 use dormouse_transform::{Options, Poll, Program};
 use dormouse_wasi::{Call, ValType};
@@ -83,10 +84,6 @@ pub fn check(args: cli::Check) -> Done {
         ui::print(&text(&report));
     }
     Ok(if report.can_be_checkpointed { 0 } else { exit::FOUND })
-}
-
-fn restartable(module: &str, name: &str) -> bool {
-    Call::imported(module, name).is_some_and(|c| c.blocking)
 }
 
 /// Functions for `run --invoke` that are shown to people.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub mod check;
 pub mod control;
 pub mod demo;
+pub mod export;
 pub mod gc;
 pub mod inspect;
 pub mod list;

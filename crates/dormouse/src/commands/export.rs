@@ -1,0 +1,39 @@
+//! `export`: a checkpoint as a file that others go on from.
+
+use super::Done;
+use crate::{cli, ui};
+use dormouse::Error;
+use dormouse_transform::{Options, Program};
+use std::io::Write;
+use std::path::Path;
+
+pub fn export(args: cli::Export) -> Done {
+    let store = args.opening.store(&args.place)?;
+    let checkpoint = store.load(&args.target.job, args.target.number)?;
+    for damage in &checkpoint.warnings {
+        ui::warning(&damage.to_string());
+    }
+    if let Some(path) = &args.wasm {
+        let mut module = dormouse::standalone(&checkpoint)?;
+        if args.checkpointable {
+            let program = Program::new(module.into(), &Options::default());
+            let engine = dormouse_engine::Error::from;
+            module = program.and_then(|p| p.instrument()).map_err(engine)?;
+        }
+        write(path, &module)?;
+    }
+    Ok(0)
+}
+
+/// The whole file or none; `-` is standard output.
+fn write(path: &Path, bytes: &[u8]) -> dormouse::Result<()> {
+    let failed = |source| Error::Io { action: "write the module", path: path.to_owned(), source };
+    if path == Path::new("-") {
+        return std::io::stdout().lock().write_all(bytes).map_err(failed);
+    }
+    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! A checkpoint as a WebAssembly module of its own: any engine with WASI preview 1 goes on from it.
+//!
+//! ```text
+//!   checkpoint ──> transform: its stack, memories, tables and globals as a module
+//!              ──> glue: clocks that go on, files opened again, arguments and environment as they were
+//! ```
+
+mod asm;
+mod glue;
+
+use crate::Result;
+use dormouse_engine::restartable;
+use dormouse_store::{Checkpoint, PAGE_SIZE};
+use dormouse_transform::{Options, Program, Snapshot};
+use dormouse_wasi::Wasi;
+
+/// Zeros between bytes that are not, up to which one segment has both: engines take at most 100,000 segments, and each costs some bytes.
+const GAP: usize = 32;
+
+/// How many segments a memory may have before those nearer to each other become one.
+const SEGMENTS: usize = 20_000;
+
+/// The module that goes on from a checkpoint: a command whose `_start` does so, or, of a function that was called with
+/// [`Job::invoke`](crate::Job::invoke), one that exports a function of that name.
+///
+/// It needs what the program needs, and the same directories in the same order; see `docs/export.md`.
+///
+/// # Errors
+/// If no module can begin with this state, or the checkpoint cannot be read.
+pub fn standalone(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
+    let options = Options { restartable, ..Options::default() };
+    let engine = |e: dormouse_transform::Error| dormouse_engine::Error::from(e);
+    let program = Program::new(checkpoint.module.as_slice().into(), &options).map_err(engine)?;
+    let state = &checkpoint.state;
+    let mut memories = vec![];
+    for memory in &state.memories {
+        memories.push(contents(checkpoint, memory.index)?);
+    }
+    let outline = Wasi::outline(&state.wasi)?;
+    let seen = glue::Memory::of(&program, &memories, state);
+    let glue = glue::glue(&program, &outline, &seen, state)?;
+    // What was called last is the outermost.
+    let called = state.frames.first().and_then(|f| program.export_of(f.site.func));
+    let export = called.filter(|name| *name != "_initialize").unwrap_or("_start").to_owned();
+    let snapshot = Snapshot { state, memories, export, glue };
+    Ok(program.standalone(&snapshot).map_err(engine)?)
+}
+
+/// What is not zero in a memory.
+fn contents(checkpoint: &Checkpoint, index: u32) -> Result<Vec<(u64, Vec<u8>)>> {
+    let mut pages = checkpoint.pages(index)?;
+    let mut page = [0; PAGE_SIZE];
+    let mut all: Vec<(u64, Vec<u8>)> = vec![];
+    for number in checkpoint.stored_pages(index)?.into_iter().flatten() {
+        pages.page(number, &mut page)?;
+        // Where there are many already, whole pages.
+        let gap = if all.len() < SEGMENTS { GAP } else { PAGE_SIZE };
+        for (from, to) in runs(&page, gap) {
+            let at = number * PAGE_SIZE as u64 + from as u64;
+            match all.last_mut() {
+                Some((start, bytes)) if at - (*start + bytes.len() as u64) <= gap as u64 => {
+                    bytes.resize((at - *start) as usize, 0);
+                    bytes.extend_from_slice(&page[from..to]);
+                }
+                _ => all.push((at, page[from..to].to_vec())),
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Where a page is not zero; what is so near to each other is one.
+fn runs(page: &[u8], gap: usize) -> Vec<(usize, usize)> {
+    let mut runs: Vec<(usize, usize)> = vec![];
+    for (at, _) in page.iter().enumerate().filter(|(_, byte)| **byte != 0) {
+        match runs.last_mut() {
+            Some((_, to)) if at - *to <= gap => *to = at + 1,
+            _ => runs.push((at, at + 1)),
+        }
+    }
+    runs
+}
