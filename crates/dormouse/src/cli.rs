@@ -379,9 +379,6 @@ pub struct Export {
     /// Write a WASI module that goes on from the checkpoint in any engine
     #[arg(long, value_name = "FILE", required = true)]
     pub wasm: Option<PathBuf>,
-    /// Keep safepoints in it, for engines that can use them
-    #[arg(long, requires = "wasm")]
-    pub checkpointable: bool,
 }
 
 /// Rules for old checkpoints. Each can be `none`: not this rule, whatever the checkpoint remembers.

@@ -3,7 +3,6 @@
 use super::Done;
 use crate::{cli, ui};
 use dormouse::Error;
-use dormouse_transform::{Options, Program};
 use std::io::Write;
 use std::path::Path;
 
@@ -14,13 +13,7 @@ pub fn export(args: cli::Export) -> Done {
         ui::warning(&damage.to_string());
     }
     if let Some(path) = &args.wasm {
-        let mut module = dormouse::standalone(&checkpoint)?;
-        if args.checkpointable {
-            let program = Program::new(module.into(), &Options::default());
-            let engine = dormouse_engine::Error::from;
-            module = program.and_then(|p| p.instrument()).map_err(engine)?;
-        }
-        write(path, &module)?;
+        write(path, &dormouse::standalone(&checkpoint)?)?;
     }
     Ok(0)
 }
