@@ -47,7 +47,7 @@ enum Command {
     Stats(Stats),
     /// Show what a checkpoint holds
     Inspect(Inspect),
-    /// Make a file of a checkpoint that others go on from: a WebAssembly module
+    /// Make a file of a checkpoint for others: a module that goes on from it, or a core dump
     Export(Export),
     /// Check that every checkpoint of the store is whole
     Verify(Verify),
@@ -376,9 +376,19 @@ pub struct Export {
     pub place: Place,
     #[command(flatten)]
     pub opening: Opening,
+    #[command(flatten)]
+    pub what: What,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub struct What {
     /// Write a WASI module that goes on from the checkpoint in any engine
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE")]
     pub wasm: Option<PathBuf>,
+    /// Write a WebAssembly core dump, for debuggers
+    #[arg(long, value_name = "FILE")]
+    pub coredump: Option<PathBuf>,
 }
 
 /// Rules for old checkpoints. Each can be `none`: not this rule, whatever the checkpoint remembers.

@@ -41,6 +41,7 @@ mod door;
 mod drive;
 mod errors;
 pub mod exit;
+pub mod export;
 mod grace;
 mod hooks;
 mod host;
@@ -59,7 +60,6 @@ mod progress;
 mod retain;
 pub mod running;
 mod sealing;
-mod standalone;
 pub mod stats;
 mod target;
 mod tier;
@@ -75,7 +75,6 @@ pub use hooks::{Hook, Moment};
 pub use interval::{Every, Share};
 pub use job::Job;
 pub use outcome::{Activity, Notice, Outcome, Rehearsal};
-pub use standalone::standalone;
 pub use target::Target;
 
 /// Annotations this crate gives its checkpoints.

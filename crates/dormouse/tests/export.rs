@@ -294,6 +294,48 @@ mod release {
         assert_eq!((rest.code, rest.out.trim()), (Some(0), "5050"), "{}", rest.err);
     }
 
+    /// A core dump, read by another reader, says what `inspect` says.
+    #[test]
+    fn core_dumps() {
+        use wasmparser::{CoreDumpValue, KnownCustom, Parser, Payload};
+        let p = Place::new();
+        looks(&p);
+        p.ok(&["export", "job", "--coredump", "core"]);
+        let dump = fs::read(p.path("core")).unwrap();
+        let shown = p.json(&["inspect", "job", "--json"]);
+        let (mut frames, mut seen, mut memory) = (vec![], vec![], vec![]);
+        for payload in Parser::new(0).parse_all(&dump) {
+            match payload.unwrap() {
+                Payload::CustomSection(custom) => {
+                    seen.push(custom.name().to_owned());
+                    match custom.as_known() {
+                        KnownCustom::CoreDump(core) => assert_eq!(core.name, "looks.wasm"),
+                        KnownCustom::CoreDumpStack(stack) => frames = stack.frames,
+                        _ => {}
+                    }
+                }
+                Payload::DataSection(datas) => {
+                    memory.extend(datas.into_iter().flat_map(|d| d.unwrap().data.to_vec()));
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(seen, ["core", "coremodules", "coreinstances", "corestack"]);
+        let list = shown["frames"].as_array().unwrap();
+        assert_eq!(frames.len(), list.len());
+        for (frame, shown) in frames.iter().zip(list) {
+            assert_eq!(u64::from(frame.funcidx), shown["func"].as_u64().unwrap());
+            assert_eq!(u64::from(frame.codeoffset), shown["within"].as_u64().unwrap());
+        }
+        // The loop's counter: what it was is alive, and all locals have a place.
+        let [CoreDumpValue::I64(before), CoreDumpValue::I32(rounds)] = frames[0].locals[..] else {
+            panic!("{frames:?}")
+        };
+        assert!(before > 0 && (1..100).contains(&rounds), "{frames:?}");
+        let holds = |what: &[u8]| memory.windows(what.len()).any(|w| w == what);
+        assert!(holds(b"in.txt") && holds(b"one\n"));
+    }
+
     #[test]
     fn hand_written() {
         of_kind("wat", &[1, 7, 60], &|_| true);

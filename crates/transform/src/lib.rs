@@ -12,7 +12,7 @@
 //! first form of exception handling, rewritten), `rounds` (loops that end soon) and `reach` (who can be stopped),
 //! `body` and `liveness` (one function), `layout` (its frames), `emit` (code with safepoints),
 //! `helpers`, `instrument` (main module), `continuation` (the rest of a function), `frames` (saved bytes),
-//! `origin` (backtraces), `standalone` (a state as a module of its own).
+//! `origin` (backtraces), `standalone` (a state as a module of its own), `coredump`.
 //!
 //! ```
 //! use dormouse_transform::{Options, Program};
@@ -26,6 +26,7 @@
 
 mod body;
 mod continuation;
+mod coredump;
 mod dispatch;
 mod emit;
 mod error;
@@ -56,7 +57,7 @@ pub use layout::{Hierarchy, Kind, Layout, Site, Source};
 pub use module::Import;
 pub use offsets::OffsetMap;
 pub use origin::{DebugInfo, Origins};
-pub use standalone::{Glue, GlueFunction, GlueImport, Snapshot, Step};
+pub use standalone::{Glue, GlueFunction, GlueImport, Memories, Snapshot, Step};
 pub use wasm_encoder::{BlockType, Instruction, MemArg};
 pub use wasmparser::ValType;
 #[doc(hidden)]

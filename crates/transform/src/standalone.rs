@@ -31,6 +31,8 @@ mod glue;
 mod parts;
 mod stack;
 
+pub(crate) use parts::{address, broken};
+
 pub use glue::{Glue, GlueFunction, GlueImport, Step};
 
 use crate::body::Body;
@@ -49,12 +51,15 @@ use wasm_encoder::{
 };
 use wasmparser::{Operator, ValType, WasmFeatures};
 
+/// For each memory, by its index: what is not zero, ascending by address.
+pub type Memories = Vec<Vec<(u64, Vec<u8>)>>;
+
 /// What a module of its own is made of.
 pub struct Snapshot<'s> {
     /// The state.
     pub state: &'s State,
-    /// For each memory, by its index: what is not zero, ascending by address.
-    pub memories: Vec<Vec<(u64, Vec<u8>)>>,
+    /// Its memories.
+    pub memories: Memories,
     /// The name under which the function that goes on is exported; it takes nothing, and gives what the outermost function does.
     pub export: String,
     /// What is done for the program besides.

@@ -1,8 +1,8 @@
-//! `export`: a checkpoint as a file that others go on from.
+//! `export`: a checkpoint as a file for others.
 
 use super::Done;
 use crate::{cli, ui};
-use dormouse::Error;
+use dormouse::{Error, export};
 use std::io::Write;
 use std::path::Path;
 
@@ -12,15 +12,18 @@ pub fn export(args: cli::Export) -> Done {
     for damage in &checkpoint.warnings {
         ui::warning(&damage.to_string());
     }
-    if let Some(path) = &args.wasm {
-        write(path, &dormouse::standalone(&checkpoint)?)?;
+    if let Some(path) = &args.what.wasm {
+        write(path, &export::wasm(&checkpoint)?)?;
+    }
+    if let Some(path) = &args.what.coredump {
+        write(path, &export::core_dump(&checkpoint)?)?;
     }
     Ok(0)
 }
 
 /// The whole file or none; `-` is standard output.
 fn write(path: &Path, bytes: &[u8]) -> dormouse::Result<()> {
-    let failed = |source| Error::Io { action: "write the module", path: path.to_owned(), source };
+    let failed = |source| Error::Io { action: "write", path: path.to_owned(), source };
     if path == Path::new("-") {
         return std::io::stdout().lock().write_all(bytes).map_err(failed);
     }

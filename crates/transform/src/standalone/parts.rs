@@ -2,6 +2,7 @@
 
 use super::{Glue, Standing, Writer, constant, unfit};
 use crate::emit::{Space, ref_type, val_type};
+use crate::module::Module;
 use crate::{Error, Result};
 use dormouse_state::Value;
 use std::borrow::Cow;
@@ -318,14 +319,14 @@ impl Parts {
                     self.datas.passive(data.data.iter().copied());
                 }
                 DataKind::Active { memory_index, .. } => {
-                    let zero = address(w, memory_index, 0);
+                    let zero = address(w.m, memory_index, 0);
                     self.datas.active(memory_index, &zero, []);
                 }
                 DataKind::Passive if w.m.memories.is_empty() => {
                     self.datas.passive([]);
                 }
                 DataKind::Passive => {
-                    self.datas.active(0, &address(w, 0, 0), []);
+                    self.datas.active(0, &address(w.m, 0, 0), []);
                 }
             }
         }
@@ -339,7 +340,7 @@ impl Parts {
                 return Err(Error::Frames("there is no such memory"));
             }
             for (at, bytes) in runs {
-                self.datas.active(n, &address(w, n, *at), bytes.iter().copied());
+                self.datas.active(n, &address(w.m, n, *at), bytes.iter().copied());
             }
         }
         if self.datas.len() > MOST_SEGMENTS {
@@ -368,7 +369,7 @@ impl Writer<'_, '_> {
     }
 }
 
-fn broken<E: std::fmt::Display>(e: wasm_encoder::reencode::Error<E>) -> Error {
+pub(crate) fn broken<E: std::fmt::Display>(e: wasm_encoder::reencode::Error<E>) -> Error {
     Error::NotWasm(e.to_string())
 }
 
@@ -379,8 +380,9 @@ fn expression(code: &[I<'_>]) -> ConstExpr {
     ConstExpr::raw(bytes)
 }
 
-fn address(w: &Writer<'_, '_>, memory: u32, at: u64) -> ConstExpr {
-    match w.m.memories.get(memory as usize).is_some_and(|m| m.memory64) {
+/// Where in a memory something lies, as an expression.
+pub(crate) fn address(m: &Module, memory: u32, at: u64) -> ConstExpr {
+    match m.memories.get(memory as usize).is_some_and(|m| m.memory64) {
         true => ConstExpr::i64_const(at as i64),
         false => ConstExpr::i32_const(at as i32),
     }

@@ -1,4 +1,4 @@
-//! A checkpoint as a WebAssembly module of its own: any engine with WASI preview 1 goes on from it.
+//! A checkpoint as a file for others: a WebAssembly module of its own, from which any engine with WASI preview 1 goes on, or a core dump.
 //!
 //! ```text
 //!   checkpoint ──> transform: its stack, memories, tables and globals as a module
@@ -11,7 +11,7 @@ mod glue;
 use crate::Result;
 use dormouse_engine::restartable;
 use dormouse_store::{Checkpoint, PAGE_SIZE};
-use dormouse_transform::{Options, Program, Snapshot};
+use dormouse_transform::{Memories, Options, Program, Snapshot};
 use dormouse_wasi::Wasi;
 
 /// Zeros between bytes that are not, up to which one segment has both: engines take at most 100,000 segments, and each costs some bytes.
@@ -27,15 +27,26 @@ const SEGMENTS: usize = 20_000;
 ///
 /// # Errors
 /// If no module can begin with this state, or the checkpoint cannot be read.
-pub fn standalone(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
-    let options = Options { restartable, ..Options::default() };
-    let engine = |e: dormouse_transform::Error| dormouse_engine::Error::from(e);
-    let program = Program::new(checkpoint.module.as_slice().into(), &options).map_err(engine)?;
+///
+/// ```
+/// # use dormouse::{Job, Outcome, Target, export};
+/// # use dormouse_store::Store;
+/// # let dir = tempfile::tempdir()?;
+/// let module = wat::parse_str(r#"(module (memory (export "memory") 1)
+///     (func (export "_start") (local i32)
+///         (loop (br_if 0 (i32.lt_u
+///             (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 1000))))))"#)?;
+/// let job = Job::new(dir.path()).name("count").stop_at(500);
+/// assert!(matches!(job.run("count.wasm", module.into(), vec![])?, Outcome::Stopped(_)));
+/// let checkpoint = Store::open(dir.path())?.load("count", None)?;
+/// let rest = export::wasm(&checkpoint)?;
+/// let job = Job::new(dir.path()).name("rest");
+/// assert_eq!(job.run("rest.wasm", rest.into(), vec![])?, Outcome::Exited(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wasm(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
+    let (program, memories) = parts(checkpoint)?;
     let state = &checkpoint.state;
-    let mut memories = vec![];
-    for memory in &state.memories {
-        memories.push(contents(checkpoint, memory.index)?);
-    }
     let outline = Wasi::outline(&state.wasi)?;
     let seen = glue::Memory::of(&program, &memories, state);
     let glue = glue::glue(&program, &outline, &seen, state)?;
@@ -43,7 +54,30 @@ pub fn standalone(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     let called = state.frames.first().and_then(|f| program.export_of(f.site.func));
     let export = called.filter(|name| *name != "_initialize").unwrap_or("_start").to_owned();
     let snapshot = Snapshot { state, memories, export, glue };
-    Ok(program.standalone(&snapshot).map_err(engine)?)
+    Ok(program.standalone(&snapshot).map_err(dormouse_engine::Error::from)?)
+}
+
+/// The core dump of a checkpoint, in the format of WebAssembly's [tool
+/// conventions](https://github.com/WebAssembly/tool-conventions/blob/main/Coredump.md).
+///
+/// # Errors
+/// If the checkpoint cannot be read.
+pub fn core_dump(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
+    let (program, memories) = parts(checkpoint)?;
+    let name = checkpoint.info.annotations.get(crate::annotations::PROGRAM);
+    let name = name.unwrap_or(&checkpoint.info.job);
+    let dump = program.core_dump(name, &checkpoint.state, &memories);
+    Ok(dump.map_err(dormouse_engine::Error::from)?)
+}
+
+/// The program, and what its memories hold.
+fn parts(checkpoint: &Checkpoint) -> Result<(Program, Memories)> {
+    let options = Options { restartable, ..Options::default() };
+    let program = Program::new(checkpoint.module.as_slice().into(), &options);
+    let program = program.map_err(dormouse_engine::Error::from)?;
+    let memories = &checkpoint.state.memories;
+    let memories: Result<_> = memories.iter().map(|m| contents(checkpoint, m.index)).collect();
+    Ok((program, memories?))
 }
 
 /// What is not zero in a memory.
