@@ -5,17 +5,17 @@
 //!                 └ fails: no checkpoint                                           (the program goes on meanwhile)
 //!
 //!   checkpoint chosen and whole ──> pre-resume ──> files put back, memory read ──> program runs ──> post-resume
-//!                                       └ fails: not resumed, nothing is changed
+//!                                       └ fails, or SIGTERM: not resumed, nothing is changed (see [`resume`])
 //! ```
 //!
 //! Each is run by `/bin/sh -c`, one at a time and in order, on a thread of its own (see [`runner`]); what happened is on its
 //! stdin, one object of JSON. The program runs meanwhile, unless it asked for the checkpoint itself. They are never
 //! remembered by checkpoints: an image does not choose what is run on the host that it is resumed on.
 
+pub(crate) mod resume;
 pub(crate) mod runner;
 
 use crate::desk::Why;
-use crate::{Error, Result};
 use dormouse_store::CheckpointInfo;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -184,16 +184,6 @@ impl Hooks {
             })?;
         }
         Ok(())
-    }
-
-    /// Runs those of a resume that is about to happen.
-    ///
-    /// # Errors
-    /// [`Error::Hook`].
-    pub fn before_resume(&self, checkpoint: &CheckpointInfo) -> Result<()> {
-        let facts = Facts { checkpoint: Some(checkpoint.clone()), ..Facts::default() };
-        self.run(Moment::PreResume, &facts, &mut || None)
-            .map_err(|why| Error::Hook { checkpoint: checkpoint.name(), why: why.words() })
     }
 
     fn call(

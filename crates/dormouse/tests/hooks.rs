@@ -355,3 +355,47 @@ fn one_before_a_checkpoint_does_not_outlive_the_program() {
     assert!(has_ended(&p.path("pid")));
     assert!(!p.path("told").exists());
 }
+
+/// The lease is kept, and whoever wants this to end is heard: nothing has happened then.
+#[test]
+fn a_long_one_before_a_resume() {
+    let p = Place::new();
+    std::fs::create_dir(p.path("out")).unwrap();
+    let demo = p.guest("demo", include_str!("../src/demo.wat"));
+    let job = p.start("sim", &["--dir", "out", &demo]);
+    p.wait_for("the file", || p.path("out/progress.txt").exists());
+    p.ok(&["checkpoint", "sim"]);
+    assert_eq!(Ended::wait(job).code, Some(0));
+    let whole = std::fs::read(p.path("out/progress.txt")).unwrap();
+    let slow = "pre-resume=echo $$ >now; mv now pid; sleep 1000 & wait";
+    for (name, code) in [("TERM", 85), ("INT", 130)] {
+        let line = ["resume", "sim", "--on", slow, "--on", "post-resume=touch no"];
+        let resumed = p.command(&line).env("DORMOUSE_LEASE", "300ms").spawn().unwrap();
+        p.wait_for("the hook", || p.path("pid").exists());
+        p.wait_for("renewals", || {
+            let lease = std::fs::read(p.path("store/run/sim.lock")).unwrap_or_default();
+            let lease: Value = serde_json::from_slice(&lease).unwrap_or_default();
+            lease["renewed"].as_u64() > Some(3)
+        });
+        // There is no program that could take a checkpoint.
+        signal(&resumed, "USR1");
+        signal(&resumed, name);
+        let ended = Ended::wait(resumed);
+        assert_eq!(ended.code, Some(code), "{}", ended.err);
+        let said = "dormouse: stopped at sim@1; go on with: dormouse resume sim\n";
+        assert_eq!(ended.err, said);
+        assert!(has_ended(&p.path("pid")) && !p.path("no").exists());
+        std::fs::remove_file(p.path("pid")).unwrap();
+        assert_eq!(std::fs::read(p.path("out/progress.txt")).unwrap(), whole);
+        assert_eq!(std::fs::read_dir(p.path("store/run")).unwrap().count(), 0, "no lease is left");
+    }
+    // If another takes the job over meanwhile, it is that one's.
+    let mut resumed = p.command(&["resume", "sim", "--on", slow]);
+    let resumed = resumed.env("DORMOUSE_LEASE", "300ms").spawn().unwrap();
+    p.wait_for("the hook", || p.path("pid").exists());
+    std::fs::remove_file(p.path("store/run/sim.lock")).unwrap();
+    let ended = Ended::wait(resumed);
+    assert_eq!(ended.code, Some(125), "{}", ended.err);
+    assert!(ended.error().starts_with("job sim lost its lease before it began"), "{}", ended.err);
+    assert!(has_ended(&p.path("pid")));
+}

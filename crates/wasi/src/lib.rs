@@ -230,6 +230,14 @@ impl Wasi {
         describe::describe(bytes)
     }
 
+    /// The arguments in saved objects, byte for byte; the first is the program's name.
+    ///
+    /// # Errors
+    /// As [`Wasi::describe`].
+    pub fn arguments(bytes: &[u8]) -> Result<Vec<Vec<u8>>, WasiError> {
+        Ok(state::Saved::decode(bytes)?.args)
+    }
+
     /// Whether the undo log does not know [`RestoreOptions::mark`], so that the files are not put back: the job went on
     /// from an earlier mark in between, or it was at another place.
     pub fn is_stranded(&self) -> bool {
