@@ -150,8 +150,9 @@ impl Drop for Cluster {
 
 fn configuration(folder: &Path) -> Result<String> {
     let (controller, node) = (free_port()?, free_port()?);
-    let host = output(Command::new("hostname").arg("-s"))?;
-    let (host, folder) = (host.trim(), folder.display());
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").context("the host's name")?;
+    // Up to the first dot, as slurmd has it.
+    let (host, folder) = (host.trim().split('.').next().unwrap_or_default(), folder.display());
     Ok(format!(
         "ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
