@@ -9,32 +9,45 @@
 #
 #   aws     /latest/meta-data/spot/instance-action           404 until the notice; about 2 minutes before the end
 #   gcp     /computeMetadata/v1/instance/preempted           FALSE, then TRUE; 30 seconds before the end
-#   azure   /metadata/scheduledevents                        an event Preempt; at least 30 seconds before the end
+#   azure   /metadata/scheduledevents                        an event Preempt that names this machine (a scale set's machines
+#                                                            see each other's); at least 30 seconds before the end
 #
-# METADATA is the address of the service, SECONDS_BETWEEN how often it is asked.
+# METADATA is the address of the service, SECONDS_BETWEEN how often it is asked. That it cannot be asked is said once.
 
 set -u
 : "${METADATA:=http://169.254.169.254}"
 : "${SECONDS_BETWEEN:=5}"
 
+# The address is this machine's own: no proxy knows it.
 ask() {
-    curl --silent --fail --max-time 4 "$@"
+    curl --silent --fail --noproxy '*' --max-time 4 "$@"
 }
 
-# Whether this machine is to be taken away.
+# Whether this machine is to be taken away: 0 if it is, 1 if not, 2 if that cannot be asked.
 noticed() {
     case $1 in
     aws)
-        token=$(ask --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$METADATA/latest/api/token") &&
-            ask --header "X-aws-ec2-metadata-token: $token" "$METADATA/latest/meta-data/spot/instance-action" |
-            grep -E -q '"action" *: *"(terminate|stop|hibernate)"'
+        token=$(ask --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$METADATA/latest/api/token") ||
+            return 2
+        answer=$(ask --header "X-aws-ec2-metadata-token: $token" "$METADATA/latest/meta-data/spot/instance-action")
+        case $? in
+        0) ;;
+        22) return 1 ;; # Not found: there is no notice.
+        *) return 2 ;;
+        esac
+        echo "$answer" | grep -E -q '"action" *: *"(terminate|stop|hibernate)"'
         ;;
     gcp)
-        [ "$(ask --header 'Metadata-Flavor: Google' "$METADATA/computeMetadata/v1/instance/preempted")" = TRUE ]
+        answer=$(ask --header 'Metadata-Flavor: Google' "$METADATA/computeMetadata/v1/instance/preempted") || return 2
+        [ "$answer" = TRUE ]
         ;;
     azure)
-        ask --header 'Metadata: true' "$METADATA/metadata/scheduledevents?api-version=2020-07-01" |
-            grep -E -q '"EventType" *: *"Preempt"'
+        name=$(ask --header 'Metadata: true' "$METADATA/metadata/instance/compute/name?api-version=2021-02-01&format=text") ||
+            return 2
+        events=$(ask --header 'Metadata: true' "$METADATA/metadata/scheduledevents?api-version=2020-07-01") || return 2
+        # An event a line; of those, the machines.
+        echo "$events" | tr '\n{}' ' \n\n' | grep -E '"EventType" *: *"Preempt"' |
+            grep -E -o '"Resources" *: *\[[^]]*\]' | grep -F -q "\"$name\""
         ;;
     esac
 }
@@ -51,7 +64,19 @@ command -v curl >/dev/null || {
     exit 2
 }
 
-until noticed "$1"; do
+told=no
+while :; do
+    noticed "$1"
+    case $? in
+    0) break ;;
+    1) told=no ;;
+    *)
+        if [ "$told" = no ]; then
+            echo "spot-watch.sh: $METADATA does not answer as the metadata service of $1 does; asking on" >&2
+        fi
+        told=yes
+        ;;
+    esac
     sleep "$SECONDS_BETWEEN"
 done
 

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must pass, on a machine that has only Rust and a C compiler.
 
 use crate::setup::{self, root, run_command};
-use crate::{catalogue, fuzz, guests, hetero};
+use crate::{catalogue, fuzz, guests, hetero, slurm};
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -75,6 +75,8 @@ pub fn run(args: &Args) -> Result<()> {
         results.push(catalogue::quick());
         step("other processors");
         results.push(hetero::quick());
+        step("a real Slurm");
+        results.push(slurm::quick());
     }
     let what = if nextest { "examples in the documentation" } else { "tests" };
     println!("\n{what}: {} passed, {} failed", total.passed, total.failed);

@@ -92,7 +92,7 @@ impl Place {
 pub struct Opening {
     /// Open what was encrypted with an age identity of this file [default: $DORMOUSE_IDENTITY]
     #[arg(long = "identity", value_name = "FILE")]
-    identities: Vec<PathBuf>,
+    pub identities: Vec<PathBuf>,
 }
 
 impl Opening {
@@ -172,7 +172,7 @@ pub struct Engine {
     #[arg(long)]
     pub interpret: bool,
     /// Test: stop with a checkpoint at the Nth safepoint from here; 0, of `resume`: at once
-    #[arg(long, value_name = "N", conflicts_with_all = ["every", "tier_up"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["every", "tier_up", "stop_after", "timeout"])]
     pub stop_at: Option<u32>,
     /// How many layers of changes a checkpoint may be made of before they are squashed, in the background; with 0 all
     /// pages are written every time
@@ -240,14 +240,15 @@ pub struct Run {
     /// Name of the job [default: the program's name and something unique]
     #[arg(long, value_name = "JOB")]
     pub name: Option<String>,
-    /// Go on from the newest checkpoint of the job if it has one; else begin. Module and arguments must be those of the
-    /// checkpoint
-    #[arg(long, requires = "name", conflicts_with_all = ["invoke", "chaos"])]
+    /// Go on from the newest checkpoint of the job if it has one; else begin. Module, --invoke and arguments must be
+    /// those of the checkpoint
+    #[arg(long, requires = "name", conflicts_with = "chaos")]
     pub resume_if_any: bool,
     #[command(flatten)]
     pub engine: Engine,
-    #[command(flatten)]
-    pub opening: Opening,
+    /// Open the checkpoint, if it is encrypted, with an age identity of this file [default: $DORMOUSE_IDENTITY]
+    #[arg(long = "identity", value_name = "FILE", requires = "resume_if_any")]
+    pub identities: Vec<PathBuf>,
     /// Give the program a directory
     #[arg(long, value_name = "HOST::GUEST")]
     pub dir: Vec<Dir>,

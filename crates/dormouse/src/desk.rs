@@ -10,9 +10,27 @@
 //! orders wait and the program runs. Before it is stopped for a checkpoint after which it goes on, what can be copied while
 //! it runs is copied: the request comes after those rounds. If the job has hooks (see [`crate::hooks`]) that come before a
 //! checkpoint, they come before the rounds, and all orders are refused if one fails.
+//!
+//! One attempt at a time goes through this; what is ordered meanwhile joins it, or begins the next:
+//!
+//! | attempt       | orders          | what happens           | then                                        |
+//! |---------------|-----------------|------------------------|---------------------------------------------|
+//! | None          | none            | an order               | Asked, if hooks come before; else Given     |
+//! | Asked         | join            | hooks end well         | Given                                       |
+//! |               |                 | hooks fail             | Taken, and all orders are answered: refused |
+//! |               |                 | the program ends       | None; hooks are killed                      |
+//! | Given, rounds | join            | the program stops      | Taken, with all orders                      |
+//! |               |                 | rounds fail            | Taken, and answered; but who stops it stays |
+//! |               |                 | the program ends       | None                                        |
+//! | Taken         | are the next's  | answered               | None                                        |
+//! |               |                 | to be done another way | Given, and all are one                      |
+//!
+//! Each way back to None has those hooks run that come after a checkpoint, in the same step: what comes before the next one
+//! comes after them. (Not where the program ended first and no hook had come before.)
 
 use crate::books::{Books, Entry, Measured};
-use crate::hooks::{Facts, Moment, Runner};
+use crate::hooks::runner::Runner;
+use crate::hooks::{Facts, Moment};
 use crate::outcome::{Activity, Notice};
 use crate::progress::Progress;
 use dormouse_engine::Requester;
@@ -89,8 +107,22 @@ pub(crate) struct Desk {
     books: Books,
 }
 
+/// How far a checkpoint is that somebody wants: see the table above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Attempt {
+    /// Nobody wants one; or there is no program yet.
+    #[default]
+    None,
+    /// Hooks are asked whether it may be taken.
+    Asked,
+    /// It may.
+    Given(Rounds),
+    /// The program has stopped for it: it is copied, written, answered.
+    Taken,
+}
+
 /// How far copying before a stop is.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Rounds {
     #[default]
     None,
@@ -98,23 +130,11 @@ enum Rounds {
     Done,
 }
 
-/// Whether hooks let a checkpoint be taken.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Leave {
-    /// They were not asked for this one.
-    #[default]
-    None,
-    Asked,
-    Given,
-}
-
 #[derive(Default)]
 struct Inner {
     requester: Option<Requester>,
     wanted: Vec<Order>,
-    rounds: Rounds,
-    leave: Leave,
-    writing: bool,
+    attempt: Attempt,
     kill: bool,
     /// It is killed because its time was up.
     timed_out: bool,
@@ -165,20 +185,33 @@ impl Desk {
     /// The hooks that come before a checkpoint have ended: it may be taken, or not.
     pub fn hooks_done(&self, done: Result<(), String>) {
         let mut inner = self.lock();
-        if inner.leave != Leave::Asked {
+        if inner.attempt != Attempt::Asked {
+            // The program has ended.
             return;
         }
         let Err(why) = done else {
-            inner.leave = Leave::Given;
+            inner.attempt = Attempt::Given(Rounds::None);
             self.request(&mut inner);
             drop(inner);
             return self.changed.notify_all();
         };
-        inner.leave = Leave::None;
+        inner.attempt = Attempt::Taken;
         let refused = std::mem::take(&mut inner.wanted);
         drop(inner);
-        if !refused.is_empty() {
-            self.answer(refused, Err(why));
+        self.answer(refused, Err(why));
+    }
+
+    /// SIGKILL comes so long from now, as far as is known: hooks must not take that time. Or it does not come any more.
+    pub fn hurry(&self, grace: Option<Duration>) {
+        if let Some(hooks) = self.hooks.get() {
+            hooks.hurry(grace);
+        }
+    }
+
+    /// This process is about to end: no hook outlives it.
+    pub fn abandon_hooks(&self) {
+        if let Some(hooks) = self.hooks.get() {
+            hooks.abandon();
         }
     }
 
@@ -193,8 +226,8 @@ impl Desk {
     /// What could be copied while the program runs is copied.
     pub fn rounds_done(&self) {
         let mut inner = self.lock();
-        if inner.rounds == Rounds::Going {
-            inner.rounds = Rounds::Done;
+        if inner.attempt == Attempt::Given(Rounds::Going) {
+            inner.attempt = Attempt::Given(Rounds::Done);
             self.request(&mut inner);
         }
     }
@@ -202,16 +235,18 @@ impl Desk {
     /// There cannot be a checkpoint after which the program goes on: it is not stopped for one. Who wants to stop it may.
     pub fn rounds_failed(&self, why: &str) {
         let mut inner = self.lock();
-        if inner.rounds == Rounds::Going {
-            inner.rounds = Rounds::None;
-            let (stop, go_on): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut inner.wanted).into_iter().partition(|o| o.stop);
-            inner.wanted = stop;
-            if go_on.is_empty() {
-                return self.request(&mut inner);
-            }
-            drop(inner);
-            self.answer(go_on, Err(why.to_owned()));
+        if inner.attempt != Attempt::Given(Rounds::Going) {
+            return;
+        }
+        let (stop, go_on): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut inner.wanted).into_iter().partition(|o| o.stop);
+        let ends = stop.is_empty();
+        inner.attempt = if ends { Attempt::Taken } else { Attempt::Given(Rounds::None) };
+        inner.wanted = stop;
+        self.request(&mut inner);
+        drop(inner);
+        if !go_on.is_empty() {
+            self.tell(go_on, Err(why.to_owned()), None, ends);
         }
     }
 
@@ -258,7 +293,7 @@ impl Desk {
     /// Orders one unless one is wanted or being written already.
     pub fn order_if_idle(&self, why: Why) {
         let mut inner = self.lock();
-        if inner.ended.is_none() && inner.wanted.is_empty() && !inner.writing {
+        if inner.ended.is_none() && inner.wanted.is_empty() && inner.attempt == Attempt::None {
             inner.wanted.push(Order { why, stop: false, at: Instant::now(), reply: None });
             self.request(&mut inner);
         }
@@ -268,15 +303,15 @@ impl Desk {
     /// that it is taken where the program stands; and hooks that come before it have ended. Whether it may be taken.
     pub fn order_here(&self, why: Why, stop: bool) -> bool {
         let mut inner = self.lock();
-        while inner.writing && inner.lost.is_none() && !inner.kill {
+        while inner.attempt == Attempt::Taken && inner.lost.is_none() && !inner.kill {
             inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
         }
         inner.wanted.push(Order { why, stop, at: Instant::now(), reply: None });
-        self.ask_leave(&mut inner);
-        while inner.leave == Leave::Asked && inner.lost.is_none() && !inner.kill {
+        self.may_take(&mut inner);
+        while inner.attempt == Attempt::Asked && inner.lost.is_none() && !inner.kill {
             inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
         }
-        !inner.wanted.is_empty()
+        matches!(inner.attempt, Attempt::Given(_)) || inner.kill || inner.lost.is_some()
     }
 
     /// Orders the end of the program.
@@ -339,16 +374,14 @@ impl Desk {
             Task::Nothing
         } else if inner.kill {
             Task::Kill
-        } else if inner.wanted.is_empty() || inner.writing || !self.ask_leave(&mut inner) {
+        } else if !self.may_take(&mut inner) {
             Task::Nothing
         } else if !may_capture {
             // It stopped for something else, which may have been all that was asked of it.
             self.request(&mut inner);
             Task::Nothing
         } else {
-            inner.writing = true;
-            inner.rounds = Rounds::None;
-            inner.leave = Leave::None;
+            inner.attempt = Attempt::Taken;
             Task::Checkpoint(std::mem::take(&mut inner.wanted))
         }
     }
@@ -361,6 +394,11 @@ impl Desk {
     /// Answers collected orders, and requests a stop for those that came meanwhile. What the copy took is entered in the
     /// books first: who is answered may look.
     pub fn done(&self, orders: Vec<Order>, answer: Answer, measured: Option<&Measured>) {
+        self.tell(orders, answer, measured, true);
+    }
+
+    /// Answers orders. If the attempt `ends` with them, hooks that come after it are run.
+    fn tell(&self, orders: Vec<Order>, answer: Answer, measured: Option<&Measured>, ends: bool) {
         let first_why = orders.iter().map(|o| o.why).find(|w| *w != Why::Timer);
         let why = first_why.unwrap_or(Why::Timer);
         let ordered = orders.iter().map(|o| o.at).min();
@@ -371,20 +409,16 @@ impl Desk {
         }
         let notice = {
             let mut inner = self.lock();
-            inner.writing = false;
-            if let Some(hooks) = self.hooks.get() {
-                let facts = Facts {
+            if ends {
+                inner.attempt = Attempt::None;
+                self.after(Facts {
                     checkpoint: answer.as_ref().ok().cloned(),
                     why: Some(why),
                     stop: in_place,
                     pause: measured.and_then(|_| self.books.standing().pause),
                     error: answer.as_ref().err().cloned(),
-                };
-                // Before the next one's, which come with the request for it.
-                hooks.order(Moment::PostCheckpoint, facts);
-            }
-            if inner.wanted.is_empty() {
-                inner.leave = Leave::None;
+                    ..Facts::default()
+                });
             }
             let notice = match &answer {
                 Ok(info) => {
@@ -420,10 +454,9 @@ impl Desk {
             self.books.wasted(wasted);
         }
         let mut inner = self.lock();
-        inner.writing = false;
         if inner.ended.is_none() {
-            // That of these; what was wanted meanwhile is now the same checkpoint.
-            inner.leave = Leave::Given;
+            // What was wanted meanwhile is now the same checkpoint.
+            inner.attempt = Attempt::Given(Rounds::None);
             orders.append(&mut inner.wanted);
             inner.wanted = orders;
             self.request(&mut inner);
@@ -440,6 +473,23 @@ impl Desk {
         let mut inner = self.lock();
         inner.ended.get_or_insert_with(|| ended.to_owned());
         inner.requester = None;
+        let facts = Facts { error: Some(ended.to_owned()), ..inner.facts() };
+        match inner.attempt {
+            Attempt::Asked => {
+                inner.attempt = Attempt::None;
+                if let Some(hooks) = self.hooks.get() {
+                    hooks.withdraw(facts);
+                }
+            }
+            Attempt::Given(_) => {
+                inner.attempt = Attempt::None;
+                if self.hooks.get().is_some_and(|hooks| hooks.has(Moment::PreCheckpoint)) {
+                    self.after(facts);
+                }
+            }
+            // Who writes it answers.
+            Attempt::None | Attempt::Taken => {}
+        }
         for reply in std::mem::take(&mut inner.wanted).into_iter().filter_map(|o| o.reply) {
             let _ = reply.send(Err(ended.to_owned()));
         }
@@ -494,7 +544,7 @@ impl Desk {
     /// How many checkpoints were saved, the newest of them, and whether one is being written.
     pub fn progress(&self) -> (u64, Option<CheckpointInfo>, bool) {
         let inner = self.lock();
-        (inner.saved, inner.newest.clone(), inner.writing)
+        (inner.saved, inner.newest.clone(), inner.attempt == Attempt::Taken)
     }
 
     /// Has the program stopped if there is something to stop it for; or has copying begun that comes before.
@@ -503,31 +553,38 @@ impl Desk {
         if inner.kill || inner.held || inner.lost.is_some() {
             return requester.request_end();
         }
-        if inner.wanted.is_empty() || inner.writing || !self.ask_leave(inner) {
+        if !self.may_take(inner) {
             return;
         }
         let goes_on = inner.wanted.iter().all(|order| !order.stop);
-        match inner.rounds {
-            Rounds::None if goes_on && self.rounds.get().is_some_and(|begin| begin()) => {
-                inner.rounds = Rounds::Going;
+        match inner.attempt {
+            Attempt::Given(Rounds::None)
+                if goes_on && self.rounds.get().is_some_and(|begin| begin()) =>
+            {
+                inner.attempt = Attempt::Given(Rounds::Going);
             }
-            Rounds::Going if goes_on => {}
+            Attempt::Given(Rounds::Going) if goes_on => {}
             _ => requester.request(),
         }
     }
 
-    /// Whether hooks let the checkpoint be taken that is wanted; asks them, if that was not done.
-    fn ask_leave(&self, inner: &mut Inner) -> bool {
-        if inner.leave == Leave::None {
-            let wanted = inner.wanted.iter();
-            let why = wanted.clone().map(|o| o.why).find(|why| *why != Why::Timer);
-            let (why, stop) = (Some(why.unwrap_or(Why::Timer)), wanted.clone().any(|o| o.stop));
-            let facts = Facts { why, stop, ..Facts::default() };
-            let asked = |hooks: &Runner| hooks.order(Moment::PreCheckpoint, facts);
-            inner.leave =
-                if self.hooks.get().is_some_and(asked) { Leave::Asked } else { Leave::Given };
+    /// Whether a checkpoint is wanted, and hooks let it be taken; asks them, if that was not done.
+    fn may_take(&self, inner: &mut Inner) -> bool {
+        if inner.attempt == Attempt::None && !inner.wanted.is_empty() {
+            let asked = |hooks: &Runner| hooks.order(Moment::PreCheckpoint, inner.facts());
+            inner.attempt = match self.hooks.get().is_some_and(asked) {
+                true => Attempt::Asked,
+                false => Attempt::Given(Rounds::None),
+            };
         }
-        inner.leave == Leave::Given
+        matches!(inner.attempt, Attempt::Given(_))
+    }
+
+    /// Has the hooks run that come after a checkpoint.
+    fn after(&self, facts: Facts) {
+        if let Some(hooks) = self.hooks.get() {
+            hooks.order(Moment::PostCheckpoint, facts);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -535,34 +592,14 @@ impl Desk {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A program that wants a checkpoint waits for the one that is being written, however that ends; then its order and
-    /// all others are one.
-    #[test]
-    fn the_program_waits_for_its_turn() {
-        for fails in [false, true] {
-            let desk = Desk::new(Arc::new(|_| {}), Books::default());
-            drop(desk.order(Why::Asked, false));
-            assert!(matches!(desk.collect(false), Task::Nothing), "not in a section");
-            let Task::Checkpoint(written) = desk.collect(true) else { panic!("it was ordered") };
-            std::thread::scope(|threads| {
-                let program = threads.spawn(|| {
-                    assert!(desk.order_here(Why::Program, false));
-                    let Task::Checkpoint(orders) = desk.collect(true) else { panic!("its own") };
-                    orders.iter().map(|order| order.why).collect::<Vec<_>>()
-                });
-                std::thread::sleep(Duration::from_millis(20));
-                assert!(!program.is_finished());
-                match fails {
-                    true => desk.again(written, None),
-                    false => desk.answer(written, Err("the disk is full".to_owned())),
-                }
-                let others: &[Why] = if fails { &[Why::Asked] } else { &[] };
-                assert_eq!(program.join().unwrap(), [others, &[Why::Program]].concat());
-            });
-        }
+impl Inner {
+    /// What hooks are told of the checkpoint that is wanted.
+    fn facts(&self) -> Facts {
+        let why = self.wanted.iter().map(|order| order.why).find(|why| *why != Why::Timer);
+        let stop = self.wanted.iter().any(|order| order.stop);
+        Facts { why: Some(why.unwrap_or(Why::Timer)), stop, ..Facts::default() }
     }
 }
+
+#[cfg(test)]
+mod tests;

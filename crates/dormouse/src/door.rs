@@ -127,6 +127,8 @@ impl Door {
                     self.desk.report(Notice::Stopping);
                     drop(self.desk.order(Why::Interrupt, true));
                 } else {
+                    // Who is told that may end this process.
+                    self.desk.abandon_hooks();
                     self.desk.report(Notice::StopNow);
                     self.desk.kill();
                 }

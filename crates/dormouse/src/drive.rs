@@ -13,7 +13,8 @@
 
 use crate::desk::{Desk, Order, Task, Why};
 use crate::door::{Closer, Door};
-use crate::hooks::{Hooks, Runner};
+use crate::hooks::Hooks;
+use crate::hooks::runner::Runner;
 use crate::limits::Limits;
 use crate::outcome::{Activity, Notice, Outcome};
 use crate::tier::Tier;

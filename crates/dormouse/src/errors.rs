@@ -155,7 +155,7 @@ pub enum Error {
     },
     /// `run --resume-if-any` found a checkpoint of something else.
     #[error(
-        "job {job} would go on from {checkpoint}, but that is not what was given: {what}; give the same module and arguments, or another --name; or begin anew, after `dormouse rm --all {job}`"
+        "job {job} would go on from {checkpoint}, but that is not what was given: {what}; give the same module, --invoke and arguments, or another --name; or begin anew, after `dormouse rm --all {job}`"
     )]
     OtherProgram {
         /// The newest checkpoint.

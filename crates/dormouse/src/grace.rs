@@ -6,7 +6,8 @@
 //!      └─ time over ─┴────────────────> said so; a checkpoint that is being taken still is
 //! ```
 //!
-//! Nothing is ended before it is durable, not even then: who sends SIGTERM decides whether SIGKILL follows.
+//! Nothing is ended before it is durable, not even then: who sends SIGTERM decides whether SIGKILL follows. Hooks may take a
+//! part of that time only (see [`crate::hooks::runner`]).
 
 use crate::desk::{Answer, Desk, Why};
 use crate::outcome::Notice;
@@ -32,15 +33,17 @@ impl Grace {
 
     /// SIGTERM has come.
     pub fn terminate(&self, desk: &Arc<Desk>) {
-        let answer = desk.order(Why::Term, true);
-        let Some(time) = self.time else { return };
+        let Some(time) = self.time else { return drop(desk.order(Why::Term, true)) };
         if self.running.swap(true, Ordering::AcqRel) {
             // Said twice, it means the same.
-            return;
+            return drop(desk.order(Why::Term, true));
         }
+        desk.hurry(Some(time));
+        let answer = desk.order(Why::Term, true);
         let (desk, running) = (desk.clone(), self.running.clone());
         let watch = move || {
             if let Some(late) = late(&desk, time, answer) {
+                desk.hurry(None);
                 desk.report(late);
             }
             running.store(false, Ordering::Release);

@@ -5,17 +5,17 @@
 //!                 └ fails: no checkpoint                                           (the program goes on meanwhile)
 //!
 //!   checkpoint chosen and whole ──> pre-resume ──> files put back, memory read ──> program runs ──> post-resume
-//!                                       └ fails: not resumed, nothing is changed
+//!                                       └ fails, or SIGTERM: not resumed, nothing is changed (see [`resume`])
 //! ```
 //!
-//! Each is run by `/bin/sh -c`, one at a time and in order, on a thread of its own; what happened is on its stdin, one
-//! object of JSON. The program runs meanwhile, unless it asked for the checkpoint itself. They are never
+//! Each is run by `/bin/sh -c`, one at a time and in order, on a thread of its own (see [`runner`]); what happened is on its
+//! stdin, one object of JSON. The program runs meanwhile, unless it asked for the checkpoint itself. They are never
 //! remembered by checkpoints: an image does not choose what is run on the host that it is resumed on.
 
-use crate::desk::{Desk, Why};
-use crate::door::Closer;
-use crate::outcome::Notice;
-use crate::{Error, Result};
+pub(crate) mod resume;
+pub(crate) mod runner;
+
+use crate::desk::Why;
 use dormouse_store::CheckpointInfo;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -23,8 +23,6 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// How long a hook may take if nobody says otherwise.
@@ -107,6 +105,43 @@ pub(crate) struct Facts {
     pub pause: Option<Duration>,
     /// Why there is none.
     pub error: Option<String>,
+    /// For how many checkpoints before this one the hook was not run, because it still ran for another.
+    pub passed_over: u64,
+}
+
+impl Facts {
+    /// One that waits to be told, and another came: of both, the newest checkpoint.
+    fn or_newer(self, newer: Facts) -> Facts {
+        let passed_over = self.passed_over + newer.passed_over + 1;
+        let told =
+            if newer.checkpoint.is_some() || self.checkpoint.is_none() { newer } else { self };
+        Facts { passed_over, ..told }
+    }
+}
+
+/// Why a hook is killed, other than that it took longer than any may.
+pub(crate) enum Cut {
+    /// SIGKILL is near, and others wait for it: so long it may take.
+    Hurry(Duration),
+    /// What it was run for will not happen.
+    Unwanted,
+}
+
+/// Why hooks came to nothing, in words.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// One did not do what it was to do.
+    Failed(String),
+    /// One took too long, and was killed.
+    Hung(String),
+}
+
+impl Failure {
+    fn words(self) -> String {
+        match self {
+            Failure::Failed(why) | Failure::Hung(why) => why,
+        }
+    }
 }
 
 /// The same, as it is written.
@@ -125,34 +160,41 @@ struct Told<'a> {
     size: Option<u64>,
     pause_us: Option<u64>,
     error: Option<&'a str>,
+    passed_over: u64,
 }
 
 impl Hooks {
-    /// Runs those of a moment in order, to the first that fails.
+    /// Runs those of a moment in order, to the first that fails. `watch` is asked now and then whether they are to be killed.
     ///
     /// # Errors
     /// Which one, and how.
-    pub fn run(&self, moment: Moment, facts: &Facts) -> std::result::Result<(), String> {
+    pub fn run(
+        &self,
+        moment: Moment,
+        facts: &Facts,
+        watch: &mut dyn FnMut() -> Option<Cut>,
+    ) -> std::result::Result<(), Failure> {
         for Hook { command, .. } in self.hooks.iter().filter(|hook| hook.moment == moment) {
-            self.call(moment, command, facts).map_err(|how| {
-                format!("the {} hook `{}` {how}", moment.word(), crate::one_line(command))
+            self.call(moment, command, facts, watch).map_err(|how| {
+                let which = format!("the {} hook `{}`", moment.word(), crate::one_line(command));
+                match how {
+                    Failure::Failed(how) => Failure::Failed(format!("{which} {how}")),
+                    Failure::Hung(how) => Failure::Hung(format!("{which} {how}")),
+                }
             })?;
         }
         Ok(())
     }
 
-    /// Runs those of a resume that is about to happen.
-    ///
-    /// # Errors
-    /// [`Error::Hook`].
-    pub fn before_resume(&self, checkpoint: &CheckpointInfo) -> Result<()> {
-        let facts = Facts { checkpoint: Some(checkpoint.clone()), ..Facts::default() };
-        self.run(Moment::PreResume, &facts)
-            .map_err(|why| Error::Hook { checkpoint: checkpoint.name(), why })
-    }
-
-    fn call(&self, event: Moment, command: &str, facts: &Facts) -> std::result::Result<(), String> {
-        let Facts { checkpoint, why, stop, pause, error } = facts;
+    fn call(
+        &self,
+        event: Moment,
+        command: &str,
+        facts: &Facts,
+        watch: &mut dyn FnMut() -> Option<Cut>,
+    ) -> std::result::Result<(), Failure> {
+        let failed = |how| Err(Failure::Failed(how));
+        let Facts { checkpoint, why, stop, pause, error, passed_over } = facts;
         let reference = checkpoint.as_ref().map(CheckpointInfo::name);
         let store = std::path::absolute(&self.store).unwrap_or_else(|_| self.store.clone());
         let told = Told {
@@ -169,8 +211,12 @@ impl Hooks {
             size: checkpoint.as_ref().map(CheckpointInfo::size),
             pause_us: pause.and_then(|pause| pause.as_micros().try_into().ok()),
             error: error.as_deref(),
+            passed_over: *passed_over,
         };
-        let mut text = serde_json::to_vec(&told).map_err(|e| format!("cannot be told: {e}"))?;
+        let mut text = match serde_json::to_vec(&told) {
+            Ok(text) => text,
+            Err(e) => return failed(format!("cannot be told: {e}")),
+        };
         text.push(b'\n');
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(command);
@@ -180,102 +226,67 @@ impl Hooks {
         shell.env("DORMOUSE_STORE", &store);
         // The program's output is the program's. A Ctrl-C at the terminal is not meant for the hook.
         shell.stdin(Stdio::piped()).stdout(Stdio::from(io::stderr())).process_group(0);
-        let mut child = shell.spawn().map_err(|e| format!("cannot be started: {e}"))?;
+        let mut child = match shell.spawn() {
+            Ok(child) => child,
+            Err(e) => return failed(format!("cannot be started: {e}")),
+        };
         if let Some(mut stdin) = child.stdin.take() {
             // Less than a pipe holds. Who does not read it need not.
             let _ = stdin.write_all(&text);
         }
-        match wait(&mut child, self.timeout) {
-            Ok(Some(status)) if status.success() => Ok(()),
-            Ok(Some(status)) => Err(format!("failed ({status})")),
-            Ok(None) => Err(format!(
+        match wait(&mut child, self.timeout, watch) {
+            Ok(End::Ended(status)) if status.success() => Ok(()),
+            Ok(End::Ended(status)) => failed(format!("failed ({status})")),
+            Ok(End::TooLong) => Err(Failure::Hung(format!(
                 "had not ended after {} and was killed; --hook-timeout gives it longer",
                 humantime::format_duration(self.timeout)
-            )),
-            Err(e) => Err(format!("cannot be waited for: {e}")),
+            ))),
+            Ok(End::Cut(Cut::Hurry(most))) => Err(Failure::Hung(format!(
+                "had not ended within {}, a fifth of --grace, and was killed",
+                humantime::format_duration(most)
+            ))),
+            Ok(End::Cut(Cut::Unwanted)) => {
+                failed("was killed, as it is not needed any more".into())
+            }
+            Err(e) => failed(format!("cannot be waited for: {e}")),
         }
     }
 }
 
+/// How a hook's process ended.
+enum End {
+    Ended(ExitStatus),
+    TooLong,
+    Cut(Cut),
+}
+
 /// Waits for a process; kills it, and what it started, if it takes too long.
-fn wait(child: &mut Child, at_most: Duration) -> io::Result<Option<ExitStatus>> {
+fn wait(
+    child: &mut Child,
+    at_most: Duration,
+    watch: &mut dyn FnMut() -> Option<Cut>,
+) -> io::Result<End> {
     let began = Instant::now();
     let mut look = LOOKS.0;
-    loop {
+    let why = loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+            return Ok(End::Ended(status));
+        }
+        if let Some(cut) = watch() {
+            break End::Cut(cut);
         }
         if began.elapsed() >= at_most {
-            break;
+            break End::TooLong;
         }
         std::thread::sleep(look);
         look = (look * 2).min(LOOKS.1);
-    }
+    };
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(group) = group {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
     child.wait()?;
-    Ok(None)
-}
-
-/// Runs the hooks of a running job, one after another.
-pub(crate) struct Runner {
-    moments: Vec<Moment>,
-    errands: Sender<Errand>,
-    /// Keeps the job's process until a hook has ended that comes after something.
-    closer: Weak<Closer>,
-}
-
-struct Errand {
-    moment: Moment,
-    facts: Facts,
-    _closer: Option<Arc<Closer>>,
-}
-
-impl Runner {
-    /// Begins, if there is anything to run.
-    ///
-    /// # Errors
-    /// If there is no thread for it.
-    pub fn begin(hooks: Hooks, desk: &Arc<Desk>, closer: &Arc<Closer>) -> Result<Option<Runner>> {
-        if hooks.hooks.is_empty() {
-            return Ok(None);
-        }
-        let moments = hooks.hooks.iter().map(|hook| hook.moment).collect();
-        let (errands, received) = channel::<Errand>();
-        // The desk has what keeps the channel open.
-        let desk = Arc::downgrade(desk);
-        let work = move || {
-            for Errand { moment, facts, _closer } in received {
-                let done = hooks.run(moment, &facts);
-                let Some(desk) = desk.upgrade() else { return };
-                match (moment, done) {
-                    (Moment::PreCheckpoint, done) => desk.hooks_done(done),
-                    (_, Ok(())) => {}
-                    (Moment::PostCheckpoint, Err(why)) => {
-                        desk.report(Notice::Warning(format!(
-                            "{why}; this changes nothing for the checkpoint"
-                        )));
-                    }
-                    (_, Err(why)) => {
-                        desk.report(Notice::Warning(format!("{why}; the program goes on")));
-                    }
-                }
-            }
-        };
-        let spawned = std::thread::Builder::new().name("hooks".into()).spawn(work);
-        spawned.map_err(Error::io("start the hooks of", "this job"))?;
-        Ok(Some(Runner { moments, errands, closer: Arc::downgrade(closer) }))
-    }
-
-    /// Has those of a moment run; whether there are any.
-    pub fn order(&self, moment: Moment, facts: Facts) -> bool {
-        // A checkpoint that will not be taken, because the program has ended, keeps nobody.
-        let _closer = (moment != Moment::PreCheckpoint).then(|| self.closer.upgrade()).flatten();
-        self.moments.contains(&moment)
-            && self.errands.send(Errand { moment, facts, _closer }).is_ok()
-    }
+    Ok(why)
 }
 
 #[cfg(test)]
@@ -295,6 +306,31 @@ mod tests {
         }
     }
 
+    /// A hook that carries checkpoints away must not miss the newest because the one after it failed.
+    #[test]
+    fn of_those_that_wait_the_newest_checkpoint_is_told() {
+        let none = |error: &str| Facts { error: Some(error.to_owned()), ..Facts::default() };
+        let some = |number| {
+            let info = CheckpointInfo {
+                job: "a".into(),
+                number,
+                created: String::new(),
+                digest: String::new(),
+                module_digest: String::new(),
+                state_size: 0,
+                module_size: 0,
+                memory_size: 0,
+                pulled: false,
+                annotations: Default::default(),
+            };
+            Facts { checkpoint: Some(info), ..Facts::default() }
+        };
+        let all = some(1).or_newer(some(2)).or_newer(none("full"));
+        assert_eq!((all.checkpoint.as_ref().unwrap().number, all.passed_over), (2, 2));
+        assert_eq!(all.or_newer(some(4)).checkpoint.unwrap().number, 4);
+        assert_eq!(none("full").or_newer(none("fuller")).error.unwrap(), "fuller");
+    }
+
     #[test]
     fn what_hangs_is_killed_with_its_children() {
         let dir = tempfile::tempdir().unwrap();
@@ -306,7 +342,8 @@ mod tests {
             job: "a".to_owned(),
             store: dir.path().to_owned(),
         };
-        let why = hooks.run(Moment::PreResume, &Facts::default()).unwrap_err();
+        let why = hooks.run(Moment::PreResume, &Facts::default(), &mut || None).unwrap_err();
+        let Failure::Hung(why) = why else { panic!("{why:?}") };
         assert!(why.contains("had not ended after 300ms and was killed"), "{why}");
         let pid = std::fs::read_to_string(child).unwrap();
         let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));

@@ -9,6 +9,7 @@ use crate::beginning::{argv, called, first};
 use crate::books::Books;
 use crate::desk::Report;
 use crate::drive::Manner;
+use crate::held::Held;
 use crate::interval::Pace;
 use crate::lazy::Lazy;
 use crate::lease::{Lease, Terms};
@@ -151,7 +152,19 @@ impl Job {
         let wasi = self.given(program, args, undo);
         let begin = |code| first(code, Wasi::new(wasi)?, called);
         live(
-            Live { machine, code, better, lease, writer, books, signals, grace, manner, report },
+            Live {
+                machine,
+                code,
+                better,
+                lease,
+                writer,
+                books,
+                signals,
+                early: None,
+                grace,
+                manner,
+                report,
+            },
             begin,
         )
     }
@@ -180,12 +193,19 @@ impl Job {
     fn go_on(
         mut self,
         store: Store,
-        lease: Lease,
+        mut lease: Lease,
         program: &str,
         from: &Target,
     ) -> Result<Outcome> {
+        let held = Held::new(self.report.clone());
+        self.report = held.report();
         let checkpoint = self.checkpoint(&store, from)?;
-        self.hooks_of(lease.keeper.job()).before_resume(&checkpoint.info)?;
+        let hooks = self.hooks_of(lease.keeper.job());
+        let (early, ended) = hooks.before_resume(&checkpoint.info, &mut lease, self.signals)?;
+        if let Some(why) = ended {
+            // As if it had been stopped there, which it was.
+            return Ok(Outcome::Stopped { checkpoint: checkpoint.info, why });
+        }
         let machine = Machine::new(self.options())?;
         let (code, better) = self.load(&machine, checkpoint.module.as_slice().into())?;
         let store = self.sealing.unlock(store)?;
@@ -227,6 +247,7 @@ impl Job {
             if either {
                 told(Notice::GoesOn { checkpoint: checkpoint.info.clone() });
             }
+            drop(held);
             if lazy && let Some(lazy) = Lazy::begin(checkpoint.clone(), &mut run, told)? {
                 keeper.reads_lazily(lazy);
             }
@@ -234,7 +255,19 @@ impl Job {
             Ok(run)
         };
         live(
-            Live { machine, code, better, lease, writer, books, signals, grace, manner, report },
+            Live {
+                machine,
+                code,
+                better,
+                lease,
+                writer,
+                books,
+                signals,
+                early,
+                grace,
+                manner,
+                report,
+            },
             begin,
         )
     }
@@ -265,6 +298,7 @@ impl Job {
         self.stack = self.stack.or_else(|| usize::try_from(stack?).ok());
         self.sealing.recall(&checkpoint)?;
         self.deterministic |= remembered.contains_key(annotations::DETERMINISTIC);
+        self.invoke = remembered.get(annotations::INVOKE).cloned();
         self.pace = self.pace.or_recalled(remembered);
         let rules = remembered.get(annotations::KEEP).map(|rules| rules.parse::<Retention>());
         match rules.transpose() {
@@ -375,6 +409,9 @@ impl Job {
         self.pace.remember(&mut remember);
         if let Some(stack) = self.stack {
             remember.insert(annotations::STACK.to_owned(), stack.to_string());
+        }
+        if let Some(function) = &self.invoke {
+            remember.insert(annotations::INVOKE.to_owned(), function.clone());
         }
         if self.deterministic {
             remember.insert(annotations::DETERMINISTIC.to_owned(), "true".to_owned());

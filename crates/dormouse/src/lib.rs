@@ -43,6 +43,7 @@ mod errors;
 pub mod exit;
 pub mod export;
 mod grace;
+mod held;
 mod hooks;
 mod host;
 pub mod interval;
@@ -81,6 +82,8 @@ pub use target::Target;
 pub mod annotations {
     /// The program's name, as `argv[0]`.
     pub const PROGRAM: &str = "io.dormouse.program";
+    /// The function that was called instead of `_start`; absent where none was.
+    pub const INVOKE: &str = "io.dormouse.invoke";
     /// The interval between checkpoints, such as `30s`, or `auto`; absent where there was none.
     pub const EVERY: &str = "io.dormouse.every";
     /// The mean time between failures that the interval is chosen for, such as `6h`; absent where nothing was said.

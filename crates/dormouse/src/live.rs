@@ -5,6 +5,7 @@ use crate::control::About;
 use crate::desk::{Desk, Report};
 use crate::door::Door;
 use crate::drive::Manner;
+use crate::hooks::resume::Early;
 use crate::lease::Lease;
 use crate::outcome::{Notice, Outcome};
 use crate::writer::Writer;
@@ -22,6 +23,8 @@ pub(crate) struct Live {
     pub writer: Arc<Writer>,
     pub books: Books,
     pub signals: bool,
+    /// What signals did before the door was open.
+    pub early: Option<Early>,
     /// How long after SIGTERM the process may be killed.
     pub grace: Option<std::time::Duration>,
     pub manner: Manner,
@@ -33,8 +36,19 @@ pub(crate) fn live(
     live: Live,
     begin: impl FnOnce(Arc<Code>) -> Result<Run> + Send,
 ) -> Result<Outcome> {
-    let Live { machine, code, better, mut lease, writer, books, signals, grace, manner, report } =
-        live;
+    let Live {
+        machine,
+        code,
+        better,
+        mut lease,
+        writer,
+        books,
+        signals,
+        early,
+        grace,
+        manner,
+        report,
+    } = live;
     // It was not kept while the module was compiled.
     lease.confirm()?;
     let desk = Arc::new(Desk::new(report, books));
@@ -44,6 +58,7 @@ pub(crate) fn live(
         holder: lease.holder.clone(),
     };
     let mut door = Door::open(&lease, about, desk.clone(), signals, grace)?;
+    drop(early);
     if desk.books().interval().is_some() && manner.stop_at.is_none() {
         let (desk, code) = (desk.clone(), code.clone());
         let ticks = move || {

@@ -98,6 +98,30 @@ fn systemd_takes_the_unit() {
     assert_eq!(about_it, [""; 0], "{}", verified.err);
 }
 
+/// A program that has ended well leaves a mark, which keeps the unit from running it at the next boot.
+#[test]
+fn systemd_runs_nothing_that_has_ended() {
+    let p = Place::new();
+    let unit = text("systemd/dormouse@.service");
+    let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    assert_eq!(setting("StateDirectory="), "dormouse");
+    let done = setting("ConditionPathExists=!/var/lib/dormouse/").replace("%i", "heat");
+    let command = setting("ExecStopPost=/bin/sh -c ").replace("%i", "heat").replace("$$", "$");
+    let command = command.strip_prefix('\'').unwrap().strip_suffix('\'').unwrap().to_owned();
+    for (code, status, ended) in [
+        ("exited", "85", false),
+        ("exited", "125", false),
+        ("exited", "134", false),
+        ("killed", "KILL", false),
+        ("exited", "0", true),
+    ] {
+        let mut sh = Command::new("sh");
+        sh.args(["-c", &command]).env("EXIT_CODE", code).env("EXIT_STATUS", status);
+        assert!(sh.env("STATE_DIRECTORY", p.dir.path()).status().unwrap().success());
+        assert_eq!(p.path(&done).exists(), ended, "{code} {status}");
+    }
+}
+
 /// The script under Slurm: what it is sent, and what it asks for.
 fn sbatch(p: &Place, program: &str, state: &str) -> Command {
     let path = path(
@@ -160,6 +184,7 @@ fn metadata(
         let request = String::from_utf8(request).unwrap().to_lowercase();
         let body = match request.split(' ').nth(1).unwrap() {
             "/latest/api/token" if request.starts_with("put ") => "secret",
+            "/metadata/instance/compute/name?api-version=2021-02-01&format=text" => "heat_3",
             asked if asked == path.to_lowercase() => {
                 // As the real ones have it: who does not say these is not answered.
                 let known = [
@@ -187,7 +212,9 @@ fn watch(p: &Place, cloud: &str, address: &str) -> Command {
     let mut command = Command::new("sh");
     command.arg(contrib("cloud/spot-watch.sh")).arg(cloud).current_dir(p.dir.path());
     command.env("PATH", path(p, &[])).env("METADATA", address).env("SECONDS_BETWEEN", "0.1");
-    command.env("AFTER", "cp -r \"$DORMOUSE_STORE\" carried").env("no_proxy", "127.0.0.1");
+    command
+        .env("AFTER", "cp -r \"$DORMOUSE_STORE\" carried")
+        .env("http_proxy", "http://127.0.0.1:1");
     command.env("DORMOUSE_STORE", p.store()).env("DORMOUSE_CACHE", p.path("cache"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -209,8 +236,10 @@ fn spot_machines() {
         (
             "azure",
             "/metadata/scheduledevents?api-version=2020-07-01",
-            r#"{"DocumentIncarnation":1,"Events":[{"EventType":"Reboot"}]}"#,
-            r#"{"DocumentIncarnation":2,"Events":[{"EventId":"1","EventType":"Preempt","ResourceType":"VirtualMachine"}]}"#,
+            r#"{"DocumentIncarnation":1,"Events":[{"EventType":"Reboot","Resources":["heat_3"]},
+                {"EventId":"1","EventType":"Preempt","Resources":["heat_4","heat_33"]}]}"#,
+            r#"{"DocumentIncarnation":2,"Events":[{"EventId":"1","EventType":"Preempt","ResourceType":"VirtualMachine",
+                "Resources":["heat_4", "heat_3"]}]}"#,
         ),
     ];
     for (cloud, path, before, after) in clouds {
@@ -234,7 +263,20 @@ fn spot_machines() {
             Some(9)
         );
     }
+    // Where nobody answers, that is said, and said once.
     let p = Place::new();
+    for cloud in ["aws", "gcp", "azure"] {
+        let mut command = watch(&p, cloud, "http://127.0.0.1:1");
+        let slow = path(&p, &[("sleep", "echo >>slept; exec /bin/sleep 0.1")]);
+        let mut watching = command.env("PATH", slow).spawn().unwrap();
+        let slept = || std::fs::read_to_string(p.path("slept")).map_or(0, |text| text.len());
+        p.wait_for("three rounds", || slept() >= 3);
+        watching.kill().unwrap();
+        let said = Ended::wait(watching).err;
+        assert!(said.contains(&format!("as the metadata service of {cloud} does")), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        std::fs::remove_file(p.path("slept")).unwrap();
+    }
     assert_eq!(Ended::of(watch(&p, "elsewhere", "").output().unwrap()).code, Some(2));
 }
 

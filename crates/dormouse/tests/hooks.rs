@@ -244,9 +244,10 @@ fn at_intervals_and_where_it_is_told_to_stop() {
     let ended = Ended::wait(job);
     assert_eq!((ended.code, &ended.out), (Some(0), &expected), "{}", ended.err);
     let lines = |name: &str| std::fs::read_to_string(p.path(name)).unwrap().len();
-    assert_eq!(lines("post"), p.checkpoints("sim"));
+    assert_eq!(lines("pre"), lines("post"));
     // The program may have ended while the last one's was run.
-    assert!((lines("post")..=lines("post") + 1).contains(&lines("pre")));
+    let taken = p.checkpoints("sim");
+    assert!((taken..=taken + 1).contains(&lines("post")));
 
     let stopped =
         p.dormouse(&[&["run", "--name", "at", "--stop-at", "1000"], &ALL[..], &[&spin]].concat());
@@ -290,4 +291,111 @@ fn of_a_program_that_asks_by_itself() {
     assert_eq!(refused.code, Some(2), "the negative answer is its status: {}", refused.err);
     assert!(refused.err.contains("`false` failed (exit status: 1)"), "{}", refused.err);
     assert_eq!(p.checkpoints("no"), 0);
+}
+
+/// Three checkpoints come while the first one's hook runs: one run is for all of them.
+#[test]
+fn those_after_checkpoints_do_not_pile_up() {
+    let p = Place::new();
+    let copy = p.guest("copy", COPY);
+    let slow = "post-checkpoint=cat >>told; until test -e go; do sleep 0.05; done";
+    let mut job = p.start("sim", &["--on", slow, &copy]);
+    p.ok(&["checkpoint", "sim"]);
+    p.wait_for("the hook", || told(&p.path("told")).len() == 1);
+    for _ in 0..3 {
+        p.ok(&["checkpoint", "sim"]);
+    }
+    job.stdin.take();
+    std::fs::write(p.path("go"), "").unwrap();
+    assert_eq!(Ended::wait(job).code, Some(9));
+    let all = told(&p.path("told"));
+    let seen: Vec<_> = all.iter().map(|v| (&v["reference"], &v["passed_over"])).collect();
+    assert_eq!(seen, [(&"sim@1".into(), &0.into()), (&"sim@4".into(), &2.into())]);
+}
+
+/// Whether a process, whose number is in a file, is no more.
+fn has_ended(pid: &Path) -> bool {
+    let pid = std::fs::read_to_string(pid).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    stat.map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[test]
+fn one_before_a_checkpoint_does_not_outlive_the_program() {
+    let p = Place::new();
+    let copy = p.guest("copy", COPY);
+    let slow = "pre-checkpoint=echo $$ >now; mv now pid; sleep 1000 & wait";
+    let hooks = ["--on", slow, "--on", "post-checkpoint=cat >>told"];
+    for way in ["ends", "is killed"] {
+        let mut job = p.start("sim", &[&hooks[..], &[&copy]].concat());
+        let asked = p.command(&["checkpoint", "sim"]).spawn().unwrap();
+        p.wait_for("the hook", || p.path("pid").exists());
+        if way == "ends" {
+            drop(job.stdin.take())
+        } else {
+            p.ok(&["kill", "sim"]);
+        }
+        let ended = Ended::wait(job);
+        assert_eq!(ended.code, Some(if way == "ends" { 9 } else { 137 }), "{way}: {}", ended.err);
+        assert_eq!(Ended::wait(asked).code, Some(125));
+        assert!(has_ended(&p.path("pid")), "{way}");
+        let all = told(&p.path("told"));
+        assert_eq!(all.len(), 1, "{way}: {all:?}");
+        let why = if way == "ends" { "ended first, with exit status 9" } else { "was stopped" };
+        assert!(all[0]["error"].as_str().unwrap().contains(why), "{all:?}");
+        std::fs::remove_file(p.path("pid")).unwrap();
+        std::fs::remove_file(p.path("told")).unwrap();
+    }
+    // Who wants it to stop now is not kept waiting by another hook.
+    let job = p.start("now", &[&hooks[..], &[&copy]].concat());
+    signal(&job, "INT");
+    p.wait_for("the hook", || p.path("pid").exists());
+    signal(&job, "INT");
+    assert_eq!(Ended::wait(job).code, Some(130));
+    assert!(has_ended(&p.path("pid")));
+    assert!(!p.path("told").exists());
+}
+
+/// The lease is kept, and whoever wants this to end is heard: nothing has happened then.
+#[test]
+fn a_long_one_before_a_resume() {
+    let p = Place::new();
+    std::fs::create_dir(p.path("out")).unwrap();
+    let demo = p.guest("demo", include_str!("../src/demo.wat"));
+    let job = p.start("sim", &["--dir", "out", &demo]);
+    p.wait_for("the file", || p.path("out/progress.txt").exists());
+    p.ok(&["checkpoint", "sim"]);
+    assert_eq!(Ended::wait(job).code, Some(0));
+    let whole = std::fs::read(p.path("out/progress.txt")).unwrap();
+    let slow = "pre-resume=echo $$ >now; mv now pid; sleep 1000 & wait";
+    for (name, code) in [("TERM", 85), ("INT", 130)] {
+        let line = ["resume", "sim", "--on", slow, "--on", "post-resume=touch no"];
+        let resumed = p.command(&line).env("DORMOUSE_LEASE", "300ms").spawn().unwrap();
+        p.wait_for("the hook", || p.path("pid").exists());
+        p.wait_for("renewals", || {
+            let lease = std::fs::read(p.path("store/run/sim.lock")).unwrap_or_default();
+            let lease: Value = serde_json::from_slice(&lease).unwrap_or_default();
+            lease["renewed"].as_u64() > Some(3)
+        });
+        // There is no program that could take a checkpoint.
+        signal(&resumed, "USR1");
+        signal(&resumed, name);
+        let ended = Ended::wait(resumed);
+        assert_eq!(ended.code, Some(code), "{}", ended.err);
+        let said = "dormouse: stopped at sim@1; go on with: dormouse resume sim\n";
+        assert_eq!(ended.err, said);
+        assert!(has_ended(&p.path("pid")) && !p.path("no").exists());
+        std::fs::remove_file(p.path("pid")).unwrap();
+        assert_eq!(std::fs::read(p.path("out/progress.txt")).unwrap(), whole);
+        assert_eq!(std::fs::read_dir(p.path("store/run")).unwrap().count(), 0, "no lease is left");
+    }
+    // If another takes the job over meanwhile, it is that one's.
+    let mut resumed = p.command(&["resume", "sim", "--on", slow]);
+    let resumed = resumed.env("DORMOUSE_LEASE", "300ms").spawn().unwrap();
+    p.wait_for("the hook", || p.path("pid").exists());
+    std::fs::remove_file(p.path("store/run/sim.lock")).unwrap();
+    let ended = Ended::wait(resumed);
+    assert_eq!(ended.code, Some(125), "{}", ended.err);
+    assert!(ended.error().starts_with("job sim lost its lease before it began"), "{}", ended.err);
+    assert!(has_ended(&p.path("pid")));
 }

@@ -79,8 +79,16 @@ fn damage_ends_it_and_the_next_resume_knows() {
 #[test]
 fn another_layer_in_its_place_is_found_too() {
     let p = Place::new();
-    let spin = p.guest("bulky", &bulky());
-    let child = p.start("sim", &[&spin]);
+    // It says when all is filled, and waits then: neither the checkpoint nor the end comes before its time.
+    let read = "(import \"wasi_snapshot_preview1\" \"fd_read\" (func $read (param i32 i32 i32 i32) (result i32)))";
+    let wait = "(i32.store (i32.const 0) (i32.const 32)) (i32.store (i32.const 4) (i32.const 1))
+      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+      (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))";
+    let text = bulky().replacen("(module", &format!("(module {read}"), 1);
+    let filled = "(local.set $x (call $deep (i32.const 100)))";
+    let waits = p.guest("waits", &text.replacen(filled, &format!("{wait} {filled}"), 1));
+    let mut child = p.start("sim", &[&waits]);
+    harness::read(child.stdout.as_mut().unwrap(), 1);
     p.ok(&["checkpoint", "--stop", "sim"]);
     assert_eq!(Ended::wait(child).code, Some(85));
     let blob = largest_blob(&p);
@@ -92,7 +100,12 @@ fn another_layer_in_its_place_is_found_too() {
     write_memory_layer(0, &memory, &mut other).unwrap();
     assert_eq!(other.len() as u64, blob.metadata().unwrap().len(), "what cannot be compressed");
     std::fs::write(&blob, other).unwrap();
-    let ended = p.dormouse(&["resume", "sim", "--lazy", "--every", "10ms"]);
+    let mut command = p.command(&["resume", "sim", "--lazy", "--every", "10ms"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let open = child.stdin.take();
+    p.wait_for("the damage to be found", || child.try_wait().unwrap().is_some());
+    drop(open);
+    let ended = Ended::wait(child);
     assert_eq!(ended.code, Some(125), "{}", ended.err);
     assert!(ended.error().contains("sha256"), "{}", ended.err);
     assert_eq!(p.checkpoints("sim"), 1, "nothing builds on it");

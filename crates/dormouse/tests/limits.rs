@@ -4,6 +4,7 @@
 mod harness;
 
 use harness::*;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 #[test]
@@ -56,19 +57,21 @@ fn ended_after_a_time() {
 fn late_is_told_and_the_checkpoint_still_comes() {
     let p = Place::new();
     let copy = p.guest("copy", COPY);
-    let slow = "pre-checkpoint=until test -e go; do sleep 0.05; done";
-    let mut job = p.start("sim", &["--grace", "100ms", "--on", slow, &copy]);
+    let mut job = p.start("sim", &["--grace", "100ms", &copy]);
     let _open = job.stdin.take();
+    // Whoever deletes from the store has this, and nobody saves meanwhile.
+    let lock =
+        std::fs::OpenOptions::new().write(true).open(p.path("store/.dormouse.lock")).unwrap();
+    lock.lock().unwrap();
     signal(&job, "TERM");
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    let mut said = BufReader::new(job.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let late = "warning: 100ms after SIGTERM no checkpoint is durable yet; it is still being taken";
+    assert!(said.any(|line| line.starts_with(late)));
     // Schedulers may say it twice.
     signal(&job, "TERM");
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    std::fs::write(p.path("go"), "").unwrap();
-    let ended = Ended::wait(job);
-    assert_eq!(ended.code, Some(85), "{}", ended.err);
-    let late = "warning: 100ms after SIGTERM no checkpoint is durable yet; it is still being taken";
-    assert!(ended.err.contains(late), "{}", ended.err);
+    lock.unlock().unwrap();
+    assert!(said.any(|line| line.contains("stopped at sim@1")));
+    assert_eq!(job.wait().unwrap().code(), Some(85));
     assert_eq!(p.checkpoints("sim"), 1);
 }
 
@@ -123,4 +126,35 @@ fn going_on_is_the_default_and_can_be_said() {
     assert_eq!(p.dormouse(&["checkpoint", "--keep-running", "--stop", "sim"]).code, Some(2));
     job.stdin.take();
     assert_eq!(Ended::wait(job).code, Some(9));
+}
+
+/// Neither the one before it, nor one after the checkpoint before; one that fails still cancels.
+#[test]
+fn a_hook_that_hangs_costs_no_checkpoint() {
+    let p = Place::new();
+    let copy = p.guest("copy", COPY);
+    let posts = "post-checkpoint=echo >>posts";
+    let hang = ["--grace", "10s", "--on", "pre-checkpoint=echo >>pres; sleep 1000", "--on", posts];
+    let mut job = p.start("before", &[&hang[..], &[&copy]].concat());
+    let _open = job.stdin.take();
+    signal(&job, "TERM");
+    let ended = Ended::wait(job);
+    assert_eq!((ended.code, p.checkpoints("before")), (Some(85), 1), "{}", ended.err);
+    let told = "`echo >>pres; sleep 1000` had not ended within 2s, a fifth of --grace, and was killed; \
+                the checkpoint is taken without it";
+    assert!(ended.err.contains(told), "{}", ended.err);
+    let lines = |name: &str| std::fs::read_to_string(p.path(name)).map_or(0, |text| text.len());
+    assert_eq!((lines("pres"), lines("posts")), (1, 1), "{}", ended.err);
+
+    let once = "post-checkpoint=echo >>posts; test -e once || { touch once; sleep 1000; }";
+    let hooks = ["--grace", "10s", "--on", "pre-checkpoint=echo >>pres", "--on", once];
+    let mut job = p.start("after", &[&hooks[..], &[&copy]].concat());
+    let _open = job.stdin.take();
+    p.ok(&["checkpoint", "after"]);
+    p.wait_for("the hook", || p.path("once").exists());
+    signal(&job, "TERM");
+    let ended = Ended::wait(job);
+    assert_eq!((ended.code, p.checkpoints("after")), (Some(85), 2), "{}", ended.err);
+    assert!(ended.err.contains("had not ended within 2s, a fifth of --grace"), "{}", ended.err);
+    assert_eq!((lines("pres"), lines("posts")), (3, 3), "{}", ended.err);
 }

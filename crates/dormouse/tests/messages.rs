@@ -142,6 +142,12 @@ fn bad_usage() {
         (vec!["run", "--chaos", "1", "--tier-up", &exit], "cannot be used with"),
         (vec!["run", "--stop-at", "1", "--tier-up", &exit], "cannot be used with"),
         (vec!["resume", "--lazy", "--tier-up", "job"], "cannot be used with"),
+        (vec!["run", "--identity", "keys", &exit], "--resume-if-any"),
+        (vec!["run", "--stop-at", "1", "--timeout", "1h", &exit], "'--timeout <DURATION>'"),
+        (
+            vec!["resume", "--stop-at", "1", "--stop-after", "1h", "job"],
+            "'--stop-after <DURATION>'",
+        ),
         (vec!["resume", "sim@x"], "JOB@N"),
         (vec!["resume", "@1"], "JOB@N"),
     ] {

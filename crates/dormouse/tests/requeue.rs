@@ -81,6 +81,87 @@ fn only_the_same_program() {
     assert!(nameless.err.contains("--name <JOB>"), "{}", nameless.err);
 }
 
+#[test]
+fn only_the_same_function_and_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    let p = Place::new();
+    // Waits for input, then returns its argument.
+    let text =
+        COPY.replace("(func (export \"_start\")", "(func (export \"_start\") (export \"other\")");
+    let text = text.trim_end().strip_suffix(')').unwrap().to_owned();
+    let wait = r#"(func (export "wait") (param i32) (result i32)
+        (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 1))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8))) (local.get 0)))"#;
+    let program = p.guest("waits", &(text + wait));
+    let invoke = |function| line("sim", &["--invoke", function]);
+    let waits = [invoke("wait"), vec![&program, "7"]].concat();
+    for n in 1..3 {
+        let job = p.command(&waits).stdin(Stdio::piped()).spawn().unwrap();
+        p.wait_answering("sim");
+        p.ok(&["checkpoint", "--stop", "sim"]);
+        let ended = Ended::wait(job);
+        assert_eq!(ended.code, Some(85), "{}", ended.err);
+        assert_eq!(ended.err.contains("going on from sim@1"), n == 2, "{}", ended.err);
+    }
+    for (other, what) in [
+        ([invoke("other"), vec![&program]].concat(), "it was begun with --invoke \"wait\";"),
+        (line("sim", &[&program, "7"]), "it was begun with --invoke \"wait\";"),
+        ([invoke("wait"), vec![&program, "8"]].concat(), "its arguments are [\"7\"];"),
+    ] {
+        let refused = p.dormouse(&other);
+        assert_eq!(refused.code, Some(125), "{other:?}");
+        assert!(refused.error().contains(what), "{}", refused.err);
+    }
+    assert_eq!(p.ok(&waits), "7\n");
+    // What is no UTF-8 is told apart.
+    let other = |bytes: &'static [u8]| {
+        let mut command = p.command(&line("bytes", &[&program]));
+        command.arg(std::ffi::OsStr::from_bytes(bytes)).stdin(Stdio::piped());
+        command
+    };
+    let job = other(b"a\xff").spawn().unwrap();
+    p.wait_answering("bytes");
+    p.ok(&["checkpoint", "--stop", "bytes"]);
+    assert_eq!(Ended::wait(job).code, Some(85));
+    let refused = Ended::of(other(b"a\xfe").output().unwrap());
+    assert!(refused.error().contains(r#"its arguments are ["a\xFF"]"#), "{}", refused.err);
+    let refused = p.dormouse(&[line("bytes", &["--invoke", "other"]), vec![&program]].concat());
+    assert!(refused.error().contains("it was begun without --invoke"), "{}", refused.err);
+    assert_eq!(Ended::of(other(b"a\xff").stdin(Stdio::null()).output().unwrap()).code, Some(9));
+}
+
+/// A log that is appended to is cut back; what was found out before that stays in it.
+#[test]
+fn damage_is_told_in_a_log() {
+    let p = Place::new();
+    let copy = p.guest("copy", COPY);
+    let line = line("sim", &[&copy]);
+    let run = |stdin| {
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(p.path("log")).unwrap();
+        p.command(&line).stdin(stdin).stderr(log).spawn().unwrap()
+    };
+    let mut job = run(Stdio::piped());
+    p.wait_answering("sim");
+    let first = p.json(&["checkpoint", "sim", "--json"]).to_string();
+    assert!(first.contains("sim@1"), "{first}");
+    // The log grows, and is longer than at the first checkpoint.
+    for _ in 0..2 {
+        p.ok(&["checkpoint", "sim"]);
+    }
+    signal(&job, "USR1");
+    p.wait_for("it", || p.checkpoints("sim") == 4);
+    job.stdin.take();
+    assert_eq!(job.wait().unwrap().code(), Some(9));
+    let newest = p.json(&["list", "sim", "--json"])[3]["digest"].as_str().unwrap().to_owned();
+    flip_a_bit(&p.path("store/blobs/sha256").join(newest.strip_prefix("sha256:").unwrap()));
+    assert_eq!(run(Stdio::null()).wait().unwrap().code(), Some(9));
+    let log = std::fs::read_to_string(p.path("log")).unwrap();
+    let (_, after) = log.split_once("dormouse: going on from sim@3").expect(&log);
+    assert!(after.contains("warning: ") && after.contains("sim@4"), "{log}");
+    assert!(after.contains("going on from sim@3, the newest that is good"), "{log}");
+}
+
 /// The newest is passed over if it is damaged; if none is good, nothing is begun anew.
 #[test]
 fn damage_is_no_reason_to_begin_anew() {

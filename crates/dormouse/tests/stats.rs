@@ -228,7 +228,8 @@ fn a_share_of_the_time_is_not_exceeded() {
     let copy = p.guest("copy", COPY);
     let mut free = p.start("free", &["--every", "20ms", &copy]);
     let mut bounded = p.start("bounded", &["--every", "20ms", "--max-overhead", "0.1%", &copy]);
-    p.wait_for("a first one", || p.checkpoints("bounded") >= 1);
+    // It is in the store a little before it is in the books.
+    p.wait_for("a first one", || number(&shown(&p, "bounded"), "checkpoints") >= 1.0);
     let every = shown(&p, "bounded");
     assert_eq!(every["every"], "20ms");
     assert!(number(&every, "interval_ms") > 20.0, "{every}");

@@ -14,6 +14,8 @@ pub const PACKAGES: [&str; 4] = ["slurmctld", "slurmd", "slurm-client", "munge"]
 const DAEMONS: [&str; 3] = ["/usr/sbin/slurmctld", "/usr/sbin/slurmd", "/usr/sbin/munged"];
 /// How long it may take until the node is ready.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long anything may take to end.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether there is a Slurm that can be started here; installs it, if it can.
 pub fn installed() -> bool {
@@ -138,20 +140,51 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let mut cancel = self.command("scancel");
-        let _ = cancel.args(["--signal=KILL", "--full", "--user=root"]).status();
-        // The node first: it has what it started killed.
+        // Nothing of it stays, whatever has failed: jobs first, while there is somebody who ends them.
+        let _ = self.bounded("scancel", &["--signal=KILL", "--full", "--user=root"]);
+        let _ = self.bounded("scancel", &["--user=root"]);
         while let Some(mut daemon) = self.daemons.pop() {
             let _ = run_command(Command::new("kill").arg(daemon.id().to_string()));
+            let asked = Instant::now();
+            while matches!(daemon.try_wait(), Ok(None)) && asked.elapsed() < LAST_PATIENCE {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let _ = daemon.kill();
             let _ = daemon.wait();
         }
+        // A job, and the daemon that each has for itself, outlive the node's.
+        for process in self.leftovers() {
+            let _ = run_command(Command::new("kill").args(["-s", "KILL", &process]));
+        }
+    }
+}
+
+impl Cluster {
+    /// Without a controller, Slurm's commands ask for a long time.
+    fn bounded(&self, program: &str, args: &[&str]) -> Result<()> {
+        let seconds = LAST_PATIENCE.as_secs().to_string();
+        let mut command = self.command("timeout");
+        run_command(command.arg(seconds).arg(program).args(args).stderr(Stdio::null()))
+    }
+
+    /// Processes that know this cluster by its folder.
+    fn leftovers(&self) -> Vec<String> {
+        let known = format!("SLURM_CONF={}", self.folder.join("slurm.conf").display());
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ours = |process: &fs::DirEntry| {
+            let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == known.as_bytes())
+        };
+        let ids = processes.filter(ours).map(|p| p.file_name().to_string_lossy().into_owned());
+        ids.filter(|id| id.bytes().all(|byte| byte.is_ascii_digit())).collect()
     }
 }
 
 fn configuration(folder: &Path) -> Result<String> {
     let (controller, node) = (free_port()?, free_port()?);
-    let host = output(Command::new("hostname").arg("-s"))?;
-    let (host, folder) = (host.trim(), folder.display());
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").context("the host's name")?;
+    // Up to the first dot, as slurmd has it.
+    let (host, folder) = (host.trim().split('.').next().unwrap_or_default(), folder.display());
     Ok(format!(
         "ClusterName=test
 SlurmctldHost={host}(127.0.0.1)

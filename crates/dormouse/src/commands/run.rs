@@ -43,7 +43,8 @@ pub fn run(args: cli::Run) -> Done {
     if !args.resume_if_any {
         return Ok(end(job.run(&program, module, arguments)?, &hint));
     }
-    for identities in args.opening.identities()? {
+    let opening = cli::Opening { identities: args.identities };
+    for identities in opening.identities()? {
         job = job.identities(identities);
     }
     Ok(end(job.run_or_resume(&program, module, arguments)?, &hint))

@@ -3,20 +3,23 @@
 //!
 //! ```text
 //!   lease ──> checkpoints? ── none ─────────────────────────────────> begin
-//!                  └─ some ──> the same module, the same arguments ──> go on from the newest
-//!                                     └─ another: refused, nothing is changed
+//!                  └─ some ──> the same module, function, arguments ──> go on from the newest
+//!                                     └─ others: refused, nothing is changed
 //! ```
 
 use super::{Job, same_module};
 use crate::outcome::Outcome;
-use crate::{Error, Result, Target};
+use crate::{Error, Result, Target, annotations};
 use dormouse_store::{Checkpoint, Store, StoreError};
 use dormouse_wasi::Wasi;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 impl Job {
     /// Goes on from the newest good checkpoint of the job ([`Job::name`]) if it has any; else runs the module from its
-    /// beginning, as [`Job::run`] does. Module and arguments must be those of the checkpoint.
+    /// beginning, as [`Job::run`] does. Module, arguments and [`Job::invoke`] must be those of
+    /// the checkpoint.
     ///
     /// A job that is running is refused. Of one whose program has ended, the newest checkpoint is as good as any: what came
     /// after it is done again, with the same result.
@@ -60,14 +63,23 @@ impl Job {
             let what = "it is of another module".to_owned();
             return Err(Error::OtherProgram { checkpoint: name, job, what });
         }
-        // Compared as text: what is no UTF-8 looks alike.
-        let had = Wasi::describe(&checkpoint.state.wasi)?.args;
-        let given = args.iter().map(|arg| String::from_utf8_lossy(arg));
-        if !given.eq(had.iter().skip(1).map(String::as_str)) {
-            let had = had.get(1..).unwrap_or_default();
+        let invoked = checkpoint.info.annotations.get(annotations::INVOKE);
+        if invoked != self.invoke.as_ref() {
+            let what = match invoked {
+                Some(function) => format!("it was begun with --invoke {function:?}"),
+                None => "it was begun without --invoke".to_owned(),
+            };
+            return Err(Error::OtherProgram { checkpoint: name, job, what });
+        }
+        let had = Wasi::outline(&checkpoint.state.wasi)?.args;
+        let had = had.get(1..).unwrap_or_default();
+        if had != args {
             let what = match had.is_empty() {
                 true => "it was run without arguments".to_owned(),
-                false => format!("its arguments are {had:?}"),
+                false => {
+                    let had: Vec<_> = had.iter().map(|arg| OsStr::from_bytes(arg)).collect();
+                    format!("its arguments are {had:?}")
+                }
             };
             return Err(Error::OtherProgram { checkpoint: name, job, what });
         }

@@ -134,6 +134,26 @@ pub fn blocked_in(p: &Place, call: &str) {
     });
 }
 
+/// Stops the job `job` while it is blocked in this call; false if it came to its end before.
+pub fn stop_in(p: &Place, call: &str) -> bool {
+    let checkpoint = |args: &[&str]| {
+        let asked = p.dormouse(&[&["checkpoint", "job"], args].concat());
+        let over = ["is not running", "does not answer", "the program ended first"];
+        assert!(
+            asked.code == Some(0) || over.iter().any(|why| asked.err.contains(why)),
+            "{}",
+            asked.err
+        );
+        asked.code == Some(0)
+    };
+    while checkpoint(&[]) {
+        if stopped_in(p, "job") == call {
+            return checkpoint(&["--stop"]);
+        }
+    }
+    false
+}
+
 pub fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
