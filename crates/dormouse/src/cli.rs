@@ -36,9 +36,15 @@ enum Command {
     #[command(after_help = exit::HELP)]
     Resume(Resume),
     /// End a running job without a checkpoint
-    Kill(Kill),
+    Kill(Named),
+    /// Have a running job stand still, in memory; it keeps its lease, and takes checkpoints when it is told to
+    Pause(Named),
+    /// Let a paused job go on
+    Unpause(Named),
+    /// Wait until a running job has ended or was stopped; the exit status is that of its `run` or `resume`
+    Wait(Wait),
     /// Show the jobs that run
-    Ps(Listing),
+    Ps(Ps),
     /// Show the jobs that have checkpoints, or the checkpoints of one
     List(List),
     /// Show what the checkpoints of a job cost: pauses, pages, bytes
@@ -316,11 +322,19 @@ pub struct Resume {
 }
 
 #[derive(Args)]
-pub struct Kill {
+pub struct Named {
     /// The job
     pub job: String,
     #[command(flatten)]
     pub place: Place,
+}
+
+#[derive(Args)]
+pub struct Wait {
+    /// The job
+    pub job: String,
+    #[command(flatten)]
+    pub listing: Listing,
 }
 
 #[derive(Args)]
@@ -330,6 +344,15 @@ pub struct Listing {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Ps {
+    #[command(flatten)]
+    pub listing: Listing,
+    /// Show more than fits into 80 columns
+    #[arg(short, long)]
+    pub long: bool,
 }
 
 #[derive(Args)]
@@ -562,6 +585,9 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => run::resume(args),
         Command::Checkpoint(args) => control::checkpoint(args),
         Command::Kill(args) => control::kill(args),
+        Command::Pause(args) => control::pause(args),
+        Command::Unpause(args) => control::unpause(args),
+        Command::Wait(args) => control::wait(args),
         Command::Ps(args) => ps::ps(args),
         Command::List(args) => list::list(args),
         Command::Stats(args) => stats::stats(args),

@@ -15,7 +15,7 @@ use crate::books::{Books, Entry, Measured};
 use crate::hooks::{Facts, Moment, Runner};
 use crate::outcome::{Activity, Notice};
 use crate::progress::Progress;
-use dormouse_engine::Requester;
+use dormouse_engine::{Requester, Waits};
 use dormouse_store::{CheckpointInfo, Meter};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
@@ -89,6 +89,39 @@ pub(crate) struct Desk {
     books: Books,
 }
 
+/// Whether it is another way now than it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changed {
+    Yes,
+    No,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Exit status of the command that ran it.
+    pub status: u8,
+    /// In words.
+    pub how: String,
+    /// The checkpoint it was stopped at.
+    pub checkpoint: Option<String>,
+}
+
+/// What the program and its checkpoints are at.
+pub(crate) struct Sight {
+    /// How many were saved.
+    pub saved: u64,
+    pub newest: Option<CheckpointInfo>,
+    /// One is being written.
+    pub writing: bool,
+    /// How long ago it was paused.
+    pub paused: Option<Duration>,
+    /// Until the next is due.
+    pub next: Option<Duration>,
+    /// What the program waits for.
+    pub waits: Option<Waits>,
+}
+
 /// How far copying before a stop is.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Rounds {
@@ -122,8 +155,16 @@ struct Inner {
     lost: Option<String>,
     /// Nobody knows whose the lease is: the program is not to go on before that is seen.
     held: bool,
+    /// Somebody wants the program to stand still, since then.
+    paused: Option<Instant>,
+    /// It does so, at a safepoint, and orders are carried out there.
+    stands: bool,
+    /// When the interval before the next checkpoint began, if there is one.
+    ticked: Option<Instant>,
     /// Why no more orders are taken.
     ended: Option<String>,
+    /// How the job ended, for those who wait for that.
+    end: Option<End>,
     /// The lease has been given back.
     gone: bool,
     saved: u64,
@@ -255,10 +296,11 @@ impl Desk {
         answer
     }
 
-    /// Orders one unless one is wanted or being written already.
+    /// Orders one unless one is wanted or being written already, or the program is paused: then it does not change.
     pub fn order_if_idle(&self, why: Why) {
         let mut inner = self.lock();
-        if inner.ended.is_none() && inner.wanted.is_empty() && !inner.writing {
+        let idle = inner.wanted.is_empty() && !inner.writing && inner.paused.is_none();
+        if inner.ended.is_none() && idle {
             inner.wanted.push(Order { why, stop: false, at: Instant::now(), reply: None });
             self.request(&mut inner);
         }
@@ -327,11 +369,64 @@ impl Desk {
         }
     }
 
+    /// Has the program stand still until [`Desk::unpause`], whoever else comes and goes. Comes back when it does so.
+    ///
+    /// # Errors
+    /// If it ends before that.
+    pub fn pause(&self) -> Result<Changed, String> {
+        let mut inner = self.lock();
+        if inner.paused.is_none() {
+            inner.paused = Some(Instant::now());
+            self.request(&mut inner);
+        } else if inner.stands && inner.ended.is_none() {
+            return Ok(Changed::No);
+        }
+        while inner.paused.is_some() && !inner.stands && inner.ended.is_none() {
+            inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
+        }
+        match &inner.ended {
+            Some(ended) => Err(ended.clone()),
+            None if inner.paused.is_none() => Err("it was told to go on meanwhile".to_owned()),
+            None => Ok(Changed::Yes),
+        }
+    }
+
+    /// Lets a paused program go on.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn unpause(&self) -> Result<Changed, String> {
+        let mut inner = self.lock();
+        if let Some(ended) = &inner.ended {
+            return Err(ended.clone());
+        }
+        let was = inner.paused.take();
+        drop(inner);
+        self.changed.notify_all();
+        Ok(if was.is_some() { Changed::Yes } else { Changed::No })
+    }
+
+    /// Whether the program stays where it stands: it is paused. If not, it goes on now.
+    pub fn stays(&self) -> bool {
+        let mut inner = self.lock();
+        inner.stands &= inner.paused.is_some();
+        inner.stands
+    }
+
     /// The program stands still: what for? Comes back when there is something to do with it, or it may go on. If it stands
-    /// where it must not be captured, orders wait.
+    /// where it must not be captured, orders wait, and it is not paused there.
     pub fn collect(&self, may_capture: bool) -> Task {
         let mut inner = self.lock();
-        while inner.held && inner.lost.is_none() && !inner.kill {
+        loop {
+            let ends = inner.lost.is_some() || inner.kill;
+            let stays = inner.paused.is_some() && may_capture && !inner.held;
+            if stays && !inner.stands {
+                inner.stands = true;
+                self.changed.notify_all();
+            }
+            if ends || !(inner.held || stays && !self.is_ready(&mut inner)) {
+                break;
+            }
             inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
         }
         if inner.lost.is_some() {
@@ -461,19 +556,28 @@ impl Desk {
         }
     }
 
-    /// Waits until the interval has passed since then, which may change meanwhile; whether the job still takes orders.
+    /// Waits until the interval has passed since then, which may change meanwhile, and the program is not paused; whether the
+    /// job still takes orders.
     pub fn wait_due(&self, since: Instant) -> bool {
         let mut inner = self.lock();
+        inner.ticked = Some(since);
         while inner.ended.is_none() {
-            let interval = self.books.interval().unwrap_or(Duration::MAX);
-            let left = interval.saturating_sub(since.elapsed());
-            if left.is_zero() {
+            let left = self.left(since);
+            let due = left.is_zero();
+            inner = if due && inner.paused.is_none() {
                 return true;
-            }
-            let waited = self.changed.wait_timeout(inner, left);
-            inner = waited.unwrap_or_else(|e| e.into_inner()).0;
+            } else if due {
+                self.changed.wait(inner).unwrap_or_else(|e| e.into_inner())
+            } else {
+                self.changed.wait_timeout(inner, left).unwrap_or_else(|e| e.into_inner()).0
+            };
         }
         false
+    }
+
+    /// What is left of the interval that began then.
+    fn left(&self, since: Instant) -> Duration {
+        self.books.interval().unwrap_or(Duration::MAX).saturating_sub(since.elapsed())
     }
 
     /// Waits so long, or until the job takes no more orders; whether it still does.
@@ -491,10 +595,35 @@ impl Desk {
         false
     }
 
-    /// How many checkpoints were saved, the newest of them, and whether one is being written.
-    pub fn progress(&self) -> (u64, Option<CheckpointInfo>, bool) {
+    /// How the job ended: nothing more is to be known of it. Only what is said first counts.
+    pub fn set_end(&self, end: End) {
+        self.lock().end.get_or_insert(end);
+        self.changed.notify_all();
+    }
+
+    /// Waits for that.
+    pub fn wait_end(&self) -> End {
+        let mut inner = self.lock();
+        loop {
+            if let Some(end) = &inner.end {
+                return end.clone();
+            }
+            inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
+        }
+    }
+
+    /// What the program and its checkpoints are at.
+    pub fn sight(&self) -> Sight {
         let inner = self.lock();
-        (inner.saved, inner.newest.clone(), inner.writing)
+        let due = inner.ticked.filter(|_| inner.paused.is_none() && inner.ended.is_none());
+        Sight {
+            saved: inner.saved,
+            newest: inner.newest.clone(),
+            writing: inner.writing,
+            paused: inner.paused.filter(|_| inner.stands).map(|since| since.elapsed()),
+            next: due.map(|since| self.left(since)),
+            waits: inner.requester.as_ref().and_then(Requester::waits),
+        }
     }
 
     /// Has the program stopped if there is something to stop it for; or has copying begun that comes before.
@@ -502,6 +631,14 @@ impl Desk {
         let Some(requester) = inner.requester.clone() else { return };
         if inner.kill || inner.held || inner.lost.is_some() {
             return requester.request_end();
+        }
+        if inner.paused.is_some() {
+            return match inner.stands {
+                // It looks for itself.
+                true => self.changed.notify_all(),
+                // What is wanted is done there.
+                false => requester.request(),
+            };
         }
         if inner.wanted.is_empty() || inner.writing || !self.ask_leave(inner) {
             return;
@@ -514,6 +651,13 @@ impl Desk {
             Rounds::Going if goes_on => {}
             _ => requester.request(),
         }
+    }
+
+    /// Whether a program that stands still can be captured for those who want that.
+    fn is_ready(&self, inner: &mut Inner) -> bool {
+        // Rounds that were begun before it was paused end soon; who wants to stop it does not wait for them.
+        let rounds = inner.rounds == Rounds::Going && inner.wanted.iter().all(|order| !order.stop);
+        !inner.wanted.is_empty() && !inner.writing && !rounds && self.ask_leave(inner)
     }
 
     /// Whether hooks let the checkpoint be taken that is wanted; asks them, if that was not done.

@@ -64,6 +64,7 @@ mod target;
 mod tier;
 mod timer;
 mod upkeep;
+mod usage;
 mod writer;
 
 pub use desk::Why;

@@ -46,6 +46,7 @@ pub use run::{Event, Run};
 pub use source::Line;
 pub use tiers::Better;
 pub use trap::{Place, Trap};
+pub use dormouse_wasi::Waits;
 pub use values::Passed;
 
 /// The engine's name and version.
