@@ -2,10 +2,13 @@
 
 #[cfg(feature = "registry")]
 use crate::commands::registry;
-use crate::commands::{check, control, demo, gc, inspect, list, ps, rm, run, stats, verify};
+use crate::commands::{
+    check, config, control, demo, gc, generate, inspect, list, ps, rm, run, stats, verify,
+};
+use crate::config as settings;
 use crate::size::Size;
 use crate::ui;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use dormouse::{Error, Every, Hook, Result, Retention, Share, Target, exit, places};
 use dormouse_memory::Tracking;
 #[cfg(feature = "encryption")]
@@ -21,6 +24,9 @@ use std::time::Duration;
 #[derive(Parser)]
 #[command(name = "dormouse", version, after_help = exit::HELP, max_term_width = 100)]
 pub struct Cli {
+    /// Read no configuration files [also: DORMOUSE_NO_CONFIG=1]
+    #[arg(long, global = true)]
+    no_config: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -67,6 +73,12 @@ enum Command {
     Check(Check),
     /// Watch a computation being killed and resumed, and arrive at the same result
     Demo(Demo),
+    /// Show what configuration files and environment variables set, and which of them does
+    Config(Config),
+    /// Print what a shell needs to complete commands and options
+    Completions(Completions),
+    /// Write manual pages, one for each command
+    Man(Man),
 }
 
 #[derive(Args)]
@@ -74,6 +86,9 @@ pub struct Place {
     /// Where checkpoints are kept [default: $DORMOUSE_STORE or ~/.local/share/dormouse]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// It was not typed: whoever says the next command need not do so either.
+    #[arg(skip)]
+    is_set: bool,
 }
 
 impl Place {
@@ -83,7 +98,7 @@ impl Place {
 
     /// What to add to a command so that it finds the same store.
     pub fn hint(&self) -> String {
-        match &self.store {
+        match self.store.as_ref().filter(|_| !self.is_set) {
             Some(dir) => format!(" --store {}", ui::quoted(&dir.to_string_lossy())),
             None => String::new(),
         }
@@ -100,12 +115,6 @@ pub struct Opening {
 impl Opening {
     /// The contents of the files.
     pub fn identities(&self) -> Result<Vec<String>> {
-        let mut files = self.identities.clone();
-        if files.is_empty() {
-            files.extend(
-                std::env::var_os("DORMOUSE_IDENTITY").filter(|f| !f.is_empty()).map(PathBuf::from),
-            );
-        }
         let read = |file: &PathBuf| {
             std::fs::read_to_string(file).map_err(|source| Error::Io {
                 action: "read the identities in",
@@ -113,7 +122,7 @@ impl Opening {
                 source,
             })
         };
-        files.iter().map(read).collect()
+        self.identities.iter().map(read).collect()
     }
 
     /// A store, opened with them.
@@ -251,7 +260,7 @@ pub struct Run {
     #[command(flatten)]
     pub opening: Opening,
     /// Give the program a directory
-    #[arg(long, value_name = "HOST::GUEST")]
+    #[arg(long, value_name = "HOST::GUEST", value_hint = ValueHint::DirPath)]
     pub dir: Vec<Dir>,
     /// Call this exported function, with ARGS as its arguments, and print what it returns
     #[arg(long, value_name = "FUNCTION")]
@@ -299,7 +308,7 @@ pub struct Resume {
     #[command(flatten)]
     pub opening: Opening,
     /// Give another directory for a name the program knows
-    #[arg(long, value_name = "HOST::GUEST")]
+    #[arg(long, value_name = "HOST::GUEST", value_hint = ValueHint::DirPath)]
     pub dir: Vec<Dir>,
     /// Give no directories but those of --dir, whatever the checkpoint says the program had
     #[arg(long)]
@@ -578,9 +587,72 @@ fn mtbf(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
+#[derive(Args)]
+pub struct Config {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Read no configuration files
+    #[arg(skip)]
+    pub no_files: bool,
+}
+
+#[derive(Args)]
+pub struct Completions {
+    /// For this shell
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
+pub struct Man {
+    /// Into this directory
+    pub dir: PathBuf,
+}
+
+impl Cli {
+    /// As clap knows it, with what configuration needs.
+    pub fn complete() -> clap::Command {
+        let mut command = settings::with_opposites(Cli::command());
+        command.build();
+        command
+    }
+
+    /// What was typed, with what is set besides; else the exit status, and it was told why.
+    fn parsed() -> std::result::Result<Cli, u8> {
+        let command = Cli::complete();
+        let completed = settings::complete(&command, std::env::args_os().collect());
+        let settings::Completed { words, added } = completed.map_err(|why| {
+            ui::error(&why);
+            exit::USAGE
+        })?;
+        let matches = command.try_get_matches_from(words);
+        let mut cli = matches.and_then(|m| Cli::from_arg_matches(&m)).map_err(|e| {
+            let _ = e.print();
+            if e.use_stderr() && !added.is_empty() {
+                let from = added.iter().map(|set| format!("--{} is set by {}", set.key, set.from));
+                ui::note(&from.collect::<Vec<_>>().join("; "));
+            }
+            u8::try_from(e.exit_code()).unwrap_or(exit::USAGE)
+        })?;
+        let store_is_set = added.iter().any(|set| set.key == "store");
+        match &mut cli.command {
+            Command::Run(Run { engine, .. }) | Command::Resume(Resume { engine, .. }) => {
+                engine.place.is_set = store_is_set;
+            }
+            Command::Config(config) => config.no_files = cli.no_config,
+            _ => {}
+        }
+        Ok(cli)
+    }
+}
+
 pub fn main() -> ExitCode {
     ui::log();
-    let done = match Cli::parse().command {
+    let cli = match Cli::parsed() {
+        Ok(cli) => cli,
+        Err(code) => return ExitCode::from(code),
+    };
+    let done = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Resume(args) => run::resume(args),
         Command::Checkpoint(args) => control::checkpoint(args),
@@ -601,6 +673,9 @@ pub fn main() -> ExitCode {
         Command::Pull(args) => registry::pull(args),
         Command::Check(args) => check::check(args),
         Command::Demo(args) => demo::demo(args),
+        Command::Config(args) => config::config(args),
+        Command::Completions(args) => generate::completions(args),
+        Command::Man(args) => generate::man(args),
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub mod check;
+pub mod config;
 pub mod control;
 pub mod demo;
 pub mod gc;
+pub mod generate;
 pub mod inspect;
 pub mod list;
 pub mod ps;

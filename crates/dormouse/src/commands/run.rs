@@ -138,7 +138,7 @@ fn job(
     if !engine.no_cache {
         job = job.cache(engine.cache.clone().or_else(places::cache));
     }
-    if let Some(size) = engine.cache_size.or_else(cache_size) {
+    if let Some(size) = engine.cache_size {
         job = job.cache_size(size);
     }
     if let Some(ttl) = lease_ttl() {
@@ -201,16 +201,6 @@ fn job(
         }
     }
     job
-}
-
-/// `DORMOUSE_CACHE_SIZE`.
-fn cache_size() -> Option<u64> {
-    let text = std::env::var("DORMOUSE_CACHE_SIZE").ok().filter(|text| !text.is_empty())?;
-    let size = size::bytes(&text);
-    size.inspect_err(|why| {
-        ui::warning(&format!("DORMOUSE_CACHE_SIZE={text}: {why}; it is not used"))
-    })
-    .ok()
 }
 
 /// `DORMOUSE_LEASE`.
