@@ -54,7 +54,8 @@ impl Files {
 }
 
 fn found(config: &Ended, command: &str, key: &str) -> (Value, Value) {
-    let json: Value = serde_json::from_str(&config.out).unwrap_or_else(|_| panic!("{}", config.err));
+    let json: Value =
+        serde_json::from_str(&config.out).unwrap_or_else(|_| panic!("{}", config.err));
     let all = json["settings"].as_array().unwrap().clone();
     let of = |set: &&Value| set["command"] == command && set["key"] == key;
     let set = all.iter().find(of).cloned().unwrap_or_default();
@@ -103,7 +104,8 @@ fn the_nearer_wins() {
     let user = f.user();
     assert!(lines.contains(&vec!["run.mtbf", "3h", &format!("{}:3", user.display())]), "{table}");
     assert!(lines.contains(&vec!["max-layers", "2", &format!("{}:4", f.system().display())]));
-    for ignored in [&["config", "--no-config", "--json"][..], &["--no-config", "config", "--json"]] {
+    for ignored in [&["config", "--no-config", "--json"][..], &["--no-config", "config", "--json"]]
+    {
         assert_eq!(found(&f.dormouse(ignored), "run", "every").0, Value::Null);
     }
     let mut command = f.command(&["config", "--json"]);
@@ -116,7 +118,10 @@ fn the_nearer_wins() {
 fn it_is_as_if_it_had_been_typed() {
     let f = Files::new();
     let copy = f.p.guest("copy", COPY);
-    write(f.user(), "store = \"~/ckpt\"\ncache = \"cached\"\nevery = \"1h\"\n[run]\nmax-store = \"1G\"\n");
+    write(
+        f.user(),
+        "store = \"~/ckpt\"\ncache = \"cached\"\nevery = \"1h\"\n[run]\nmax-store = \"1G\"\n",
+    );
     write(f.project(), "every = \"2h\"\n");
     let every = |options: &[&str], variable: Option<&str>| {
         let mut command = f.command(&["run", "--name", "job"]);
@@ -140,7 +145,10 @@ fn it_is_as_if_it_had_been_typed() {
     assert_eq!(every(&["--every", "4h"], Some("3h")), "4h");
     assert_eq!(every(&["--every", "never"], Some("3h")), Value::Null);
     assert_eq!(every(&["--no-every"], Some("3h")), Value::Null, "taken back");
-    assert_eq!(every(&["--no-config", "--store", f.p.path("home/ckpt").to_str().unwrap()], None), Value::Null);
+    assert_eq!(
+        every(&["--no-config", "--store", f.p.path("home/ckpt").to_str().unwrap()], None),
+        Value::Null
+    );
     assert!(f.p.path("home/ckpt/run").is_dir(), "a path may begin with ~");
     assert!(f.p.path("home/.config/dormouse/cached").is_dir(), "a path is the file's");
 
@@ -150,8 +158,8 @@ fn it_is_as_if_it_had_been_typed() {
     cached().unwrap_err();
     // What is typed drops what it excludes: --chaos goes with neither --every nor --store.
     assert_eq!(f.dormouse(&["run", "--chaos", "1", &copy]).code, Some(9));
-    // After the program's name all is the program's.
-    assert_eq!(f.dormouse(&["run", &copy, "--no-config", "--every", "x"]).code, Some(9));
+    // After `--` all is the program's.
+    assert_eq!(f.dormouse(&["run", &copy, "--", "--no-config", "--every", "x"]).code, Some(9));
 }
 
 #[test]
@@ -262,7 +270,11 @@ fn mistakes_are_told_with_file_and_line() {
     // Clap's own complaint is followed by where it comes from.
     let needs = with("DORMOUSE_ENCRYPT_MODULE", "1", &["run", "x.wasm"]);
     assert_eq!(needs.code, Some(2));
-    assert!(needs.err.contains("--encrypt-module is set by DORMOUSE_ENCRYPT_MODULE"), "{}", needs.err);
+    assert!(
+        needs.err.contains("--encrypt-module is set by DORMOUSE_ENCRYPT_MODULE"),
+        "{}",
+        needs.err
+    );
 }
 
 /// A directory from elsewhere brings its own file.
@@ -311,7 +323,8 @@ fn a_projects_file_says_only_how_a_program_is_run() {
     options.dedup();
     assert!(options.len() > 30, "{options:?}");
     for option in options {
-        for value in ["\"1m\"", "true", "\"1%\"", "\"1M\"", "1", "\"none\"", "[\"x\"]", "\"auto\""] {
+        for value in ["\"1m\"", "true", "\"1%\"", "\"1M\"", "1", "\"none\"", "[\"x\"]", "\"auto\""]
+        {
             write(f.project(), &format!("{option} = {value}"));
             let ended = f.dormouse(&["ps"]);
             if ended.code == Some(0) {
@@ -379,7 +392,10 @@ fn each_command_has_a_manual_page() {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("\n.TH ") || text.starts_with(".TH "), "{page}");
         if groff {
-            let out = Command::new("groff").args(["-man", "-Tutf8", "-ww"]).arg(&path).output();
+            let out = Command::new("groff")
+                .args(["-man", "-Tascii", "-P-cbou", "-ww"])
+                .arg(&path)
+                .output();
             let out = out.unwrap();
             let shown = String::from_utf8_lossy(&out.stdout).into_owned();
             assert!(out.status.success() && out.stderr.is_empty(), "{page}: {:?}", out.stderr);

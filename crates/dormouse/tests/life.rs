@@ -337,7 +337,9 @@ fn ps_tells_what_each_is_at() {
     assert!(number(2, "newest_age_seconds") < number(2, "seconds"));
     let next = number(1, "next_seconds");
     assert!(next > 0.0 && next < 3600.0, "{next}");
-    for (row, key) in [(2, "next_seconds"), (0, "next_seconds"), (0, "newest"), (0, "paused_seconds")] {
+    for (row, key) in
+        [(2, "next_seconds"), (0, "next_seconds"), (0, "newest"), (0, "paused_seconds")]
+    {
         assert!(all[row][key].is_null(), "{row} {key}: {all:#}");
     }
 

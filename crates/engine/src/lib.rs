@@ -34,6 +34,7 @@ mod trap;
 mod values;
 
 pub use chaos::{Chaos, ChaosReport, Gap, chaos};
+pub use dormouse_wasi::Waits;
 pub use error::{Error, Result};
 pub use host::{HostFunctions, Type};
 pub use machine::{Code, HEADROOM, Machine, Options};
@@ -46,7 +47,6 @@ pub use run::{Event, Run};
 pub use source::Line;
 pub use tiers::Better;
 pub use trap::{Place, Trap};
-pub use dormouse_wasi::Waits;
 pub use values::Passed;
 
 /// The engine's name and version.

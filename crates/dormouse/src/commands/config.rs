@@ -100,7 +100,8 @@ fn table(command: &Command, all: &[(String, Setting)]) -> Vec<Vec<String>> {
         let first = &rows[0].1;
         let has = |sub: &&Command| sub.get_arguments().any(|arg| arg.get_long() == Some(key));
         if rows.len() == command.get_subcommands().filter(has).count()
-            && rows.iter().all(|(_, set)| set.value == first.value && set.from == first.from) {
+            && rows.iter().all(|(_, set)| set.value == first.value && set.from == first.from)
+        {
             table.push(cells(key.to_owned(), first));
             continue;
         }

@@ -71,11 +71,7 @@ fn system() -> PathBuf {
     variable("DORMOUSE_SYSTEM_CONFIG").map_or("/etc/dormouse/config.toml".into(), PathBuf::from)
 }
 
-fn one(
-    command: &Command,
-    level: Level,
-    path: PathBuf,
-) -> Result<(Looked, Option<Source>), String> {
+fn one(command: &Command, level: Level, path: PathBuf) -> Result<(Looked, Option<Source>), String> {
     let failed = |why: &dyn std::fmt::Display| format!("cannot read {}: {why}", path.display());
     let mut looked = Looked { level, path: path.clone(), read: false, left_out: None };
     let meta = match std::fs::metadata(&path) {

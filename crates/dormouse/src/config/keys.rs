@@ -148,8 +148,9 @@ fn words(e: &clap::Error) -> String {
 
 /// What is meant by something that is nearly that.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let alike = known.map(|k| (strsim::jaro_winkler(word, k), k)).filter(|(alike, _)| *alike > 0.8);
-    alike.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, k)| k.to_owned())
+    let off = known.map(|known| (strsim::damerau_levenshtein(word, known), known));
+    let near = off.filter(|(off, _)| *off <= (word.len() / 3).max(1));
+    near.min_by_key(|(off, _)| *off).map(|(_, known)| known.to_owned())
 }
 
 /// What an option wants to be given in a file.

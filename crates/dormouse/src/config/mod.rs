@@ -15,6 +15,7 @@
 mod file;
 mod keys;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 pub use file::{Level, Looked};
@@ -105,7 +106,11 @@ impl Sources {
     ///
     /// # Errors
     /// If two settings of one file exclude each other.
-    pub fn of(&self, command: &Command, typed: Option<&ArgMatches>) -> Result<Vec<Setting>, String> {
+    pub fn of(
+        &self,
+        command: &Command,
+        typed: Option<&ArgMatches>,
+    ) -> Result<Vec<Setting>, String> {
         let is_typed = |id: &str| {
             typed.is_some_and(|t| matches!(t.try_contains_id(id), Ok(true)))
                 && typed.and_then(|t| t.value_source(id)) == Some(ValueSource::CommandLine)
@@ -168,11 +173,14 @@ pub struct Completed {
 /// # Errors
 /// Whatever is wrong with a file or a variable, in one line.
 pub fn complete(command: &Command, mut words: Vec<OsString>) -> Result<Completed, String> {
-    // Whatever is wrong here is told when all is parsed.
-    let typed = match command.clone().ignore_errors(true).try_get_matches_from(&words) {
-        Ok(typed) => typed,
-        // Help, or the version.
-        Err(e) => e.exit(),
+    let (typed, lacks) = match command.clone().try_get_matches_from(&words) {
+        Ok(typed) => (typed, vec![]),
+        // Whatever else is wrong is told when all is parsed.
+        Err(e) => match command.clone().ignore_errors(true).try_get_matches_from(&words) {
+            Ok(typed) => (typed, lacking(&e)),
+            // Help, or the version.
+            Err(e) => e.exit(),
+        },
     };
     let mut added = vec![];
     let own = typed.subcommand().filter(|(name, _)| !WITHOUT.contains(name));
@@ -182,10 +190,25 @@ pub fn complete(command: &Command, mut words: Vec<OsString>) -> Result<Completed
     {
         let files = !own.get_flag("no_config") && files_wanted();
         added = Sources::read(command, files)?.of(subcommand, Some(own))?;
+        // What excludes that which lacks would make clap do without it.
+        let is_set = |lack: &String| added.iter().any(|set| lack == &format!("--{}", set.key));
+        if !lacks.iter().all(is_set) {
+            added.clear();
+        }
         let at = at + 2;
         words.splice(at..at, added.iter().flat_map(as_typed).collect::<Vec<_>>());
     }
     Ok(Completed { words, added })
+}
+
+/// The options that must be there besides those that were typed, and are not.
+fn lacking(e: &clap::Error) -> Vec<String> {
+    match (e.kind(), e.get(ContextKind::InvalidArg)) {
+        (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(all))) => {
+            all.iter().filter_map(|arg| arg.split([' ', '=']).next()).map(str::to_owned).collect()
+        }
+        _ => vec![],
+    }
 }
 
 /// Whether `DORMOUSE_NO_CONFIG` does not keep files from being read.
