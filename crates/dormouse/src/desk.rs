@@ -9,14 +9,20 @@
 //! The program is stopped only when its state can be written at once: while a write is going on,
 //! orders wait and the program runs. Before it is stopped for a checkpoint after which it goes on, what can be copied while
 //! it runs is copied: the request comes after those rounds. If the job has hooks (see [`crate::hooks`]) that come before a
-//! checkpoint, they come before the rounds, and all orders are refused if one fails.
+//! checkpoint, they come before the rounds, and all orders are refused if one fails. A paused program stands where it is, and
+//! orders are carried out there.
+
+mod pause;
+mod sight;
 
 use crate::books::{Books, Entry, Measured};
 use crate::hooks::{Facts, Moment, Runner};
 use crate::outcome::{Activity, Notice};
 use crate::progress::Progress;
-use dormouse_engine::{Requester, Waits};
+use dormouse_engine::Requester;
 use dormouse_store::{CheckpointInfo, Meter};
+pub(crate) use pause::Changed;
+pub(crate) use sight::End;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
@@ -87,39 +93,6 @@ pub(crate) struct Desk {
     rounds: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
     hooks: OnceLock<Runner>,
     books: Books,
-}
-
-/// Whether it is another way now than it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Changed {
-    Yes,
-    No,
-}
-
-/// How a job ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct End {
-    /// Exit status of the command that ran it.
-    pub status: u8,
-    /// In words.
-    pub how: String,
-    /// The checkpoint it was stopped at.
-    pub checkpoint: Option<String>,
-}
-
-/// What the program and its checkpoints are at.
-pub(crate) struct Sight {
-    /// How many were saved.
-    pub saved: u64,
-    pub newest: Option<CheckpointInfo>,
-    /// One is being written.
-    pub writing: bool,
-    /// How long ago it was paused.
-    pub paused: Option<Duration>,
-    /// Until the next is due.
-    pub next: Option<Duration>,
-    /// What the program waits for.
-    pub waits: Option<Waits>,
 }
 
 /// How far copying before a stop is.
@@ -369,50 +342,6 @@ impl Desk {
         }
     }
 
-    /// Has the program stand still until [`Desk::unpause`], whoever else comes and goes. Comes back when it does so.
-    ///
-    /// # Errors
-    /// If it ends before that.
-    pub fn pause(&self) -> Result<Changed, String> {
-        let mut inner = self.lock();
-        if inner.paused.is_none() {
-            inner.paused = Some(Instant::now());
-            self.request(&mut inner);
-        } else if inner.stands && inner.ended.is_none() {
-            return Ok(Changed::No);
-        }
-        while inner.paused.is_some() && !inner.stands && inner.ended.is_none() {
-            inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
-        }
-        match &inner.ended {
-            Some(ended) => Err(ended.clone()),
-            None if inner.paused.is_none() => Err("it was told to go on meanwhile".to_owned()),
-            None => Ok(Changed::Yes),
-        }
-    }
-
-    /// Lets a paused program go on.
-    ///
-    /// # Errors
-    /// If it has ended.
-    pub fn unpause(&self) -> Result<Changed, String> {
-        let mut inner = self.lock();
-        if let Some(ended) = &inner.ended {
-            return Err(ended.clone());
-        }
-        let was = inner.paused.take();
-        drop(inner);
-        self.changed.notify_all();
-        Ok(if was.is_some() { Changed::Yes } else { Changed::No })
-    }
-
-    /// Whether the program stays where it stands: it is paused. If not, it goes on now.
-    pub fn stays(&self) -> bool {
-        let mut inner = self.lock();
-        inner.stands &= inner.paused.is_some();
-        inner.stands
-    }
-
     /// The program stands still: what for? Comes back when there is something to do with it, or it may go on. If it stands
     /// where it must not be captured, orders wait, and it is not paused there.
     pub fn collect(&self, may_capture: bool) -> Task {
@@ -593,37 +522,6 @@ impl Desk {
             inner = waited.unwrap_or_else(|e| e.into_inner()).0;
         }
         false
-    }
-
-    /// How the job ended: nothing more is to be known of it. Only what is said first counts.
-    pub fn set_end(&self, end: End) {
-        self.lock().end.get_or_insert(end);
-        self.changed.notify_all();
-    }
-
-    /// Waits for that.
-    pub fn wait_end(&self) -> End {
-        let mut inner = self.lock();
-        loop {
-            if let Some(end) = &inner.end {
-                return end.clone();
-            }
-            inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
-        }
-    }
-
-    /// What the program and its checkpoints are at.
-    pub fn sight(&self) -> Sight {
-        let inner = self.lock();
-        let due = inner.ticked.filter(|_| inner.paused.is_none() && inner.ended.is_none());
-        Sight {
-            saved: inner.saved,
-            newest: inner.newest.clone(),
-            writing: inner.writing,
-            paused: inner.paused.filter(|_| inner.stands).map(|since| since.elapsed()),
-            next: due.map(|since| self.left(since)),
-            waits: inner.requester.as_ref().and_then(Requester::waits),
-        }
     }
 
     /// Has the program stopped if there is something to stop it for; or has copying begun that comes before.
