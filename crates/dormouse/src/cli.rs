@@ -3,12 +3,13 @@
 #[cfg(feature = "registry")]
 use crate::commands::registry;
 use crate::commands::{
-    check, control, demo, export, gc, inspect, list, ps, rm, run, stats, verify,
+    check, config, control, demo, export, gc, generate, inspect, list, ps, rm, run, stats, verify,
 };
+use crate::config as settings;
 use crate::size::Size;
 use crate::ui;
-use clap::{Args, Parser, Subcommand};
-use dormouse::{Error, Every, Hook, Result, Retention, Share, Target, exit, places};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
+use dormouse::{Error, Every, Hook, Result, Share, Target, exit, places};
 use dormouse_memory::Tracking;
 #[cfg(feature = "encryption")]
 use dormouse_store::Keys;
@@ -19,10 +20,16 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
+mod keep;
+pub use keep::{Keep, Rule};
+
 /// Runs WASI programs, puts them to sleep at any instant, and wakes them: here or elsewhere.
 #[derive(Parser)]
 #[command(name = "dormouse", version, after_help = exit::HELP, max_term_width = 100)]
 pub struct Cli {
+    /// Read no configuration files [also: DORMOUSE_NO_CONFIG=1]
+    #[arg(long, global = true)]
+    no_config: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -38,9 +45,15 @@ enum Command {
     #[command(after_help = exit::HELP)]
     Resume(Resume),
     /// End a running job without a checkpoint
-    Kill(Kill),
+    Kill(Named),
+    /// Have a running job stand still, in memory; it keeps its lease, and takes checkpoints when it is told to
+    Pause(Named),
+    /// Let a paused job go on
+    Unpause(Named),
+    /// Wait until a running job has ended or was stopped; the exit status is that of its `run` or `resume`
+    Wait(Wait),
     /// Show the jobs that run
-    Ps(Listing),
+    Ps(Ps),
     /// Show the jobs that have checkpoints, or the checkpoints of one
     List(List),
     /// Show what the checkpoints of a job cost: pauses, pages, bytes
@@ -65,6 +78,12 @@ enum Command {
     Check(Check),
     /// Watch a computation being killed and resumed, and arrive at the same result
     Demo(Demo),
+    /// Show what configuration files and environment variables set, and which of them does
+    Config(Config),
+    /// Print what a shell needs to complete commands and options
+    Completions(Completions),
+    /// Write manual pages, one for each command
+    Man(Man),
 }
 
 #[derive(Args)]
@@ -72,6 +91,9 @@ pub struct Place {
     /// Where checkpoints are kept [default: $DORMOUSE_STORE or ~/.local/share/dormouse]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// It was not typed: whoever says the next command need not do so either.
+    #[arg(skip)]
+    is_set: bool,
 }
 
 impl Place {
@@ -81,7 +103,7 @@ impl Place {
 
     /// What to add to a command so that it finds the same store.
     pub fn hint(&self) -> String {
-        match &self.store {
+        match self.store.as_ref().filter(|_| !self.is_set) {
             Some(dir) => format!(" --store {}", ui::quoted(&dir.to_string_lossy())),
             None => String::new(),
         }
@@ -98,12 +120,6 @@ pub struct Opening {
 impl Opening {
     /// The contents of the files.
     pub fn identities(&self) -> Result<Vec<String>> {
-        let mut files = self.identities.clone();
-        if files.is_empty() {
-            files.extend(
-                std::env::var_os("DORMOUSE_IDENTITY").filter(|f| !f.is_empty()).map(PathBuf::from),
-            );
-        }
         let read = |file: &PathBuf| {
             std::fs::read_to_string(file).map_err(|source| Error::Io {
                 action: "read the identities in",
@@ -111,7 +127,7 @@ impl Opening {
                 source,
             })
         };
-        files.iter().map(read).collect()
+        self.identities.iter().map(read).collect()
     }
 
     /// A store, opened with them.
@@ -250,7 +266,7 @@ pub struct Run {
     #[arg(long = "identity", value_name = "FILE", requires = "resume_if_any")]
     pub identities: Vec<PathBuf>,
     /// Give the program a directory
-    #[arg(long, value_name = "HOST::GUEST")]
+    #[arg(long, value_name = "HOST::GUEST", value_hint = ValueHint::DirPath)]
     pub dir: Vec<Dir>,
     /// Call this exported function, with ARGS as its arguments, and print what it returns
     #[arg(long, value_name = "FUNCTION")]
@@ -298,7 +314,7 @@ pub struct Resume {
     #[command(flatten)]
     pub opening: Opening,
     /// Give another directory for a name the program knows
-    #[arg(long, value_name = "HOST::GUEST")]
+    #[arg(long, value_name = "HOST::GUEST", value_hint = ValueHint::DirPath)]
     pub dir: Vec<Dir>,
     /// Give no directories but those of --dir, whatever the checkpoint says the program had
     #[arg(long)]
@@ -321,11 +337,19 @@ pub struct Resume {
 }
 
 #[derive(Args)]
-pub struct Kill {
+pub struct Named {
     /// The job
     pub job: String,
     #[command(flatten)]
     pub place: Place,
+}
+
+#[derive(Args)]
+pub struct Wait {
+    /// The job
+    pub job: String,
+    #[command(flatten)]
+    pub listing: Listing,
 }
 
 #[derive(Args)]
@@ -335,6 +359,15 @@ pub struct Listing {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Ps {
+    #[command(flatten)]
+    pub listing: Listing,
+    /// Show more than fits into 80 columns
+    #[arg(short, long)]
+    pub long: bool,
 }
 
 #[derive(Args)]
@@ -390,81 +423,6 @@ pub struct What {
     /// Write a WebAssembly core dump, for debuggers
     #[arg(long, value_name = "FILE")]
     pub coredump: Option<PathBuf>,
-}
-
-/// Rules for old checkpoints. Each can be `none`: not this rule, whatever the checkpoint remembers.
-#[derive(Args)]
-#[group(id = "keep", multiple = true)]
-pub struct Keep {
-    /// Keep the N newest checkpoints of a job
-    #[arg(long, value_name = "N", value_parser = Rule::<u32>::count)]
-    pub keep_last: Option<Rule<u32>>,
-    /// Keep the newest checkpoint of each of the last N hours that have one
-    #[arg(long, value_name = "N", value_parser = Rule::<u32>::count)]
-    pub keep_hourly: Option<Rule<u32>>,
-    /// Keep the newest checkpoint of each of the last N days that have one
-    #[arg(long, value_name = "N", value_parser = Rule::<u32>::count)]
-    pub keep_daily: Option<Rule<u32>>,
-    /// Keep checkpoints that are at most so much older than the newest: 12h, 2d, 1w
-    #[arg(long, value_name = "DURATION", value_parser = Rule::<Duration>::span)]
-    pub keep_within: Option<Rule<Duration>>,
-    /// Remove the oldest checkpoints of a job while all of them take more than this: 500M, 10GB
-    #[arg(long, value_name = "SIZE", value_parser = Rule::<u64>::size)]
-    pub max_store: Option<Rule<u64>>,
-}
-
-impl Keep {
-    /// Changes what was said here.
-    pub fn change(&self) -> impl FnOnce(&mut Retention) + Send + Sync + use<> {
-        let Keep { keep_last, keep_hourly, keep_daily, keep_within, max_store } = *self;
-        move |rules| {
-            rules.last = keep_last.map_or(rules.last, |rule| rule.0);
-            rules.hourly = keep_hourly.map_or(rules.hourly, |rule| rule.0);
-            rules.daily = keep_daily.map_or(rules.daily, |rule| rule.0);
-            rules.within = keep_within.map_or(rules.within, |rule| rule.0);
-            rules.max_store = max_store.map_or(rules.max_store, |rule| rule.0);
-        }
-    }
-}
-
-/// A rule, or `none`.
-#[derive(Clone, Copy)]
-pub struct Rule<T>(pub Option<T>);
-
-impl<T> Rule<T> {
-    fn or_none(
-        text: &str,
-        parse: impl FnOnce(&str) -> std::result::Result<T, String>,
-    ) -> std::result::Result<Rule<T>, String> {
-        if text == "none" { Ok(Rule(None)) } else { parse(text).map(|rule| Rule(Some(rule))) }
-    }
-
-    fn count(text: &str) -> std::result::Result<Rule<u32>, String> {
-        Rule::or_none(text, |text| match text.parse() {
-            Ok(n) if n > 0 => Ok(n),
-            _ => Err("write a number from 1, or `none`".to_owned()),
-        })
-    }
-
-    fn share(text: &str) -> std::result::Result<Rule<Share>, String> {
-        Rule::or_none(text, |text| text.parse().map_err(|e| format!("{e}, or `none`")))
-    }
-
-    fn span(text: &str) -> std::result::Result<Rule<Duration>, String> {
-        Rule::or_none(text, |text| {
-            let span = text
-                .parse::<jiff::Span>()
-                .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
-            match span.map(Duration::try_from) {
-                Ok(Ok(d)) if !d.is_zero() => Ok(d),
-                _ => Err("write a number and a unit, such as 12h, 2d or 1w, or `none`".to_owned()),
-            }
-        })
-    }
-
-    fn size(text: &str) -> std::result::Result<Rule<u64>, String> {
-        Rule::or_none(text, |text| crate::size::bytes(text).map_err(|e| format!("{e}, or `none`")))
-    }
 }
 
 #[derive(Args)]
@@ -583,13 +541,79 @@ fn mtbf(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
+#[derive(Args)]
+pub struct Config {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Read no configuration files
+    #[arg(skip)]
+    pub no_files: bool,
+}
+
+#[derive(Args)]
+pub struct Completions {
+    /// For this shell
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
+pub struct Man {
+    /// Into this directory
+    pub dir: PathBuf,
+}
+
+impl Cli {
+    /// As clap knows it, with what configuration needs.
+    pub fn complete() -> clap::Command {
+        let mut command = settings::with_opposites(Cli::command());
+        command.build();
+        command
+    }
+
+    /// What was typed, with what is set besides; else the exit status, and it was told why.
+    fn parsed() -> std::result::Result<Cli, u8> {
+        let command = Cli::complete();
+        let completed = settings::complete(&command, std::env::args_os().collect());
+        let settings::Completed { words, added } = completed.map_err(|why| {
+            ui::error(&why);
+            exit::USAGE
+        })?;
+        let matches = command.try_get_matches_from(words);
+        let mut cli = matches.and_then(|m| Cli::from_arg_matches(&m)).map_err(|e| {
+            let _ = e.print();
+            if e.use_stderr() && !added.is_empty() {
+                let from = added.iter().map(|set| format!("--{} is set by {}", set.key, set.from));
+                ui::note(&from.collect::<Vec<_>>().join("; "));
+            }
+            u8::try_from(e.exit_code()).unwrap_or(exit::USAGE)
+        })?;
+        let store_is_set = added.iter().any(|set| set.key == "store");
+        match &mut cli.command {
+            Command::Run(Run { engine, .. }) | Command::Resume(Resume { engine, .. }) => {
+                engine.place.is_set = store_is_set;
+            }
+            Command::Config(config) => config.no_files = cli.no_config,
+            _ => {}
+        }
+        Ok(cli)
+    }
+}
+
 pub fn main() -> ExitCode {
     ui::log();
-    let done = match Cli::parse().command {
+    let cli = match Cli::parsed() {
+        Ok(cli) => cli,
+        Err(code) => return ExitCode::from(code),
+    };
+    let done = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Resume(args) => run::resume(args),
         Command::Checkpoint(args) => control::checkpoint(args),
         Command::Kill(args) => control::kill(args),
+        Command::Pause(args) => control::pause(args),
+        Command::Unpause(args) => control::unpause(args),
+        Command::Wait(args) => control::wait(args),
         Command::Ps(args) => ps::ps(args),
         Command::List(args) => list::list(args),
         Command::Stats(args) => stats::stats(args),
@@ -604,6 +628,9 @@ pub fn main() -> ExitCode {
         Command::Pull(args) => registry::pull(args),
         Command::Check(args) => check::check(args),
         Command::Demo(args) => demo::demo(args),
+        Command::Config(args) => config::config(args),
+        Command::Completions(args) => generate::completions(args),
+        Command::Man(args) => generate::man(args),
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -7,25 +7,37 @@
 //!   <- {"ok":"status","job":"sim","pid":4711,"program":"sim.wasm",...}
 //!   -> {"do":"kill"}
 //!   <- {"ok":"killed"}
+//!   -> {"do":"pause"}                       it stands still, whoever goes away, until {"do":"unpause"}
+//!   <- {"ok":"paused","already":false}
+//!   -> {"do":"wait"}
+//!   <- {"ok":"ended","status":85,"how":"was stopped at sim@3","checkpoint":"sim@3"}
 //!   -> whatever
 //!   <- {"ok":"no","error":"..."}
 //! ```
 //!
-//! A checkpoint is answered when it is durable. After `checkpoint` with `stop`, the connection ends when
-//! the job's lease has been given back: then it can be resumed.
+//! A checkpoint is answered when it is durable, `pause` when the program stands still, `wait` when the job has ended or was
+//! stopped. After an answer that says so, the connection ends when the job's lease has been given back: then it can be resumed.
 
-use crate::desk::{Desk, Why};
+use crate::desk::{Changed, Desk, End, Why};
 use crate::host::Host;
-use crate::{Error, Result, lease, running};
+use crate::writer::Writer;
+use crate::{Error, Result, lease, running, usage};
+use dormouse_engine::Waits;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A question's or answer's longest line.
 const MAX_LINE: u64 = 64 << 10;
+
+/// How often it is looked again.
+const LOOK: Duration = Duration::from_millis(20);
+/// A process whose connections have ended is gone after so long, or lives.
+const DYING: Duration = Duration::from_secs(2);
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +53,19 @@ pub enum Request {
     },
     /// End, without one.
     Kill,
+    /// Have the program stand still in memory.
+    Pause,
+    /// Let it go on.
+    Unpause,
+    /// Say how the job ends, when it does.
+    Wait,
+}
+
+impl Request {
+    /// Whether the job's end follows, and is to be waited for.
+    fn ends(self) -> bool {
+        matches!(self, Request::Checkpoint { stop: true } | Request::Kill | Request::Wait)
+    }
 }
 
 /// What is answered.
@@ -60,6 +85,25 @@ pub enum Response {
     },
     /// It will end.
     Killed,
+    /// The program stands still.
+    Paused {
+        /// It did so before.
+        already: bool,
+    },
+    /// It goes on.
+    Unpaused {
+        /// It was not paused.
+        already: bool,
+    },
+    /// The job has ended or was stopped.
+    Ended {
+        /// Exit status of the command that ran it.
+        status: u8,
+        /// How, in words.
+        how: String,
+        /// The checkpoint at which it was stopped.
+        checkpoint: Option<String>,
+    },
     /// It could not be done.
     No {
         /// Why.
@@ -95,6 +139,27 @@ pub struct Status {
     /// The newest one's pause, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_us: Option<u64>,
+    /// When the newest was durable: RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_created: Option<String>,
+    /// For how long it has been paused, in milliseconds, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_ms: Option<u64>,
+    /// Until the next checkpoint is due, in milliseconds, if one will be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_ms: Option<u64>,
+    /// What the program waits for, if it is blocked in a call: `input`, `output` or `time`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
+    /// Processor time of its process, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// Bytes of the program's linear memories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Bytes of memory that its process holds, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resident: Option<u64>,
 }
 
 /// Asks a running job.
@@ -112,7 +177,10 @@ pub fn ask(store: &Path, job: &str, request: Request) -> Result<Response> {
         return Err(Error::Elsewhere { job: job.to_owned(), by: lease::by(Some(&holder), &here) });
     }
     let talk = || -> io::Result<Option<Response>> {
-        let mut stream = UnixStream::connect(&holder.socket)?;
+        let mut stream = connect(&holder.socket, || {
+            // Who waits for the end of a job waits for its beginning too.
+            request == Request::Wait && running::is_running(store, job)
+        })?;
         if request == Request::Status {
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         }
@@ -123,7 +191,7 @@ pub fn ask(store: &Path, job: &str, request: Request) -> Result<Response> {
             return Ok(None);
         }
         let response = serde_json::from_str(&line)?;
-        if matches!(request, Request::Checkpoint { stop: true } | Request::Kill) {
+        if request.ends() {
             // Ends with the lease.
             let _ = reader.read_to_end(&mut Vec::new());
         }
@@ -131,7 +199,8 @@ pub fn ask(store: &Path, job: &str, request: Request) -> Result<Response> {
     };
     match talk() {
         Ok(Some(response)) => Ok(response),
-        Ok(None) => Err(silent("it ended first".into())),
+        Ok(None) if has_died(store, job) => Err(Error::Died { job: job.to_owned() }),
+        Ok(None) => Err(silent("it did not understand, or is about to end".into())),
         Err(_) if !running::is_running(store, job) => {
             Err(Error::NotRunning { job: job.to_owned() })
         }
@@ -139,9 +208,35 @@ pub fn ask(store: &Path, job: &str, request: Request) -> Result<Response> {
     }
 }
 
+/// Connects; tries again while nobody listens yet, as long as that is wanted.
+fn connect(socket: &Path, again: impl Fn() -> bool) -> io::Result<UnixStream> {
+    use io::ErrorKind::{ConnectionRefused, NotFound};
+    loop {
+        match UnixStream::connect(socket) {
+            Err(e) if matches!(e.kind(), NotFound | ConnectionRefused) && again() => {
+                std::thread::sleep(LOOK);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Whether a job that ended a connection without a word is gone: a process that dies lets go of its files one by one.
+fn has_died(store: &Path, job: &str) -> bool {
+    let began = Instant::now();
+    while running::is_running(store, job) {
+        if began.elapsed() > DYING {
+            return false;
+        }
+        std::thread::sleep(LOOK);
+    }
+    true
+}
+
 /// What the answers are made of.
 pub(crate) struct About {
     pub job: String,
+    pub writer: Arc<Writer>,
     pub every: Option<String>,
     pub holder: running::Holder,
 }
@@ -167,7 +262,7 @@ pub(crate) fn answer(stream: UnixStream, about: &About, desk: &Desk, busy: &Atom
     let ends = matches!(
         (&request, &response),
         (Ok(Request::Checkpoint { stop: true }), Response::Checkpoint { .. })
-            | (_, Response::Killed)
+            | (_, Response::Killed | Response::Ended { .. })
     );
     if sent.is_ok() && ends {
         desk.wait_gone();
@@ -177,7 +272,8 @@ pub(crate) fn answer(stream: UnixStream, about: &About, desk: &Desk, busy: &Atom
 fn respond(request: Request, about: &About, desk: &Desk) -> Response {
     match request {
         Request::Status => {
-            let (checkpoints, newest, writing) = desk.progress();
+            let sight = desk.sight();
+            let newest = sight.newest;
             let standing = desk.books().standing();
             Response::Status(Status {
                 job: about.job.clone(),
@@ -185,12 +281,19 @@ fn respond(request: Request, about: &About, desk: &Desk) -> Response {
                 program: about.holder.program.clone(),
                 started: about.holder.started.clone(),
                 every: about.every.clone(),
-                checkpoints,
+                checkpoints: sight.saved,
+                newest_created: newest.as_ref().map(|c| c.created.clone()),
                 newest: newest.map(|c| c.name()),
-                writing,
+                writing: sight.writing,
                 interval_ms: standing.interval.map(|d| whole(d.as_millis())),
                 overhead: Some(standing.overhead),
                 pause_us: standing.pause.map(|d| whole(d.as_micros())),
+                paused_ms: sight.paused.map(|d| whole(d.as_millis())),
+                next_ms: sight.next.map(|d| whole(d.as_millis())),
+                waits: sight.waits.map(|waits| word(waits).to_owned()),
+                cpu_ms: Some(whole(usage::processor_time().as_millis())),
+                memory: Some(about.writer.size()),
+                resident: usage::resident(),
             })
         }
         Request::Checkpoint { stop } => match desk.order(Why::Asked, stop).recv() {
@@ -204,6 +307,26 @@ fn respond(request: Request, about: &About, desk: &Desk) -> Response {
             desk.kill();
             Response::Killed
         }
+        Request::Pause => match desk.pause() {
+            Ok(changed) => Response::Paused { already: changed == Changed::No },
+            Err(error) => Response::No { error },
+        },
+        Request::Unpause => match desk.unpause() {
+            Ok(changed) => Response::Unpaused { already: changed == Changed::No },
+            Err(error) => Response::No { error },
+        },
+        Request::Wait => {
+            let End { status, how, checkpoint } = desk.wait_end();
+            Response::Ended { status, how, checkpoint }
+        }
+    }
+}
+
+fn word(waits: Waits) -> &'static str {
+    match waits {
+        Waits::Input => "input",
+        Waits::Output => "output",
+        Waits::Time => "time",
     }
 }
 

@@ -26,7 +26,11 @@
 //! |               |                 | to be done another way | Given, and all are one                      |
 //!
 //! Each way back to None has those hooks run that come after a checkpoint, in the same step: what comes before the next one
-//! comes after them. (Not where the program ended first and no hook had come before.)
+//! comes after them. (Not where the program ended first and no hook had come before.) A paused program stands where it is, and
+//! orders are carried out there.
+
+mod pause;
+mod sight;
 
 use crate::books::{Books, Entry, Measured};
 use crate::hooks::runner::Runner;
@@ -35,6 +39,8 @@ use crate::outcome::{Activity, Notice};
 use crate::progress::Progress;
 use dormouse_engine::Requester;
 use dormouse_store::{CheckpointInfo, Meter};
+pub(crate) use pause::Changed;
+pub(crate) use sight::End;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
@@ -142,8 +148,16 @@ struct Inner {
     lost: Option<String>,
     /// Nobody knows whose the lease is: the program is not to go on before that is seen.
     held: bool,
+    /// Somebody wants the program to stand still, since then.
+    paused: Option<Instant>,
+    /// It does so, at a safepoint, and orders are carried out there.
+    stands: bool,
+    /// When the interval before the next checkpoint began, if there is one.
+    ticked: Option<Instant>,
     /// Why no more orders are taken.
     ended: Option<String>,
+    /// How the job ended, for those who wait for that.
+    end: Option<End>,
     /// The lease has been given back.
     gone: bool,
     saved: u64,
@@ -290,10 +304,12 @@ impl Desk {
         answer
     }
 
-    /// Orders one unless one is wanted or being written already.
+    /// Orders one unless one is wanted or being written already, or the program is paused: then it does not change.
     pub fn order_if_idle(&self, why: Why) {
         let mut inner = self.lock();
-        if inner.ended.is_none() && inner.wanted.is_empty() && inner.attempt == Attempt::None {
+        let idle =
+            inner.wanted.is_empty() && inner.attempt == Attempt::None && inner.paused.is_none();
+        if inner.ended.is_none() && idle {
             inner.wanted.push(Order { why, stop: false, at: Instant::now(), reply: None });
             self.request(&mut inner);
         }
@@ -363,10 +379,19 @@ impl Desk {
     }
 
     /// The program stands still: what for? Comes back when there is something to do with it, or it may go on. If it stands
-    /// where it must not be captured, orders wait.
+    /// where it must not be captured, orders wait, and it is not paused there.
     pub fn collect(&self, may_capture: bool) -> Task {
         let mut inner = self.lock();
-        while inner.held && inner.lost.is_none() && !inner.kill {
+        loop {
+            let ends = inner.lost.is_some() || inner.kill;
+            let stays = inner.paused.is_some() && may_capture && !inner.held;
+            if stays && !inner.stands {
+                inner.stands = true;
+                self.changed.notify_all();
+            }
+            if ends || !(inner.held || stays && !self.is_ready(&mut inner)) {
+                break;
+            }
             inner = self.changed.wait(inner).unwrap_or_else(|e| e.into_inner());
         }
         if inner.lost.is_some() {
@@ -511,19 +536,28 @@ impl Desk {
         }
     }
 
-    /// Waits until the interval has passed since then, which may change meanwhile; whether the job still takes orders.
+    /// Waits until the interval has passed since then, which may change meanwhile, and the program is not paused; whether the
+    /// job still takes orders.
     pub fn wait_due(&self, since: Instant) -> bool {
         let mut inner = self.lock();
+        inner.ticked = Some(since);
         while inner.ended.is_none() {
-            let interval = self.books.interval().unwrap_or(Duration::MAX);
-            let left = interval.saturating_sub(since.elapsed());
-            if left.is_zero() {
+            let left = self.left(since);
+            let due = left.is_zero();
+            inner = if due && inner.paused.is_none() {
                 return true;
-            }
-            let waited = self.changed.wait_timeout(inner, left);
-            inner = waited.unwrap_or_else(|e| e.into_inner()).0;
+            } else if due {
+                self.changed.wait(inner).unwrap_or_else(|e| e.into_inner())
+            } else {
+                self.changed.wait_timeout(inner, left).unwrap_or_else(|e| e.into_inner()).0
+            };
         }
         false
+    }
+
+    /// What is left of the interval that began then.
+    fn left(&self, since: Instant) -> Duration {
+        self.books.interval().unwrap_or(Duration::MAX).saturating_sub(since.elapsed())
     }
 
     /// Waits so long, or until the job takes no more orders; whether it still does.
@@ -541,17 +575,19 @@ impl Desk {
         false
     }
 
-    /// How many checkpoints were saved, the newest of them, and whether one is being written.
-    pub fn progress(&self) -> (u64, Option<CheckpointInfo>, bool) {
-        let inner = self.lock();
-        (inner.saved, inner.newest.clone(), inner.attempt == Attempt::Taken)
-    }
-
     /// Has the program stopped if there is something to stop it for; or has copying begun that comes before.
     fn request(&self, inner: &mut Inner) {
         let Some(requester) = inner.requester.clone() else { return };
         if inner.kill || inner.held || inner.lost.is_some() {
             return requester.request_end();
+        }
+        if inner.paused.is_some() {
+            return match inner.stands {
+                // It looks for itself.
+                true => self.changed.notify_all(),
+                // What is wanted is done there.
+                false => requester.request(),
+            };
         }
         if !self.may_take(inner) {
             return;
@@ -566,6 +602,14 @@ impl Desk {
             Attempt::Given(Rounds::Going) if goes_on => {}
             _ => requester.request(),
         }
+    }
+
+    /// Whether a program that stands still can be captured for those who want that.
+    fn is_ready(&self, inner: &mut Inner) -> bool {
+        // Rounds that were begun before it was paused end soon; who wants to stop it does not wait for them.
+        let rounds = inner.attempt == Attempt::Given(Rounds::Going)
+            && inner.wanted.iter().all(|order| !order.stop);
+        !rounds && self.may_take(inner)
     }
 
     /// Whether a checkpoint is wanted, and hooks let it be taken; asks them, if that was not done.

@@ -9,12 +9,12 @@
 //! ```
 
 use crate::control::{self, About};
-use crate::desk::{Desk, Why};
+use crate::desk::{Desk, End, Why};
 use crate::grace::Grace;
 use crate::lease::Lease;
 use crate::outcome::Notice;
 use crate::upkeep::Upkeep;
-use crate::{Error, Result};
+use crate::{Error, Result, exit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::backend::{Handle, SignalDelivery};
@@ -127,8 +127,11 @@ impl Door {
                     self.desk.report(Notice::Stopping);
                     drop(self.desk.order(Why::Interrupt, true));
                 } else {
-                    // Who is told that may end this process.
+                    let how = "was stopped at once, without a checkpoint".to_owned();
+                    self.desk.set_end(End { status: exit::INTERRUPTED, how, checkpoint: None });
                     self.desk.abandon_hooks();
+                    // Who is told may end this process.
+                    self.last_answers();
                     self.desk.report(Notice::StopNow);
                     self.desk.kill();
                 }

@@ -4,14 +4,15 @@
 //!              rounds of copying, on a thread, before it is stopped
 //!   advance ──> Exited, Returned, Trapped, Aborted ────────────> outcome
 //!      ^  └───> Stopped ─> copy ─> writer (on its thread)
-//!      │                    │        the lease is another's: not written ─────> outcome
-//!      │                    │        stop ordered: written here, and durable ──> outcome
+//!      │           ^        │        the lease is another's: not written ─────> outcome
+//!      │           │        │        stop ordered: written here, and durable ──> outcome
+//!      │           └────────┤ paused: it stands there until it is told to go on
 //!      └────────────────────┴─ go on; also if the copy or the write fails
 //! ```
 //!
 //! It may stop for nothing but to move into better code ([`crate::tier`]).
 
-use crate::desk::{Desk, Order, Task, Why};
+use crate::desk::{Desk, End, Order, Task, Why};
 use crate::door::{Closer, Door};
 use crate::hooks::Hooks;
 use crate::hooks::runner::Runner;
@@ -19,7 +20,7 @@ use crate::limits::Limits;
 use crate::outcome::{Activity, Notice, Outcome};
 use crate::tier::Tier;
 use crate::writer::{Image, Writer, Written};
-use crate::{Result, one_line};
+use crate::{Result, exit, one_line};
 use dormouse_engine::{Better, Event, Machine, Run};
 use dormouse_store::{CheckpointInfo, Meter};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,8 +103,21 @@ pub(crate) fn drive(
             std::panic::resume_unwind(panic)
         })
     });
+    desk.set_end(end(&outcome));
     door.last_answers();
     outcome
+}
+
+/// What those are told who wait for the end.
+fn end(outcome: &Result<Outcome>) -> End {
+    let checkpoint = match outcome {
+        Ok(Outcome::Stopped { checkpoint, .. }) => Some(checkpoint.name()),
+        _ => None,
+    };
+    match outcome {
+        Ok(outcome) => End { status: outcome.status(), how: outcome.words(), checkpoint },
+        Err(e) => End { status: exit::FAILED, how: one_line(&e.to_string()), checkpoint },
+    }
 }
 
 /// Begins rounds of copying on a thread of their own, if there is one to be had.
@@ -149,8 +163,15 @@ fn advance<'scope>(
         if let Some(why) = desk.lost() {
             return Ok(Outcome::LeaseLost { why });
         }
-        let event = run.advance()?;
-        let asks = event == Event::Stopped && run.asks_for_checkpoint();
+        let stayed = desk.stays();
+        let event = if stayed {
+            // Whoever measures what was done to it need not wait until it goes on.
+            run.end_pause();
+            Event::Stopped
+        } else {
+            run.advance()?
+        };
+        let asks = event == Event::Stopped && !stayed && run.asks_for_checkpoint();
         let mut refused = false;
         match (stop_at, &event) {
             (None, _) => {}
@@ -198,6 +219,9 @@ fn advance<'scope>(
             Task::Kill => return Ok(Outcome::Killed),
             Task::Checkpoint(orders) => orders,
         };
+        if desk.stays() {
+            run.begin_pause();
+        }
         // An image of it is a mark in its files' undo log already.
         if let Err(why) = writer.may_write(desk) {
             writer.give_up();

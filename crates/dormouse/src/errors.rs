@@ -94,6 +94,24 @@ pub enum Error {
         /// What the system said.
         why: String,
     },
+    /// Its process died while it was spoken to.
+    #[error(
+        "job {job} ended and did not say how: its process was killed; `dormouse resume {job}` goes on from its newest checkpoint"
+    )]
+    Died {
+        /// The job.
+        job: String,
+    },
+    /// The job was asked to stand still or to go on, and could not.
+    #[error("job {job} does not {what}: {why}")]
+    Refused {
+        /// The job.
+        job: String,
+        /// What it was asked for.
+        what: &'static str,
+        /// What it answered.
+        why: String,
+    },
     /// The job was asked for a checkpoint and could not take one.
     #[error("job {job} took no checkpoint: {why}")]
     NoCheckpoint {

@@ -19,6 +19,8 @@
 pub const ABORTED: u8 = 1;
 /// A check found something: a module that cannot be checkpointed, a damaged store.
 pub const FOUND: u8 = 1;
+/// Wrong usage: words or settings that mean nothing.
+pub const USAGE: u8 = 2;
 /// Checkpointed, then stopped on purpose: what HTCondor and Slurm take as "put me back in the queue".
 pub const CHECKPOINTED: u8 = 85;
 /// Its time was up, as with `timeout`.

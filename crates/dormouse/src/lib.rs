@@ -66,6 +66,7 @@ mod target;
 mod tier;
 mod timer;
 mod upkeep;
+mod usage;
 mod writer;
 
 pub use desk::Why;

@@ -54,6 +54,7 @@ pub(crate) fn live(
     let desk = Arc::new(Desk::new(report, books));
     let about = About {
         job: writer.job.clone(),
+        writer: writer.clone(),
         every: writer.annotations.get(annotations::EVERY).cloned(),
         holder: lease.holder.clone(),
     };

@@ -3,6 +3,7 @@
 mod bar;
 mod cli;
 mod commands;
+mod config;
 mod size;
 mod symbols;
 mod ui;

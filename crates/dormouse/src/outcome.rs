@@ -1,6 +1,7 @@
 //! What is told of a job while it runs, and how it ends.
 
 use crate::desk::Why;
+use crate::{exit, one_line};
 use dormouse_engine::{Code, Passed, Place, Trap};
 use dormouse_store::{CheckpointInfo, Meter};
 use std::path::PathBuf;
@@ -145,6 +146,34 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The exit status of a command that ran it: see [`crate::exit`].
+    pub fn status(&self) -> u8 {
+        match self {
+            Outcome::Exited(code) => u8::try_from(*code).unwrap_or(u8::MAX),
+            Outcome::Returned(_) => 0,
+            Outcome::Trapped { .. } => exit::TRAPPED,
+            Outcome::Aborted { .. } => exit::ABORTED,
+            Outcome::Stopped { why: Why::Interrupt, .. } => exit::INTERRUPTED,
+            Outcome::Stopped { .. } => exit::CHECKPOINTED,
+            Outcome::Killed | Outcome::LeaseLost { .. } => exit::KILLED,
+            Outcome::TimedOut => exit::TIMED_OUT,
+        }
+    }
+
+    /// In one line, after "it".
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Outcome::Exited(code) => format!("exited with status {code}"),
+            Outcome::Returned(_) => "returned".to_owned(),
+            Outcome::Trapped { message, .. } => format!("trapped: {}", one_line(message)),
+            Outcome::Aborted { message, .. } => format!("made a bad call: {}", one_line(message)),
+            Outcome::Stopped { checkpoint, .. } => format!("was stopped at {}", checkpoint.name()),
+            Outcome::Killed => "was ended without a checkpoint".to_owned(),
+            Outcome::TimedOut => "was ended by --timeout, without a checkpoint".to_owned(),
+            Outcome::LeaseLost { why } => format!("was ended: its lease was lost ({why})"),
+        }
+    }
+
     pub(crate) fn trapped(code: &Code, trap: &Trap) -> Outcome {
         let places = code.backtrace(trap).unwrap_or_default();
         Outcome::Trapped { message: trap.message().to_owned(), places }

@@ -101,17 +101,20 @@ pub fn local_time(rfc3339: &str) -> String {
     }
 }
 
-/// How long ago, as `3m 20s`.
-pub fn since(rfc3339: &str) -> String {
-    let Ok(then) = rfc3339.parse::<jiff::Timestamp>() else {
-        return "?".to_owned();
-    };
-    let seconds = jiff::Timestamp::now().as_second().saturating_sub(then.as_second()).max(0) as u64;
+/// So many seconds ago.
+pub fn age(rfc3339: &str) -> Option<f64> {
+    let then = rfc3339.parse::<jiff::Timestamp>().ok()?;
+    Some(jiff::Timestamp::now().duration_since(then).as_secs_f64().max(0.0))
+}
+
+/// In at most six characters, as long as it is less than a hundred days: `5s`, `3m20s`, `23h59m`, `12d23h`.
+pub fn short_time(time: Duration) -> String {
+    let seconds = time.as_secs();
     match seconds {
         0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
-        3600..86400 => format!("{}h {}m", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{}d {}h", seconds / 86400, seconds / 3600 % 24),
+        60..3600 => format!("{}m{}s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{}h{}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{}h", seconds / 86400, seconds / 3600 % 24),
     }
 }
 
@@ -192,6 +195,9 @@ mod tests {
         assert_eq!(every("1s", Some(10_400)), "1s (10s)");
         assert_eq!(every("500ms", Some(500)), "500ms");
         assert_eq!(every("auto", None), "auto");
+        let times = [0, 59, 60, 3_599, 3_600, 86_399, 86_400, 8_640_000 - 1];
+        let texts = ["0s", "59s", "1m0s", "59m59s", "1h0m", "23h59m", "1d0h", "99d23h"];
+        assert_eq!(times.map(|s| short_time(Duration::from_secs(s))), texts);
         assert_eq!(["0.00%", "0.31%", "100.00%"], [0.0, 0.0031, 1.0].map(percent));
     }
 

@@ -21,7 +21,7 @@ use crate::retain::Retain;
 use crate::upkeep::{Keeper, Standing};
 use crate::{annotations, one_line};
 use dormouse_engine::Run;
-use dormouse_memory::{PAGE_SIZE, PageSet, Tracking};
+use dormouse_memory::{PAGE_SIZE, PageSet, Tracking, Watch};
 use dormouse_state::State;
 use dormouse_store::{
     Checkpoint, CheckpointInfo, Guard, NewCheckpoint, Parent, Squashed, Store, StoreError,
@@ -64,6 +64,8 @@ pub(crate) struct Writer {
     pub copying: Copying,
     last: Mutex<Option<Parent>>,
     memories: Mutex<Vec<Tracked>>,
+    /// The same, for who only wants to know how large they are: the others may be locked for long.
+    sizes: Mutex<Vec<Watch>>,
     /// What the program says need not be kept, and of which memory.
     exclusions: Mutex<Option<(u32, Exclusions)>>,
     /// What was done for the next one while the program runs. Locked after the memories.
@@ -125,6 +127,7 @@ impl Writer {
             copying: Copying { tracking: Tracking::Auto, precopy: true },
             last: Mutex::default(),
             memories: Mutex::default(),
+            sizes: Mutex::default(),
             exclusions: Mutex::default(),
             ahead: Mutex::default(),
             hurry: AtomicBool::default(),
@@ -141,15 +144,23 @@ impl Writer {
         *self.exclusions() = run.exclusions();
         let mut memories = self.memories();
         if memories.is_empty() {
-            *memories =
-                run.watches().into_iter().map(|(i, watch)| Tracked::new(i, watch)).collect();
+            let watches = run.watches();
+            *self.sizes() = watches.iter().map(|(_, watch)| watch.clone()).collect();
+            *memories = watches.into_iter().map(|(i, watch)| Tracked::new(i, watch)).collect();
         }
+    }
+
+    /// Bytes of all its memories, as they are now.
+    pub fn size(&self) -> u64 {
+        self.sizes().iter().map(|watch| watch.len() as u64).sum()
     }
 
     /// The program has moved into another instance. What rounds have copied of it is not used.
     pub fn moves(&self, run: &mut Run) {
         self.hurry.store(true, Ordering::Relaxed);
-        for (index, watch) in run.watches() {
+        let watches = run.watches();
+        *self.sizes() = watches.iter().map(|(_, watch)| watch.clone()).collect();
+        for (index, watch) in watches {
             if let Some(memory) = self.memories().iter_mut().find(|memory| memory.index == index) {
                 memory.moved(watch);
             }
@@ -479,6 +490,10 @@ impl Writer {
 
     fn memories(&self) -> MutexGuard<'_, Vec<Tracked>> {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sizes(&self) -> MutexGuard<'_, Vec<Watch>> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ahead(&self) -> MutexGuard<'_, Ahead> {

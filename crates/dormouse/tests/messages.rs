@@ -222,7 +222,7 @@ fn reports() {
 
     assert_eq!(p.json(&["ps", "--json"]), serde_json::json!([]));
     let job = p.start("sim", &[&copy]);
-    let ps = p.ok(&["ps"]);
+    let ps = p.ok(&["ps", "--long"]);
     assert!(ps.starts_with("JOB ") && ps.contains("copy.wasm"), "{ps}");
     p.ok(&["checkpoint", "--stop", "sim"]);
     Ended::wait(job);

@@ -211,7 +211,7 @@ fn the_interval_is_chosen_and_changes() {
     let text = p.ok(&["list", "seldom"]);
     assert!(text.contains("PAUSE") && text.contains("auto ("), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-    let text = p.ok(&["ps"]);
+    let text = p.ok(&["ps", "--long"]);
     assert!(text.contains("auto (") && text.contains("OVERHEAD") && text.contains('%'), "{text}");
 
     p.wait_for("three checkpoints", || p.checkpoints("often") >= 3);
@@ -233,7 +233,7 @@ fn a_share_of_the_time_is_not_exceeded() {
     let every = shown(&p, "bounded");
     assert_eq!(every["every"], "20ms");
     assert!(number(&every, "interval_ms") > 20.0, "{every}");
-    assert!(p.ok(&["ps"]).contains("20ms ("));
+    assert!(p.ok(&["ps", "--long"]).contains("20ms ("));
     let (before, since) = (p.checkpoints("bounded"), p.checkpoints("free"));
     p.wait_for("thirty more", || p.checkpoints("free") >= since + 30);
     let after = p.checkpoints("bounded");

@@ -5,7 +5,7 @@
 //!   request_end  ──> the word, always                       at the end of the section: the word  <────────────┘
 //! ```
 
-use dormouse_wasi::Interrupter;
+use dormouse_wasi::{Interrupter, Waits};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -61,6 +61,11 @@ impl Requester {
         let mut wishes = self.lock();
         wishes.end = true;
         self.show(&wishes);
+    }
+
+    /// What the program waits for, if it is blocked in a WASI call now.
+    pub fn waits(&self) -> Option<Waits> {
+        self.interrupter.waits()
     }
 
     /// A section that must not be split begins or ends.

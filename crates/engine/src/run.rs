@@ -365,7 +365,13 @@ impl Run {
         self.pause.clone()
     }
 
-    /// A program that stands still will not go on: whoever waits for the end of its pause need not.
+    /// The program stood still already, for something else: what is done with it from here on is a pause of its own.
+    pub fn begin_pause(&mut self) {
+        self.end_pause();
+        self.pause = Some(Pause::begin());
+    }
+
+    /// A program that stands still will not go on for now: whoever waits for the end of its pause need not.
     pub fn end_pause(&mut self) {
         if let Some(pause) = self.pause.take() {
             pause.end();

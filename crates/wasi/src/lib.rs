@@ -89,7 +89,7 @@ pub use describe::{Description, FdDescription, PreopenDescription, WaitDescripti
 pub use directed::{DIRECTED, DIRECTED_MODULE, Exclusions};
 pub use errors::WasiError;
 pub use memory::touch_buffers;
-pub use os::HostFd;
+pub use os::{HostFd, Waits};
 pub use outline::{Opened, Outline};
 pub use poll::Interrupter;
 pub use stdio::{Stdio, StdioConfig};

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::types::{Advice, Filetype};
@@ -156,6 +157,11 @@ pub(crate) fn poll(
             .push(PollFd::from_borrowed_fd(fd, if write { PollFlags::OUT } else { PollFlags::IN }));
     }
     polled.push(PollFd::from_borrowed_fd(signal.wait.as_fd(), PollFlags::IN));
+    let _shown = signal.shows(match fds {
+        [] => Waits::Time,
+        fds if fds.iter().any(|(_, write)| !write) => Waits::Input,
+        _ => Waits::Output,
+    });
     let timeout = timeout.map(|t| Timespec {
         // A year is as good as for ever: the caller looks at the clock again.
         tv_sec: t.as_secs().min(365 * 24 * 3600) as _,
@@ -175,10 +181,23 @@ pub(crate) fn poll(
     Ok(polled.last().is_some_and(|p| !p.revents().is_empty()))
 }
 
+/// What a program waits for that is blocked in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Until something can be read, if not for something else too.
+    Input,
+    /// Until something can be written.
+    Output,
+    /// Until it is a certain time.
+    Time,
+}
+
 /// Something a waiting call also waits for: a descriptor that stays readable from `raise` to `lower`.
 #[derive(Debug)]
 pub(crate) struct Signal {
     wait: OwnedFd,
+    /// For those who look on: what the program waits for, by its number, from 1; 0: for nothing.
+    waits: AtomicU8,
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     send: OwnedFd,
 }
@@ -189,7 +208,7 @@ impl Signal {
         {
             use rustix::event::EventfdFlags;
             let wait = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            Ok(Signal { wait })
+            Ok(Signal { wait, waits: AtomicU8::new(0) })
         }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         {
@@ -199,8 +218,20 @@ impl Signal {
                 let flags = rustix::fs::fcntl_getfl(end)?;
                 rustix::fs::fcntl_setfl(end, flags | OFlags::NONBLOCK)?;
             }
-            Ok(Signal { wait, send })
+            Ok(Signal { wait, waits: AtomicU8::new(0), send })
         }
+    }
+
+    /// What the program waits for now.
+    pub fn waits(&self) -> Option<Waits> {
+        let number = self.waits.load(Ordering::Relaxed);
+        [Waits::Input, Waits::Output, Waits::Time].into_iter().find(|w| *w as u8 + 1 == number)
+    }
+
+    /// Shows it until that is dropped.
+    fn shows(&self, what: Waits) -> Shown<'_> {
+        self.waits.store(what as u8 + 1, Ordering::Relaxed);
+        Shown(self)
     }
 
     /// One `write(2)` and nothing else: allowed in a signal handler.
@@ -217,6 +248,14 @@ impl Signal {
         let mut drained = [0; 64];
         // One read empties an eventfd; a pipe may hold more.
         while matches!(rustix::io::read(&self.wait, &mut drained), Ok(n) if n > 0) {}
+    }
+}
+
+struct Shown<'a>(&'a Signal);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.0.waits.store(0, Ordering::Relaxed);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::clocks;
 use crate::errors::Fail;
 use crate::fds::{Descriptor, Host};
 use crate::memory as mem;
-use crate::os::{self, Signal};
+use crate::os::{self, Signal, Waits};
 use crate::types::{Clockid, Errno, Eventtype, Stop, eventrwflags, fields, size, subclockflags};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,11 @@ impl Interrupter {
     /// From now on calls wait again.
     pub fn clear(&self) {
         self.signal.lower();
+    }
+
+    /// What a call waits for now, if one does.
+    pub fn waits(&self) -> Option<Waits> {
+        self.signal.waits()
     }
 }
 

@@ -125,6 +125,12 @@ impl Demo {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.dormouse);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // It is the same for all, whatever is set here.
+        let own = std::env::vars_os().map(|(name, _)| name);
+        for name in own.filter(|name| name.as_encoded_bytes().starts_with(b"DORMOUSE_")) {
+            command.env_remove(name);
+        }
+        command.env("DORMOUSE_NO_CONFIG", "1");
         command.env("DORMOUSE_STORE", self.dir.join("store"));
         command.env("DORMOUSE_CACHE", self.dir.join("cache"));
         command

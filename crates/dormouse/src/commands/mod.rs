@@ -7,10 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub mod check;
+pub mod config;
 pub mod control;
 pub mod demo;
 pub mod export;
 pub mod gc;
+pub mod generate;
 pub mod inspect;
 pub mod list;
 pub mod ps;

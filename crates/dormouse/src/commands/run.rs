@@ -139,7 +139,7 @@ fn job(
     if !engine.no_cache {
         job = job.cache(engine.cache.clone().or_else(places::cache));
     }
-    if let Some(size) = engine.cache_size.or_else(cache_size) {
+    if let Some(size) = engine.cache_size {
         job = job.cache_size(size);
     }
     if let Some(ttl) = lease_ttl() {
@@ -202,16 +202,6 @@ fn job(
         }
     }
     job
-}
-
-/// `DORMOUSE_CACHE_SIZE`.
-fn cache_size() -> Option<u64> {
-    let text = std::env::var("DORMOUSE_CACHE_SIZE").ok().filter(|text| !text.is_empty())?;
-    let size = size::bytes(&text);
-    size.inspect_err(|why| {
-        ui::warning(&format!("DORMOUSE_CACHE_SIZE={text}: {why}; it is not used"))
-    })
-    .ok()
 }
 
 /// `DORMOUSE_LEASE`.
@@ -306,42 +296,30 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
 
 /// Says how it ended; the exit status.
 fn end(outcome: Outcome, hint: &str) -> u8 {
-    match outcome {
-        Outcome::Exited(code) => u8::try_from(code).unwrap_or(u8::MAX),
+    match &outcome {
+        Outcome::Exited(_) => {}
         Outcome::Returned(values) => {
             ui::print(&values.iter().map(|v| format!("{v}\n")).collect::<String>());
-            0
         }
-        Outcome::Trapped { message, places } => {
-            failed("the program trapped", &message, &places);
-            exit::TRAPPED
-        }
+        Outcome::Trapped { message, places } => failed("the program trapped", message, places),
         Outcome::Aborted { message, places } => {
-            failed("the program made a bad call", &message, &places);
-            exit::ABORTED
+            failed("the program made a bad call", message, places);
         }
-        Outcome::Stopped { checkpoint, why } => {
+        Outcome::Stopped { checkpoint, .. } => {
             let job = &checkpoint.job;
             let name = checkpoint.name();
             ui::note(&format!("stopped at {name}; go on with: dormouse resume {job}{hint}"));
-            if why == Why::Interrupt { exit::INTERRUPTED } else { exit::CHECKPOINTED }
         }
-        Outcome::Killed => {
-            ui::note("ended without a checkpoint");
-            exit::KILLED
-        }
+        Outcome::Killed => ui::note("ended without a checkpoint"),
         Outcome::TimedOut => {
             ui::note("ended by --timeout, without a checkpoint; older ones are whole");
-            exit::TIMED_OUT
         }
-        Outcome::LeaseLost { why } => {
-            ui::error(&format!(
-                "the lease was lost: {why}; so this copy was ended without a checkpoint; older ones are whole, \
-                 and `dormouse ps` shows who runs the job"
-            ));
-            exit::KILLED
-        }
+        Outcome::LeaseLost { why } => ui::error(&format!(
+            "the lease was lost: {why}; so this copy was ended without a checkpoint; older ones are whole, \
+             and `dormouse ps` shows who runs the job"
+        )),
     }
+    outcome.status()
 }
 
 /// The cause first, then where it happened, innermost function first: names and offsets of the module

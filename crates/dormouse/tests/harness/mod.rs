@@ -50,8 +50,15 @@ impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut c = Command::new(env!("CARGO_BIN_EXE_dormouse"));
         c.args(args).current_dir(self.dir.path());
+        // Nothing of what is set for whoever runs the tests.
+        let set = std::env::vars_os().map(|(name, _)| name);
+        for name in set.filter(|name| name.to_string_lossy().starts_with("DORMOUSE_")) {
+            c.env_remove(name);
+        }
+        c.env("HOME", self.path("home")).env_remove("XDG_CONFIG_HOME");
+        c.env("DORMOUSE_SYSTEM_CONFIG", self.path("system.toml"));
+        c.env("DORMOUSE_NO_CONFIG", "1");
         c.env("DORMOUSE_STORE", self.store()).env("DORMOUSE_CACHE", self.path("cache"));
-        c.env_remove("DORMOUSE_LOG").env_remove("DORMOUSE_FAULT");
         c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         c
     }
