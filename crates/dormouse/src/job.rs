@@ -19,8 +19,8 @@ use crate::retain::Retain;
 use crate::sealing::Sealing;
 use crate::stats::Log;
 use crate::writer::{Copying, Layering, Writer};
-use crate::{Result, Target, annotations};
-use dormouse_engine::{Better, Code, Machine, Options, Run};
+use crate::{Error, Result, Target, annotations};
+use dormouse_engine::{Better, Code, HostFunctions, Machine, Options, Run};
 use dormouse_memory::Tracking;
 use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, hex, sha256};
 use dormouse_transform::Program;
@@ -53,6 +53,7 @@ pub struct Job {
     dirs: Vec<(PathBuf, String)>,
     env: Vec<(Vec<u8>, Vec<u8>)>,
     stdio: StdioConfig,
+    host: HostFunctions,
     check_files: bool,
     recorded_dirs: bool,
     module: Option<Arc<[u8]>>,
@@ -90,6 +91,7 @@ impl Job {
             dirs: vec![],
             env: vec![],
             stdio: StdioConfig::default(),
+            host: HostFunctions::new(),
             check_files: true,
             recorded_dirs: true,
             module: None,
@@ -187,7 +189,7 @@ impl Job {
         let checkpoint = self.checkpoint(&store, from)?;
         self.hooks_of(lease.keeper.job()).before_resume(&checkpoint.info)?;
         let machine = Machine::new(self.options())?;
-        let (code, better) = self.load(&machine, checkpoint.module.as_slice().into())?;
+        let (code, better) = self.load_of(&machine, &checkpoint)?;
         let store = self.sealing.unlock(store)?;
         let writer = self.writer(store, &lease, program, &code);
         let name = writer.job.clone();
@@ -351,8 +353,22 @@ impl Job {
         // Where safepoints are counted nothing else may stop the program, and memory that is still being read cannot move.
         let moves = self.stop_at.is_none() && !self.is_lazy() && !self.options().pulley;
         Ok(match self.tier_up && moves {
-            true => machine.load_quickly(module)?,
-            false => (Arc::new(machine.load(module)?), None),
+            true => machine.load_quickly(module, &self.host)?,
+            false => (Arc::new(machine.load_with(module, &self.host)?), None),
+        })
+    }
+
+    /// The module of a checkpoint. It was run once: what is missing now are functions that its host had.
+    fn load_of(
+        &self,
+        machine: &Machine,
+        checkpoint: &Checkpoint,
+    ) -> Result<(Arc<Code>, Option<Better>)> {
+        self.load(machine, checkpoint.module.as_slice().into()).map_err(|error| match error {
+            Error::Engine(dormouse_engine::Error::Imports { names }) => {
+                Error::NeedsHost { checkpoint: checkpoint.info.name(), names }
+            }
+            error => error,
         })
     }
 

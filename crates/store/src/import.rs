@@ -65,7 +65,7 @@ impl Store {
     /// #     module_digest: sha256(module),
     /// #     frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
     /// #     globals: vec![], tables: vec![], exceptions: vec![], memories: vec![], dropped_data: vec![],
-    /// #     dropped_elems: vec![], wasi: vec![],
+    /// #     dropped_elems: vec![], wasi: vec![], host: vec![],
     /// # };
     /// # from.save("sim", NewCheckpoint::new(module, &state, &[]))?;
     /// # let to = Store::create_or_open(&dir.path().join("to"))?;

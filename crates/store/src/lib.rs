@@ -39,6 +39,7 @@
 //!     dropped_data: vec![],
 //!     dropped_elems: vec![],
 //!     wasi: vec![],
+//!     host: vec![],
 //! };
 //! let mut memory = vec![0; 65536];
 //! memory[70] = 1;
