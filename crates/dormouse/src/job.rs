@@ -7,6 +7,7 @@ mod trial;
 
 use crate::beginning::{argv, called, first};
 use crate::books::Books;
+use crate::carry::{self, Carry};
 use crate::desk::Report;
 use crate::drive::Manner;
 use crate::interval::Pace;
@@ -22,7 +23,7 @@ use crate::writer::{Copying, Layering, Writer};
 use crate::{Error, Result, Target, annotations};
 use dormouse_engine::{Better, Code, HostFunctions, Machine, Options, Run};
 use dormouse_memory::Tracking;
-use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, hex, sha256};
+use dormouse_store::{Checkpoint, Depot, MAX_LAYERS, Retention, Store, StoreError, hex, sha256};
 use dormouse_transform::Program;
 use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use life::Life;
@@ -54,6 +55,7 @@ pub struct Job {
     env: Vec<(Vec<u8>, Vec<u8>)>,
     stdio: StdioConfig,
     host: HostFunctions,
+    depot: Option<Arc<dyn Depot>>,
     check_files: bool,
     recorded_dirs: bool,
     module: Option<Arc<[u8]>>,
@@ -92,6 +94,7 @@ impl Job {
             env: vec![],
             stdio: StdioConfig::default(),
             host: HostFunctions::new(),
+            depot: None,
             check_files: true,
             recorded_dirs: true,
             module: None,
@@ -163,7 +166,12 @@ impl Job {
     /// # Errors
     /// As [`Job::run`]. A checkpoint that cannot be resumed is as it was; nothing has been run.
     pub fn resume(self, from: &Target) -> Result<Outcome> {
-        let store = self.sealing.unlock(Store::open(&self.store)?)?;
+        let store = match self.depot {
+            Some(_) => Store::create_or_open(&self.store)?,
+            None => Store::open(&self.store)?,
+        };
+        let store = self.sealing.unlock(store)?;
+        self.fetch(&store, from)?;
         let name = self.name.clone().unwrap_or_else(|| from.job.clone());
         // The lease comes first: while somebody else has it, the newest checkpoint changes.
         let known = store.list(&from.job)?;
@@ -176,6 +184,12 @@ impl Job {
         store.list(&name)?;
         let lease = self.take_lease(&name, &program)?;
         self.go_on(store, lease, &program, from)
+    }
+
+    /// What the depot has and the store does not.
+    fn fetch(&self, store: &Store, from: &Target) -> Result<()> {
+        let Some(depot) = &self.depot else { return Ok(()) };
+        carry::fetch(store, &from.job, from.number, &**depot, |notice| self.tell(notice))
     }
 
     /// Goes on from it, with the lease.
@@ -405,6 +419,7 @@ impl Job {
         let keeper = lease.keeper.clone();
         let mut writer = Writer::new(store, keeper, code.bytes().clone(), remember, self.layering);
         writer.copying = self.copying;
+        writer.carry = Carry::to(self.depot.take());
         writer.retain = Retain::by(std::mem::take(&mut self.retention));
         Arc::new(writer)
     }

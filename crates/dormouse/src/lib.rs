@@ -34,6 +34,7 @@
 
 mod beginning;
 mod books;
+mod carry;
 pub mod control;
 mod copies;
 mod desk;

@@ -10,7 +10,11 @@ fn example(name: &str) -> String {
     let test = std::env::current_exe().unwrap();
     let folder: PathBuf = test.ancestors().nth(2).unwrap().join("examples");
     let path = folder.join(name).with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(path.exists(), "no {}: run `cargo build --release --workspace --examples`", path.display());
+    assert!(
+        path.exists(),
+        "no {}: run `cargo build --release --workspace --examples`",
+        path.display()
+    );
     let out = Command::new(path).output().unwrap();
     let err = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{name}: {err}");
@@ -25,4 +29,29 @@ fn host_functions() {
     assert_eq!(rolls(lines[0]).len(), 20);
     assert_eq!(rolls(lines[0]), rolls(lines[1]));
     assert!(lines[2].contains("`dice.roll`, `table.show`"), "{}", lines[2]);
+}
+
+#[test]
+fn custom_store() {
+    let out = example("custom_store");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        lines[0],
+        "count@1 is not: the depot cannot put blobs/sha256/".to_owned() + &lines[0][48..]
+    );
+    assert!(lines[0].ends_with("the server has hiccups"), "{out}");
+    assert!(out.contains("count@4 is in the depot: "), "{out}");
+    assert_eq!(lines.last(), Some(&"count goes on elsewhere"));
+}
+
+#[test]
+fn migrate() {
+    let out = example("migrate");
+    let said = |who: &str| -> Vec<u32> {
+        out.lines().filter_map(|l| l.strip_prefix(who)?.strip_prefix(": ")?.parse().ok()).collect()
+    };
+    let (before, after) = (said("sender"), said("receiver"));
+    assert!(before.len() >= 5 && !after.is_empty(), "{out}");
+    assert_eq!([before, after].concat(), (1..=12).collect::<Vec<_>>());
+    assert!(out.ends_with("receiver: Exited(78)\n"), "{out}");
 }

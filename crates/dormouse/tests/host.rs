@@ -128,7 +128,10 @@ fn what_they_remember_is_restored() {
     let c = counter();
     c.lock().unwrap().count = 1000;
     let host = counting(&c).state(c.clone());
-    assert_eq!(Job::new(p.store()).host(host.clone()).resume(&at("sum@1")).unwrap(), Outcome::Exited(55));
+    assert_eq!(
+        Job::new(p.store()).host(host.clone()).resume(&at("sum@1")).unwrap(),
+        Outcome::Exited(55)
+    );
     assert_eq!(seen(&c), (10, 1));
     // Trying changes nothing.
     Job::new(p.store()).host(host).rehearse(&at("sum@1")).unwrap();
@@ -175,7 +178,10 @@ fn a_save_that_fails_fails_the_checkpoint_only() {
         assert_eq!(outcome, Outcome::Exited(55));
         let why = if panics { "it panicked" } else { "the counter is being oiled" };
         assert_eq!(failed.len(), 1, "{failed:?}");
-        assert!(failed[0].contains("host functions `counter`") && failed[0].contains(why), "{failed:?}");
+        assert!(
+            failed[0].contains("host functions `counter`") && failed[0].contains(why),
+            "{failed:?}"
+        );
         assert!(Store::open(&p.store()).unwrap().list("sum").unwrap().is_empty());
     }
 }
@@ -193,7 +199,10 @@ fn what_is_missing_is_refused_by_name() {
     };
     // The function.
     let error = refused(HostFunctions::new());
-    assert!(matches!(&error, Error::NeedsHost { names, .. } if names == "`counter.next`"), "{error}");
+    assert!(
+        matches!(&error, Error::NeedsHost { names, .. } if names == "`counter.next`"),
+        "{error}"
+    );
     // What it remembers, or under this name.
     let c = counter();
     c.lock().unwrap().name = "another";
@@ -244,14 +253,18 @@ fn a_restore_that_fails_leaves_the_files_alone() {
     .into();
     std::fs::create_dir(p.path("d")).unwrap();
     let c = counter();
-    let job = Job::new(p.store()).name("log").dir(p.path("d"), "/").host(counting(&c).state(c.clone()));
+    let job =
+        Job::new(p.store()).name("log").dir(p.path("d"), "/").host(counting(&c).state(c.clone()));
     assert_eq!(job.run("log", module, vec![]).unwrap(), Outcome::Exited(0));
     let log = || std::fs::read_to_string(p.path("d/log")).unwrap();
     assert_eq!(log(), "xx");
     c.lock().unwrap().restore_fails = true;
     let host = counting(&c).state(c.clone());
     let error = Job::new(p.store()).host(host.clone()).resume(&at("log@1")).unwrap_err();
-    assert!(error.to_string().contains("`counter` cannot be restored: the counter is glued"), "{error}");
+    assert!(
+        error.to_string().contains("`counter` cannot be restored: the counter is glued"),
+        "{error}"
+    );
     assert_eq!((log().as_str(), seen(&c)), ("xx", (1, 0)), "nothing was run, nothing cut back");
     c.lock().unwrap().restore_fails = false;
     std::fs::write(p.path("d/log"), "xxyy").unwrap();
@@ -305,16 +318,25 @@ fn memory_has_bounds() {
               (func (export "_start") {call} (call $exit (i32.load8_u (i32.const 7)))))"#
         );
         let p = Place::new();
-        Job::new(p.store()).host(host()).run("m", wat::parse_str(text).unwrap().into(), vec![]).unwrap()
+        Job::new(p.store())
+            .host(host())
+            .run("m", wat::parse_str(text).unwrap().into(), vec![])
+            .unwrap()
     };
     let copy = |to: &str, from: &str, len: &str| {
-        run(&format!("(call $copy (i64.const {to}) (i64.const {from}) (i64.const {len})) (if (i64.ne (i64.const 65536)) (then unreachable))"))
+        run(&format!(
+            "(call $copy (i64.const {to}) (i64.const {from}) (i64.const {len})) (if (i64.ne (i64.const 65536)) (then unreachable))"
+        ))
     };
     assert_eq!(copy("7", "65535", "1"), Outcome::Exited(u32::from(b'*')));
     assert_eq!(copy("7", "65536", "0"), Outcome::Exited(0));
-    for (to, from, len) in
-        [("7", "65535", "2"), ("7", "65537", "0"), ("7", "-1", "2"), ("65535", "0", "2"), ("0", "1", "-1")]
-    {
+    for (to, from, len) in [
+        ("7", "65535", "2"),
+        ("7", "65537", "0"),
+        ("7", "-1", "2"),
+        ("65535", "0", "2"),
+        ("0", "1", "-1"),
+    ] {
         let message = trap(copy(to, from, len));
         assert!(message.contains("are not all in the memory, which has 65536"), "{message}");
     }
@@ -364,7 +386,9 @@ fn names_that_cannot_be() {
     };
     for (module, name) in [("wasi_snapshot_preview1", "proc_exit"), ("dormouse", "anything")] {
         let host = counting(&counter()).with(module, name, &[I32], &[], |_, _| Ok(vec![]));
-        assert!(refused(host).contains(&format!("`{module}.{name}` is a function of Dormouse's own")));
+        assert!(
+            refused(host).contains(&format!("`{module}.{name}` is a function of Dormouse's own"))
+        );
     }
     let c = counter();
     let two = counting(&c).state(c).state(named("counter"));

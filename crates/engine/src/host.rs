@@ -77,7 +77,11 @@ impl Caller<'_> {
     ///
     /// # Errors
     /// If they do not all lie in it. With `?` that is a trap, as it would be in the program itself.
-    pub fn bytes(&self, at: impl Into<u64>, len: impl Into<u64>) -> std::result::Result<&[u8], String> {
+    pub fn bytes(
+        &self,
+        at: impl Into<u64>,
+        len: impl Into<u64>,
+    ) -> std::result::Result<&[u8], String> {
         let (at, len) = (at.into(), len.into());
         Ok(&self.memory[self.range(at, len)?])
     }
@@ -106,7 +110,8 @@ impl Caller<'_> {
     }
 }
 
-type Body = dyn Fn(&mut Caller<'_>, &[Passed]) -> std::result::Result<Vec<Passed>, String> + Send + Sync;
+type Body =
+    dyn Fn(&mut Caller<'_>, &[Passed]) -> std::result::Result<Vec<Passed>, String> + Send + Sync;
 
 #[derive(Clone)]
 struct HostFunction {
@@ -181,7 +186,9 @@ impl HostFunctions {
         self.check_names()?;
         for i in main.imports() {
             let (module, name) = (i.module(), i.name());
-            let Some(f) = self.functions.get(&(module.to_owned(), name.to_owned())) else { continue };
+            let Some(f) = self.functions.get(&(module.to_owned(), name.to_owned())) else {
+                continue;
+            };
             let types = |t: &[Type]| t.iter().map(|t| t.engine()).collect::<Vec<_>>();
             let ty = FuncType::new(main.engine(), types(&f.params), types(&f.results));
             if !i.ty().func().is_some_and(|wanted| FuncType::eq(wanted, &ty)) {
@@ -205,8 +212,13 @@ impl HostFunctions {
         if self.states.len() > MAX_HOST_STATES {
             return bad(format!("there are more than {MAX_HOST_STATES} states"));
         }
-        if let Some((name, _)) = self.states.iter().find(|s| !(1..=MAX_HOST_NAME).contains(&s.0.len())) {
-            return bad(format!("the name of a state has {} bytes, not 1 to {MAX_HOST_NAME}", name.len()));
+        if let Some((name, _)) =
+            self.states.iter().find(|s| !(1..=MAX_HOST_NAME).contains(&s.0.len()))
+        {
+            return bad(format!(
+                "the name of a state has {} bytes, not 1 to {MAX_HOST_NAME}",
+                name.len()
+            ));
         }
         match self.states.windows(2).find(|two| two[0].0 == two[1].0) {
             Some(two) => bad(format!("two states are called `{}`", two[0].0)),
@@ -272,7 +284,8 @@ fn mind<T>(
     what: impl FnOnce(&mut dyn HostState) -> std::result::Result<T, String>,
 ) -> std::result::Result<T, String> {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    catch_unwind(AssertUnwindSafe(|| what(&mut *state))).unwrap_or_else(|_| Err("it panicked".into()))
+    catch_unwind(AssertUnwindSafe(|| what(&mut *state)))
+        .unwrap_or_else(|_| Err("it panicked".into()))
 }
 
 fn call(

@@ -223,7 +223,8 @@ impl Machine {
             crate::link::directed(&mut linker)?;
         }
         host.link(&mut linker, &main)?;
-        let pre = linker.instantiate_pre(&main).map_err(|e| crate::link::explain(&main, host, e))?;
+        let pre =
+            linker.instantiate_pre(&main).map_err(|e| crate::link::explain(&main, host, e))?;
         Ok(Code {
             machine: self.clone(),
             bytes,

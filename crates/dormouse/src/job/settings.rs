@@ -6,7 +6,7 @@ use crate::lease::TTLS;
 use crate::outcome::Notice;
 use dormouse_engine::HostFunctions;
 use dormouse_memory::Tracking;
-use dormouse_store::Retention;
+use dormouse_store::{Depot, Retention};
 use dormouse_wasi::StdioConfig;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -121,6 +121,20 @@ impl Job {
     /// ```
     pub fn host(mut self, functions: HostFunctions) -> Job {
         self.host = functions;
+        self
+    }
+
+    /// Carries each checkpoint into a depot, too, once it is durable in the store; only what the depot does not have is sent.
+    /// [`Notice::Carried`] says when it is there: [`Notice::Saved`] speaks of the store alone. A depot that fails
+    /// ([`Notice::NotCarried`]) harms neither the program nor the checkpoint, and the next one is tried again. [`Job::run`]
+    /// and [`Job::resume`] return when the last one has been carried, or that has failed.
+    ///
+    /// A resume takes out of it what the store lacks, so that the store may be empty. What it remembers is a stranger's
+    /// word then, as that of any checkpoint from elsewhere.
+    ///
+    /// A depot has no lease: that a job does not run twice, from two stores, is for whoever resumes it to know.
+    pub fn depot(mut self, depot: impl Depot + 'static) -> Job {
+        self.depot = Some(Arc::new(depot));
         self
     }
 
