@@ -12,7 +12,7 @@
 //! `cargo run --release --example custom_store`
 
 use dormouse::store::Depot;
-use dormouse::{Job, Notice, Outcome};
+use dormouse::{Job, Notice, Outcome, StdioConfig};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -95,6 +95,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let told = carried.clone();
     let on_a = Job::new(machine("a"))
         .name("count")
+        // The program's streams are not this process's, which a resume would cut back if it is a file.
+        .stdio(StdioConfig::null())
         .depot(Flat::open(&depot, true)?)
         .on_notice(move |notice| {
             let mut told = told.lock().unwrap();
@@ -119,6 +121,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Machine A is no more. Machine B has nothing but the depot.
     fs::remove_dir_all(machine("a"))?;
     let on_b = Job::new(machine("b"))
+        .stdio(StdioConfig::null())
         .depot(Flat::open(&depot, false)?)
         .on_notice(|notice| {
             if let Notice::Begins { job } = notice {

@@ -13,7 +13,7 @@
 //!
 //! `cargo run --release --example host_functions`
 
-use dormouse::{Error, HostFunctions, HostState, Job, Outcome, Type::I32};
+use dormouse::{Error, HostFunctions, HostState, Job, Outcome, StdioConfig, Type::I32};
 use std::sync::{Arc, Mutex};
 
 const GAME: &str = r#"(module
@@ -93,14 +93,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let table = Table::default();
     let host = functions(Dice { seed: 2026 }, &table);
-    let outcome = Job::new(&store).name("game").host(host).run("game", game.into(), vec![])?;
+    // The program's streams are not this process's, which a resume would cut back if it is a file.
+    let job = Job::new(&store).stdio(StdioConfig::null());
+    let outcome = job.name("game").host(host).run("game", game.into(), vec![])?;
     assert_eq!(outcome, Outcome::Exited(0));
     let whole = table.lock().unwrap().clone();
     println!("from its beginning to its end: {whole}");
 
     let table = Table::default();
     let host = functions(Dice { seed: 1 }, &table);
-    let outcome = Job::new(&store).host(host).resume(&"game@1".parse()?)?;
+    let job = Job::new(&store).stdio(StdioConfig::null());
+    let outcome = job.host(host).resume(&"game@1".parse()?)?;
     assert_eq!(outcome, Outcome::Exited(0));
     let resumed = table.lock().unwrap().clone();
     println!("from the checkpoint to its end: {resumed}");

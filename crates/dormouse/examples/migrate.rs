@@ -17,7 +17,7 @@
 
 use dormouse::control::{Request, ask};
 use dormouse::store::{Care, Store};
-use dormouse::{HostFunctions, Job, Outcome, Type::I32};
+use dormouse::{HostFunctions, Job, Outcome, StdioConfig, Type::I32};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -56,6 +56,11 @@ fn host(who: &'static str, told: mpsc::Sender<u32>) -> HostFunctions {
     })
 }
 
+/// The program's streams are not this process's, which a resume would cut back if it is a file.
+fn job(store: &Path) -> Job {
+    Job::new(store).stdio(StdioConfig::null())
+}
+
 fn main() -> Done {
     let dir = tempfile::tempdir()?;
     match std::env::args().nth(1).as_deref() {
@@ -72,9 +77,9 @@ fn send(store: &Path) -> Done {
 
     // The job runs; once it has said 5, somebody wants it elsewhere.
     let (told, said) = mpsc::channel();
-    let job = Job::new(store).name("moves").host(host("sender", told));
+    let moves = job(store).name("moves").host(host("sender", told));
     let module = wat::parse_str(PROGRAM)?;
-    let running = std::thread::spawn(move || job.run("moves", module.into(), vec![]));
+    let running = std::thread::spawn(move || moves.run("moves", module.into(), vec![]));
     let mut last = said.iter().find(|n| *n == 5).ok_or("it ended early")?;
     ask(store, "moves", Request::Checkpoint { stop: true })?;
     let outcome = running.join().map_err(|_| "the job panicked")??;
@@ -94,11 +99,11 @@ fn send(store: &Path) -> Done {
     if let Err(e) = hand_over(&mut socket) {
         println!("not handed over ({e}): it goes on here");
         let (told, _) = mpsc::channel();
-        Job::new(store).host(host("sender", told)).resume(&"moves".parse()?)?;
+        job(store).host(host("sender", told)).resume(&"moves".parse()?)?;
         return Ok(());
     }
     here.remove(&[("moves".to_owned(), checkpoint.number)], Care::Thorough)?;
-    assert!(Job::new(store).resume(&"moves".parse()?).is_err(), "nothing is left to resume");
+    assert!(job(store).resume(&"moves".parse()?).is_err(), "nothing is left to resume");
     socket.write_all(b"go")?;
     socket.shutdown(Shutdown::Write)?;
 
@@ -123,8 +128,8 @@ fn receive(store: &Path) -> Done {
         return Err(format!("{} is here, but not to be run yet", checkpoint.name()).into());
     }
     let (told, _) = mpsc::channel();
-    let job = Job::new(store).host(host("receiver", told));
-    let outcome = job.resume(&checkpoint.name().parse()?)?;
+    let moves = job(store).host(host("receiver", told));
+    let outcome = moves.resume(&checkpoint.name().parse()?)?;
     println!("receiver: {outcome:?}");
     Ok(())
 }

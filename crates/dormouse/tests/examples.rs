@@ -35,10 +35,7 @@ fn host_functions() {
 fn custom_store() {
     let out = example("custom_store");
     let lines: Vec<&str> = out.lines().collect();
-    assert_eq!(
-        lines[0],
-        "count@1 is not: the depot cannot put blobs/sha256/".to_owned() + &lines[0][48..]
-    );
+    assert!(lines[0].starts_with("count@1 is not: the depot cannot put blobs/sha256/"), "{out}");
     assert!(lines[0].ends_with("the server has hiccups"), "{out}");
     assert!(out.contains("count@4 is in the depot: "), "{out}");
     assert_eq!(lines.last(), Some(&"count goes on elsewhere"));
