@@ -212,14 +212,20 @@ VALUE = Choice(i32_7f=U32, i64_7e=U64, f32_7d=U32, f64_7c=U64, v128_7b=Hex(16), 
 VALUES = List(COUNT, VALUE)
 NUMBERED = List(COUNT, Record(index=INDEX, value=VALUE))
 FRAME = Record(function=INDEX, offset=INDEX, locals=NUMBERED, operands=VALUES)
-STATE = Record(
-    magic=Const(b"DMSTATE\0"), version=Const(b"\1\0\0\0"), module=Hex(32),
+STATE = dict(
+    magic=Const(b"DMSTATE\0"), version=Int(4, allowed=(1, 2)), module=Hex(32),
     frames=List(COUNT, FRAME), globals=NUMBERED,
     tables=List(COUNT, Record(index=INDEX, values=VALUES)),
     exceptions=List(COUNT, Record(tag=INDEX, values=VALUES)),
     memories=List(COUNT, Record(index=INDEX, pages=Uleb((1 << 48) + 1))),
     dropped_data=List(COUNT, INDEX), dropped_elements=List(COUNT, INDEX),
     wasi=Hex(Uleb((1 << 28) + 1)))
+HOST = List(COUNT, Record(name=Text(Uleb(257)), bytes=Hex(Uleb((1 << 28) + 1))))
+STATE_1, STATE_2 = Record(**STATE), Record(**STATE, host=HOST)
+
+
+def read_state(data):
+    return decode(STATE_2 if data[8:12] == b"\2\0\0\0" else STATE_1, data)
 
 
 def ascending(what, indices, below):
@@ -259,6 +265,11 @@ def check_state(state):
     ascending("memory", (m["index"] for m in state["memories"]), 1000)
     ascending("data segment", state["dropped_data"], 10_000_000)
     ascending("element segment", state["dropped_elements"], 10_000_000)
+    if state["version"] == 2:
+        names = [h["name"].encode("utf-8") for h in state["host"]]
+        need(names and names[0] and all(a < b for a, b in zip(names, names[1:])), "states of host functions out of order")
+        need(len(names) <= 1000, "too many states of host functions")
+        need(sum(len(h["bytes"]) for h in state["host"]) // 2 <= 1 << 28, "states of host functions are too large")
 
 
 # --- The WASI section --------------------------------------------------------------------------------------------
@@ -312,7 +323,7 @@ def read_wasi(data):
 
 def read_state(data):
     need(len(data) <= 1 << 30, "the state is too long")
-    state = decode(STATE, data)
+    state = read_state(data)
     check_state(state)
     return state
 

@@ -220,6 +220,7 @@ fn state(bytes: usize) -> State {
         dropped_data: vec![],
         dropped_elems: vec![],
         wasi: vec![],
+        host: vec![],
     }
 }
 

@@ -3,7 +3,9 @@
 
 use crate::random::Random;
 use crate::{allocation, corpus, mutate::mutate, tally};
-use dormouse_state::{Exception, Frame, MAX_EXPANSION, Memory, Site, State, Table, Value};
+use dormouse_state::{
+    Exception, Frame, HostState, MAX_EXPANSION, Memory, Site, State, Table, Value,
+};
 use std::sync::LazyLock;
 
 static CORPUS: LazyLock<Vec<Vec<u8>>> =
@@ -63,6 +65,10 @@ pub fn state(r: &mut Random) -> State {
         dropped_data: ascending(r, 4),
         dropped_elems: ascending(r, 4),
         wasi: (0..r.below(40)).map(|_| r.bits() as u8).collect(),
+        host: ascending(r, 2)
+            .into_iter()
+            .map(|i| HostState { name: format!("{i:010}"), bytes: vec![r.bits() as u8; 3] })
+            .collect(),
     }
 }
 

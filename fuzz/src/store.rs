@@ -93,6 +93,7 @@ fn checkpoint(n: u8) -> (State, Vec<Vec<u8>>) {
         dropped_data: vec![1],
         dropped_elems: vec![],
         wasi: vec![n; 9],
+        host: vec![],
     };
     (state, memories)
 }

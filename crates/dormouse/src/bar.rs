@@ -227,6 +227,7 @@ mod tests {
             dropped_data: vec![],
             dropped_elems: vec![],
             wasi: vec![],
+            host: vec![],
         };
         store.save("sim", dormouse_store::NewCheckpoint::new(&module, &state, &[])).unwrap();
         let all = store.sizes().unwrap().total;

@@ -593,6 +593,11 @@ impl Cli {
             Command::Run(Run { engine, .. }) | Command::Resume(Resume { engine, .. }) => {
                 engine.place.is_set = store_is_set;
             }
+            Command::List(List { listing, .. }) | Command::Verify(Verify { listing, .. }) => {
+                listing.place.is_set = store_is_set;
+            }
+            #[cfg(feature = "registry")]
+            Command::Pull(Pull { listing, .. }) => listing.place.is_set = store_is_set,
             Command::Config(config) => config.no_files = cli.no_config,
             _ => {}
         }

@@ -163,6 +163,16 @@ pub enum Error {
         /// The job.
         job: String,
     },
+    /// Its module imports functions that its host had, and this one does not.
+    #[error(
+        "{checkpoint} needs the host functions {names}, which this program does not have; resume it with the program that ran it"
+    )]
+    NeedsHost {
+        /// The checkpoint.
+        checkpoint: String,
+        /// `module.name`, comma separated.
+        names: String,
+    },
     /// A hook does not let it be resumed.
     #[error("{checkpoint} is not resumed: {why}; nothing was changed")]
     Hook {

@@ -8,11 +8,11 @@
 mod asm;
 mod glue;
 
-use crate::Result;
+use crate::{Error, Result};
 use dormouse_engine::restartable;
 use dormouse_store::{Checkpoint, PAGE_SIZE};
 use dormouse_transform::{Memories, Options, Program, Snapshot};
-use dormouse_wasi::Wasi;
+use dormouse_wasi::{Call, Wasi};
 
 /// Zeros between bytes that are not, up to which one segment has both: engines take at most 100,000 segments, and each costs some bytes.
 const GAP: usize = 32;
@@ -47,6 +47,11 @@ const SEGMENTS: usize = 20_000;
 pub fn wasm(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     let (program, memories) = parts(checkpoint)?;
     let state = &checkpoint.state;
+    let ours = |i: &&dormouse_transform::Import| Call::imported(&i.module, &i.name).is_none();
+    if let Some(import) = program.imports().iter().find(ours) {
+        let what = format!("it needs the host function `{}.{}`", import.module, import.name);
+        return Err(Error::Standalone { what });
+    }
     let outline = Wasi::outline(&state.wasi)?;
     let seen = glue::Memory::of(&program, &memories, state);
     let glue = glue::glue(&program, &outline, &seen, state)?;

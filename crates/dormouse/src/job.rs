@@ -7,6 +7,7 @@ mod trial;
 
 use crate::beginning::{argv, called, first};
 use crate::books::Books;
+use crate::carry::{self, Carry};
 use crate::desk::Report;
 use crate::drive::Manner;
 use crate::held::Held;
@@ -20,10 +21,10 @@ use crate::retain::Retain;
 use crate::sealing::Sealing;
 use crate::stats::Log;
 use crate::writer::{Copying, Layering, Writer};
-use crate::{Result, Target, annotations};
-use dormouse_engine::{Better, Code, Machine, Options, Run};
+use crate::{Error, Result, Target, annotations};
+use dormouse_engine::{Better, Code, HostFunctions, Machine, Options, Run};
 use dormouse_memory::Tracking;
-use dormouse_store::{Checkpoint, MAX_LAYERS, Retention, Store, StoreError, hex, sha256};
+use dormouse_store::{Checkpoint, Depot, MAX_LAYERS, Retention, Store, StoreError, hex, sha256};
 use dormouse_transform::Program;
 use dormouse_wasi::{Mark, RestoreOptions, StdioConfig, Wasi, WasiConfig};
 use life::Life;
@@ -54,6 +55,8 @@ pub struct Job {
     dirs: Vec<(PathBuf, String)>,
     env: Vec<(Vec<u8>, Vec<u8>)>,
     stdio: StdioConfig,
+    host: HostFunctions,
+    depot: Option<Arc<dyn Depot>>,
     check_files: bool,
     recorded_dirs: bool,
     module: Option<Arc<[u8]>>,
@@ -91,6 +94,8 @@ impl Job {
             dirs: vec![],
             env: vec![],
             stdio: StdioConfig::default(),
+            host: HostFunctions::new(),
+            depot: None,
             check_files: true,
             recorded_dirs: true,
             module: None,
@@ -174,7 +179,12 @@ impl Job {
     /// # Errors
     /// As [`Job::run`]. A checkpoint that cannot be resumed is as it was; nothing has been run.
     pub fn resume(self, from: &Target) -> Result<Outcome> {
-        let store = self.sealing.unlock(Store::open(&self.store)?)?;
+        let store = match self.depot {
+            Some(_) => Store::create_or_open(&self.store)?,
+            None => Store::open(&self.store)?,
+        };
+        let store = self.sealing.unlock(store)?;
+        self.fetch(&store, from)?;
         let name = self.name.clone().unwrap_or_else(|| from.job.clone());
         // The lease comes first: while somebody else has it, the newest checkpoint changes.
         let known = store.list(&from.job)?;
@@ -187,6 +197,12 @@ impl Job {
         store.list(&name)?;
         let lease = self.take_lease(&name, &program)?;
         self.go_on(store, lease, &program, from)
+    }
+
+    /// What the depot has and the store does not.
+    fn fetch(&self, store: &Store, from: &Target) -> Result<()> {
+        let Some(depot) = &self.depot else { return Ok(()) };
+        carry::fetch(store, &from.job, from.number, &**depot, |notice| self.tell(notice))
     }
 
     /// Goes on from it, with the lease.
@@ -207,7 +223,7 @@ impl Job {
             return Ok(Outcome::Stopped { checkpoint: checkpoint.info, why });
         }
         let machine = Machine::new(self.options())?;
-        let (code, better) = self.load(&machine, checkpoint.module.as_slice().into())?;
+        let (code, better) = self.load_of(&machine, &checkpoint)?;
         let store = self.sealing.unlock(store)?;
         let writer = self.writer(store, &lease, program, &code);
         let name = writer.job.clone();
@@ -385,8 +401,22 @@ impl Job {
         // Where safepoints are counted nothing else may stop the program, and memory that is still being read cannot move.
         let moves = self.stop_at.is_none() && !self.is_lazy() && !self.options().pulley;
         Ok(match self.tier_up && moves {
-            true => machine.load_quickly(module)?,
-            false => (Arc::new(machine.load(module)?), None),
+            true => machine.load_quickly(module, &self.host)?,
+            false => (Arc::new(machine.load_with(module, &self.host)?), None),
+        })
+    }
+
+    /// The module of a checkpoint. It was run once: what is missing now are functions that its host had.
+    fn load_of(
+        &self,
+        machine: &Machine,
+        checkpoint: &Checkpoint,
+    ) -> Result<(Arc<Code>, Option<Better>)> {
+        self.load(machine, checkpoint.module.as_slice().into()).map_err(|error| match error {
+            Error::Engine(dormouse_engine::Error::Imports { names }) => {
+                Error::NeedsHost { checkpoint: checkpoint.info.name(), names }
+            }
+            error => error,
         })
     }
 
@@ -426,6 +456,7 @@ impl Job {
         let keeper = lease.keeper.clone();
         let mut writer = Writer::new(store, keeper, code.bytes().clone(), remember, self.layering);
         writer.copying = self.copying;
+        writer.carry = Carry::to(self.depot.take());
         writer.retain = Retain::by(std::mem::take(&mut self.retention));
         Arc::new(writer)
     }

@@ -34,6 +34,7 @@
 
 mod beginning;
 mod books;
+mod carry;
 pub mod control;
 mod copies;
 mod desk;
@@ -70,8 +71,13 @@ mod usage;
 mod writer;
 
 pub use desk::Why;
-pub use dormouse_engine::{Line, Passed, Place};
+pub use dormouse_engine::{
+    Caller, ChaosReport, Gap, HostFunctions, HostState, Line, Passed, Place, Type,
+};
+pub use dormouse_memory::Tracking;
+pub use dormouse_store as store;
 pub use dormouse_store::{Meter, Retention};
+pub use dormouse_wasi::{Stdio, StdioConfig};
 pub use errors::{Error, Result, one_line};
 pub use hooks::{Hook, Moment};
 pub use interval::{Every, Share};

@@ -61,6 +61,21 @@ pub enum Notice {
         /// Who wanted it.
         why: Why,
     },
+    /// A checkpoint is in the depot ([`crate::Job::depot`]), too.
+    Carried {
+        /// Which.
+        checkpoint: CheckpointInfo,
+        /// Bytes that the depot did not have yet.
+        bytes: u64,
+    },
+    /// A checkpoint is not in the depot. The program goes on, the store has it, and the next one is carried with all that it
+    /// needs.
+    NotCarried {
+        /// Which.
+        checkpoint: CheckpointInfo,
+        /// Why, in one line.
+        message: String,
+    },
     /// It is some time since SIGTERM ([`crate::Job::grace`]), and no checkpoint is durable yet. If one is being taken, it
     /// still is.
     Late {

@@ -4,6 +4,7 @@
 //!   `module.name` of an import; else its name in the name section, else as exported, else func[12]
 //! ```
 
+use dormouse_wasi::Call;
 use std::collections::HashMap;
 use wasmparser::{ExternalKind, KnownCustom, Name, Parser, Payload, TypeRef};
 
@@ -14,6 +15,8 @@ pub struct Symbols {
     imports: u32,
     /// Where each defined function's body begins in the module.
     bodies: Vec<usize>,
+    /// Imports that are neither WASI's nor Dormouse's, as `module.name`.
+    pub host: Vec<String>,
 }
 
 impl Symbols {
@@ -26,6 +29,9 @@ impl Symbols {
                     for import in imports.into_imports().flatten() {
                         if matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_)) {
                             let name = format!("{}.{}", import.module, import.name);
+                            if Call::imported(import.module, import.name).is_none() {
+                                s.host.push(name.clone());
+                            }
                             s.names.insert(s.imports, name);
                             s.imports += 1;
                         }

@@ -14,6 +14,7 @@
 //! will not go on is not copied at all.
 
 use crate::books::{Ahead, Measured};
+use crate::carry::Carry;
 use crate::desk::{Answer, Desk};
 use crate::lazy::Lazy;
 use crate::pages::{Captured, Tracked};
@@ -60,6 +61,8 @@ pub(crate) struct Writer {
     pub layering: Layering,
     /// What happens to older ones once a new one is durable.
     pub retain: Retain,
+    /// Where they go besides.
+    pub carry: Carry,
     pub keeper: Arc<Keeper>,
     pub copying: Copying,
     last: Mutex<Option<Parent>>,
@@ -124,6 +127,7 @@ impl Writer {
             annotations,
             layering,
             retain: Retain::by(Default::default()),
+            carry: Carry::default(),
             copying: Copying { tracking: Tracking::Auto, precopy: true },
             last: Mutex::default(),
             memories: Mutex::default(),
@@ -384,10 +388,11 @@ impl Writer {
         }
     }
 
-    /// Lets old checkpoints go by the job's rules, now that this one is durable; those of a job that is another's by now
+    /// Carries it into the depot and lets old checkpoints go by the job's rules, now that this one is durable; those of a job that is another's by now
     /// are left to that one.
     pub fn tidy(&self, saved: &CheckpointInfo, desk: &Desk) {
         if self.may_write(desk).is_ok() {
+            self.carry.after(saved, &self.store, desk);
             self.retain.after(saved, &self.store, desk);
         }
     }

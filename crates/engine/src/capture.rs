@@ -17,7 +17,9 @@ impl Run {
     pub fn state(&mut self) -> Result<State> {
         self.must_be_enabled()?;
         let wasi = self.store.data().wasi.save()?;
-        self.state_with(wasi)
+        let mut state = self.state_with(wasi)?;
+        state.host = self.code.host.save()?;
+        Ok(state)
     }
 
     fn must_be_enabled(&self) -> Result<()> {
@@ -29,7 +31,7 @@ impl Run {
         Ok(())
     }
 
-    /// The same with other WASI objects, or none.
+    /// The same with other WASI objects, or none, and without the states of host functions.
     pub(crate) fn state_with(&mut self, wasi: Vec<u8>) -> Result<State> {
         self.must_be_enabled()?;
         let code = self.code.clone();
@@ -106,6 +108,7 @@ impl Run {
             dropped_data: dropped(0, datas),
             dropped_elems: dropped(datas, elems),
             wasi,
+            host: vec![],
         })
     }
 

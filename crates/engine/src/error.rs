@@ -27,6 +27,25 @@ pub enum Error {
         /// `module.name`.
         name: String,
     },
+    /// A host function or a state has a name that it cannot have.
+    #[error("{0}; choose another name")]
+    HostName(String),
+    /// The checkpoint holds states of host functions that nobody here knows.
+    #[error(
+        "the checkpoint holds the state of host functions {names}, which this program does not have; resume it with the program that took it"
+    )]
+    HostStates {
+        /// Their names, comma separated.
+        names: String,
+    },
+    /// A state of host functions refuses what the checkpoint holds.
+    #[error("the state of host functions `{name}` cannot be restored: {why}; nothing was run")]
+    HostState {
+        /// Its name.
+        name: String,
+        /// Its words.
+        why: String,
+    },
     /// No `_start`.
     #[error(
         "the module has no `_start` function to run; compile it as a command (an executable), or name the function to call with --invoke"

@@ -6,7 +6,7 @@
 //!   link      WASI imports                           capture   stopped program -> State
 //!   run       start, call, advance, go on            restore   State -> program that goes on
 //!   values    arguments and results
-//!   host      functions of the embedder's
+//!   host      functions of the embedder's, and what they remember
 //!   trap      what went wrong, in original functions and offsets
 //!   source    lines of source code, from DWARF        pause     how long it stood still
 //!   cache     compiled code on disk                  chaos     stop at every Nth safepoint
@@ -36,7 +36,7 @@ mod values;
 pub use chaos::{Chaos, ChaosReport, Gap, chaos};
 pub use dormouse_wasi::Waits;
 pub use error::{Error, Result};
-pub use host::{HostFunctions, Type};
+pub use host::{Caller, HostFunctions, HostState, Type};
 pub use link::restartable;
 pub use machine::{Code, HEADROOM, Machine, Options};
 #[doc(hidden)]

@@ -59,14 +59,19 @@ pub(crate) fn check_imports(p: &Program, host: &HostFunctions) -> Result<()> {
         .filter(|i| !host.has(&i.module, &i.name))
         .map(|i| format!("`{}.{}`", i.module, i.name))
         .collect();
-    if !unknown.is_empty() {
-        return Err(Error::Imports { names: unknown.join(", ") });
-    }
-    Ok(())
+    if unknown.is_empty() { Ok(()) } else { Err(Error::Imports { names: unknown.join(", ") }) }
 }
 
-/// Why linking failed: the first import whose type differs.
-pub(crate) fn explain(main: &Module, e: wasmtime::Error) -> Error {
+/// Why linking failed: what nobody provides (code from the cache was not looked at before), or the first import whose type
+/// differs.
+pub(crate) fn explain(main: &Module, host: &HostFunctions, e: wasmtime::Error) -> Error {
+    let unknown = main.imports().filter(|i| {
+        Call::imported(i.module(), i.name()).is_none() && !host.has(i.module(), i.name())
+    });
+    let unknown: Vec<_> = unknown.map(|i| format!("`{}.{}`", i.module(), i.name())).collect();
+    if !unknown.is_empty() {
+        return Error::Imports { names: unknown.join(", ") };
+    }
     for i in main.imports() {
         let Some(call) = Call::imported(i.module(), i.name()) else { continue };
         let Some(ty) = i.ty().func().cloned() else { continue };

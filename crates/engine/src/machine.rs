@@ -92,6 +92,7 @@ pub struct Code {
     bytes: Arc<[u8]>,
     digest: [u8; 32],
     pub(crate) pre: InstancePre<Host>,
+    pub(crate) host: HostFunctions,
     program: OnceLock<Arc<Program>>,
     inventory: OnceLock<Inventory>,
     continuations: Mutex<Continuations>,
@@ -222,12 +223,14 @@ impl Machine {
             crate::link::directed(&mut linker)?;
         }
         host.link(&mut linker, &main)?;
-        let pre = linker.instantiate_pre(&main).map_err(|e| crate::link::explain(&main, e))?;
+        let pre =
+            linker.instantiate_pre(&main).map_err(|e| crate::link::explain(&main, host, e))?;
         Ok(Code {
             machine: self.clone(),
             bytes,
             digest,
             pre,
+            host: host.clone(),
             program,
             inventory: OnceLock::new(),
             continuations: Mutex::default(),

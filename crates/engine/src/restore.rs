@@ -28,7 +28,7 @@ impl Run {
     }
 
     /// The same, but WASI objects are made last, by `wasi`: reopening files cuts them back, so it
-    /// must not happen before everything else of the image is in place.
+    /// must not happen before everything else of the image is in place, and what host functions remember is restored.
     ///
     /// # Errors
     /// As [`Run::resume`]; `wasi` is not called unless it is all that is missing.
@@ -36,8 +36,35 @@ impl Run {
         code: Arc<Code>,
         state: &State,
         wasi: impl FnOnce() -> Result<Wasi>,
+        fill: impl FnMut(u32, &mut [u8]) -> std::result::Result<(), String>,
+    ) -> Result<Run> {
+        let mut run = Run::put(code, state, fill)?;
+        run.code.host.restore(&state.host)?;
+        run.set_wasi(wasi()?);
+        run.go_on_next();
+        Ok(run)
+    }
+
+    /// Whether a program could go on from `state`, as far as that can be told without WASI objects: host functions are not
+    /// told, and nothing is left behind.
+    ///
+    /// # Errors
+    /// As [`Run::resume`].
+    pub fn rehearse(
+        code: Arc<Code>,
+        state: &State,
+        fill: impl FnMut(u32, &mut [u8]) -> std::result::Result<(), String>,
+    ) -> Result<()> {
+        Run::put(code, state, fill).map(drop)
+    }
+
+    /// A fresh instance with all that is in it and its frames.
+    fn put(
+        code: Arc<Code>,
+        state: &State,
         mut fill: impl FnMut(u32, &mut [u8]) -> std::result::Result<(), String>,
     ) -> Result<Run> {
+        code.host.knows(&state.host)?;
         if state.module_digest != code.digest() {
             let (expected, found) = (hex(&state.module_digest), hex(&code.digest()));
             return Err(Error::OtherModule { expected, found });
@@ -108,8 +135,6 @@ impl Run {
             }
             run.call(name, &args).map_err(|e| Error::State(e.to_string()))?;
         }
-        run.set_wasi(wasi()?);
-        run.go_on_next();
         Ok(run)
     }
 }

@@ -29,13 +29,17 @@ impl Machine {
     /// Code to begin with, and what is to be compiled to go on in. Nothing is if well compiled code is in the cache.
     ///
     /// # Errors
-    /// As [`Machine::load`].
-    pub fn load_quickly(&self, bytes: Arc<[u8]>) -> Result<(Arc<Code>, Option<Better>)> {
-        if let Some(code) = self.cached(&bytes, &HostFunctions::new())? {
+    /// As [`Machine::load_with`].
+    pub fn load_quickly(
+        &self,
+        bytes: Arc<[u8]>,
+        host: &HostFunctions,
+    ) -> Result<(Arc<Code>, Option<Better>)> {
+        if let Some(code) = self.cached(&bytes, host)? {
             return Ok((Arc::new(code), None));
         }
         let quick = Machine::new(Options { quick: true, ..(*self.options).clone() })?;
-        let quick = Arc::new(quick.load(bytes)?);
+        let quick = Arc::new(quick.load_with(bytes, host)?);
         Ok((quick.clone(), Some(Better { machine: self.clone(), quick })))
     }
 }
@@ -46,7 +50,7 @@ impl Better {
     /// # Errors
     /// Only failures of ours: the module has been compiled once.
     pub fn compile(self) -> Result<Arc<Code>> {
-        let code = self.machine.make(self.quick.program()?.clone(), &HostFunctions::new())?;
+        let code = self.machine.make(self.quick.program()?.clone(), &self.quick.host)?;
         // A program that moves stands still meanwhile. This is ready by then; the continuations are not: which they are is
         // known only where it stands.
         self.quick.inventory()?;

@@ -34,6 +34,38 @@ impl From<Value> for Passed {
     }
 }
 
+/// Numbers, as host functions take them and give them back.
+macro_rules! numbers {
+    ($($ty:ty: $kind:ident, |$v:ident| $there:expr, |$bits:ident| $back:expr;)*) => {$(
+        impl From<$ty> for Passed {
+            fn from($v: $ty) -> Passed {
+                Passed::Value(Value::$kind($there))
+            }
+        }
+
+        impl TryFrom<Passed> for $ty {
+            type Error = String;
+
+            fn try_from(v: Passed) -> std::result::Result<$ty, String> {
+                match v {
+                    Passed::Value(Value::$kind($bits)) => Ok($back),
+                    other => Err(format!("{other:?} is not a {}", stringify!($ty))),
+                }
+            }
+        }
+    )*};
+}
+
+numbers! {
+    u32: I32, |v| v, |bits| bits;
+    i32: I32, |v| v as u32, |bits| bits as i32;
+    u64: I64, |v| v, |bits| bits;
+    i64: I64, |v| v as u64, |bits| bits as i64;
+    f32: F32, |v| v.to_bits(), |bits| f32::from_bits(bits);
+    f64: F64, |v| v.to_bits(), |bits| f64::from_bits(bits);
+    u128: V128, |v| v, |bits| bits;
+}
+
 /// As wasmtime's command line prints results.
 impl fmt::Display for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,6 +257,18 @@ mod tests {
         assert_eq!(parse("-inf", &ValType::F32), Ok(Value::F32(f32::NEG_INFINITY.to_bits())));
         assert!(parse("one", &ValType::F32).is_err());
         assert!(parse("0", &ValType::EXTERNREF).is_err());
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(i32::try_from(Passed::from(-7)), Ok(-7));
+        assert_eq!(u32::try_from(Passed::from(-1)), Ok(u32::MAX));
+        assert_eq!(f64::try_from(Passed::from(1.5)), Ok(1.5));
+        assert_eq!(f32::try_from(Passed::from(1.5f32)), Ok(1.5));
+        assert_eq!(u128::try_from(Passed::from(1u128 << 100)), Ok(1 << 100));
+        assert_eq!(i64::try_from(Passed::from(u64::MAX)), Ok(-1));
+        assert!(u64::try_from(Passed::from(1.5)).unwrap_err().contains("is not a u64"));
+        assert!(u32::try_from(Passed::Object(7)).is_err());
     }
 
     #[test]

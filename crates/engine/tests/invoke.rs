@@ -1,7 +1,7 @@
 //! Functions called one after the other on one instance, stopped and moved in between.
 
 use dormouse_engine::{
-    Chaos, Error, Event, Gap, HostFunctions, Machine, Options, Passed, Run, Type,
+    Caller, Chaos, Error, Event, Gap, HostFunctions, Machine, Options, Passed, Run, Type,
 };
 use dormouse_state::Value;
 use dormouse_wasi::{RestoreOptions, StdioConfig, Wasi, WasiConfig};
@@ -39,7 +39,7 @@ fn i64(v: u64) -> Passed {
 #[test]
 fn one_after_the_other() {
     let machine = Machine::new(Options { counted: true, ..Options::default() }).unwrap();
-    let twice = |args: &[Passed]| match args {
+    let twice = |_: &mut Caller<'_>, args: &[Passed]| match args {
         [Passed::Value(Value::I64(v))] => Ok(vec![i64(v * 2)]),
         _ => Err("not an i64".to_owned()),
     };
@@ -88,7 +88,7 @@ fn one_after_the_other() {
         })
         .unwrap();
 
-    let other = HostFunctions::new().with("env", "twice", &[Type::I32], &[], |_| Ok(vec![]));
+    let other = HostFunctions::new().with("env", "twice", &[Type::I32], &[], |_, _| Ok(vec![]));
     assert!(matches!(
         machine.load_with(wasm.clone().into(), &other),
         Err(Error::HostImportType { .. })

@@ -2,7 +2,7 @@
 //! is blocked in a call.
 #![allow(missing_docs)]
 
-use dormouse_engine::{Code, Error, Event, Machine, Options, Run};
+use dormouse_engine::{Code, Error, Event, HostFunctions, Machine, Options, Run};
 use dormouse_wasi::{Stdio, StdioConfig, Wasi, WasiConfig};
 use std::io::Write;
 use std::path::PathBuf;
@@ -144,9 +144,9 @@ fn code_that_is_compiled_well_is_compiled_once() {
     let options = Options { cache: Some(dir.path().into()), ..Options::default() };
     let wasm: Arc<[u8]> = wat::parse_str(r#"(module (func (export "_start")))"#).unwrap().into();
     let machine = Machine::new(options).unwrap();
-    let (quick, better) = machine.load_quickly(wasm.clone()).unwrap();
+    let (quick, better) = machine.load_quickly(wasm.clone(), &HostFunctions::new()).unwrap();
     let code = better.expect("nothing is in the cache").compile().unwrap();
     assert_eq!(code.digest(), quick.digest());
-    let (_, better) = machine.load_quickly(wasm).unwrap();
+    let (_, better) = machine.load_quickly(wasm, &HostFunctions::new()).unwrap();
     assert!(better.is_none(), "it is in the cache");
 }

@@ -11,6 +11,8 @@
 //!   memories        indices strictly ascending, at most MAX_MEMORY_PAGES each
 //!   dropped_*       strictly ascending
 //!   wasi            at most MAX_WASI_LEN bytes
+//!   host            at most MAX_HOST_STATES, names of 1 ..= MAX_HOST_NAME bytes strictly ascending,
+//!                   together at most MAX_HOST_LEN bytes
 //! ```
 //!
 //! One place holds them: [`State::decode`] calls [`State::check`] on what it has read.
@@ -43,6 +45,12 @@ pub const MAX_MEMORY_PAGES: u64 = 1 << 48;
 pub const MAX_SEGMENTS: u32 = 10_000_000;
 /// Bytes of the WASI section.
 pub const MAX_WASI_LEN: usize = 1 << 28;
+/// States of host functions.
+pub const MAX_HOST_STATES: usize = 1_000;
+/// Bytes of the name of one.
+pub const MAX_HOST_NAME: usize = 256;
+/// Bytes of all states of host functions together, without names.
+pub const MAX_HOST_LEN: usize = 1 << 28;
 
 /// A part of a state, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +82,12 @@ pub enum What {
     DroppedElems,
     /// The WASI section.
     Wasi,
+    /// The states of host functions.
+    Host,
+    /// The name of one.
+    HostName,
+    /// Their bytes.
+    HostBytes,
 }
 
 impl std::fmt::Display for What {
@@ -92,6 +106,9 @@ impl std::fmt::Display for What {
             What::DroppedData => "dropped data segments",
             What::DroppedElems => "dropped element segments",
             What::Wasi => "bytes of WASI state",
+            What::Host => "states of host functions",
+            What::HostName => "bytes in the name of a host function's state",
+            What::HostBytes => "bytes of host functions' states",
         })
     }
 }
@@ -128,6 +145,12 @@ pub enum InvalidState {
         table: u32,
         /// The entry's index.
         entry: usize,
+    },
+    /// The name of a host function's state is empty, or not greater than the one before it.
+    #[error("the state of host functions {name:?} has no name, or is not in ascending order")]
+    HostName {
+        /// The name.
+        name: String,
     },
     /// A value refers to an exception that does not exist, or not before the one that holds it.
     #[error("a value refers to exception {index}, but there are {count} it could refer to")]
@@ -233,6 +256,19 @@ impl State {
         }
         ascending(What::DroppedData, MAX_SEGMENTS, self.dropped_data.iter().copied())?;
         ascending(What::DroppedElems, MAX_SEGMENTS, self.dropped_elems.iter().copied())?;
-        count(What::Wasi, self.wasi.len(), MAX_WASI_LEN)
+        count(What::Wasi, self.wasi.len(), MAX_WASI_LEN)?;
+        count(What::Host, self.host.len(), MAX_HOST_STATES)?;
+        let (mut before, mut bytes) = ("", 0usize);
+        for state in &self.host {
+            count(What::HostName, state.name.len(), MAX_HOST_NAME)?;
+            // The empty name is not greater than any.
+            if *state.name <= *before {
+                return Err(InvalidState::HostName { name: state.name.clone() });
+            }
+            before = &state.name;
+            bytes = bytes.saturating_add(state.bytes.len());
+            count(What::HostBytes, bytes, MAX_HOST_LEN)?;
+        }
+        Ok(())
     }
 }

@@ -9,10 +9,10 @@
 use crate::check::MAX_STATE_LEN;
 use crate::encode::{
     MAGIC, TAG_EXN, TAG_F32, TAG_F64, TAG_FUNC, TAG_I32, TAG_I64, TAG_NULL_EXN, TAG_NULL_EXTERN,
-    TAG_NULL_FUNC, TAG_V128, VERSION,
+    TAG_NULL_FUNC, TAG_V128, VERSION, VERSION_WITHOUT_HOST,
 };
 use crate::leb::{self, LebError};
-use crate::{Exception, Frame, InvalidState, Memory, Site, State, Table, Value};
+use crate::{Exception, Frame, HostState, InvalidState, Memory, Site, State, Table, Value};
 
 /// Decoding allocates at most this many bytes for each byte of its input (a null reference is one
 /// byte encoded, and a [`Value`] in memory).
@@ -60,6 +60,21 @@ pub enum DecodeError {
         /// Where it is.
         offset: usize,
     },
+    /// A name that is not UTF-8.
+    #[error("the name at byte {offset} of the state is not UTF-8")]
+    Name {
+        /// Where its bytes begin.
+        offset: usize,
+    },
+    /// A newer version than is needed for what it holds: no writer does that.
+    #[error(
+        "the state has format version {version}, but holds nothing that version \
+         {VERSION_WITHOUT_HOST} does not have"
+    )]
+    NeedlessVersion {
+        /// The version found.
+        version: u32,
+    },
     /// Bytes after the end.
     #[error("the state ends at byte {offset}, but {extra} more bytes follow")]
     TrailingBytes {
@@ -91,10 +106,13 @@ impl State {
         }
         reader.at = MAGIC.len();
         let version = u32::from_le_bytes(reader.array()?);
-        if version != VERSION {
+        if !(VERSION_WITHOUT_HOST..=VERSION).contains(&version) {
             return Err(DecodeError::UnsupportedVersion { version });
         }
-        let state = reader.state()?;
+        let state = reader.state(version)?;
+        if version != VERSION_WITHOUT_HOST && state.host.is_empty() {
+            return Err(DecodeError::NeedlessVersion { version });
+        }
         if reader.at != bytes.len() {
             return Err(DecodeError::TrailingBytes {
                 offset: reader.at,
@@ -112,7 +130,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn state(&mut self) -> Result<State, DecodeError> {
+    fn state(&mut self, version: u32) -> Result<State, DecodeError> {
         Ok(State {
             module_digest: self.array()?,
             frames: self.list(4, Self::frame)?,
@@ -125,7 +143,18 @@ impl Reader<'_> {
             dropped_data: self.list(1, Self::u32)?,
             dropped_elems: self.list(1, Self::u32)?,
             wasi: self.byte_string()?,
+            host: match version {
+                VERSION_WITHOUT_HOST => vec![],
+                _ => self.list(2, Self::host)?,
+            },
         })
+    }
+
+    fn host(&mut self) -> Result<HostState, DecodeError> {
+        let name = self.byte_string()?;
+        let offset = self.at - name.len();
+        let name = String::from_utf8(name).map_err(|_| DecodeError::Name { offset })?;
+        Ok(HostState { name, bytes: self.byte_string()? })
     }
 
     fn frame(&mut self) -> Result<Frame, DecodeError> {

@@ -9,6 +9,7 @@
 //!   n { index pages }                                     memories
 //!   n { index }   n { index }                             dropped data, dropped elements
 //!   n byte*                                               wasi
+//!   n { n byte*  n byte* }                                host: names and bytes; version 2 only
 //!
 //!   value = 7f i32 | 7e i64 | 7d f32 | 7c f64 | 7b v128 | 70 func | 73 | 72
 //!         | 69 exception | 74
@@ -20,8 +21,10 @@ use crate::{State, Value, leb};
 
 /// The first bytes of every encoded state.
 pub const MAGIC: [u8; 8] = *b"DMSTATE\0";
-/// The version this crate writes.
-pub const VERSION: u32 = 1;
+/// The newest version this crate reads and writes.
+pub const VERSION: u32 = 2;
+/// The version of states without [`State::host`], so that whoever knows no other can read them.
+pub const VERSION_WITHOUT_HOST: u32 = 1;
 
 // The bytes WebAssembly itself uses for these types.
 pub(crate) const TAG_I32: u8 = 0x7f;
@@ -46,7 +49,8 @@ impl State {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len_hint());
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        let version = if self.host.is_empty() { VERSION_WITHOUT_HOST } else { VERSION };
+        out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&self.module_digest);
         count(&mut out, self.frames.len());
         for frame in &self.frames {
@@ -77,8 +81,14 @@ impl State {
                 leb::write(&mut out, segment.into());
             }
         }
-        count(&mut out, self.wasi.len());
-        out.extend_from_slice(&self.wasi);
+        byte_string(&mut out, &self.wasi);
+        if !self.host.is_empty() {
+            count(&mut out, self.host.len());
+            for state in &self.host {
+                byte_string(&mut out, state.name.as_bytes());
+                byte_string(&mut out, &state.bytes);
+            }
+        }
         out
     }
 
@@ -88,12 +98,18 @@ impl State {
             self.frames.iter().map(|f| 10 + 8 * f.locals.len() + 6 * f.operands.len()).sum();
         let entries: usize = self.tables.iter().map(|t| 8 + 3 * t.entries.len()).sum();
         let payloads: usize = self.exceptions.iter().map(|e| 4 + 6 * e.fields.len()).sum();
-        128 + frames + 8 * self.globals.len() + entries + payloads + self.wasi.len()
+        let host: usize = self.host.iter().map(|h| 16 + h.name.len() + h.bytes.len()).sum();
+        128 + frames + 8 * self.globals.len() + entries + payloads + self.wasi.len() + host
     }
 }
 
 fn count(out: &mut Vec<u8>, count: usize) {
     leb::write(out, count as u64);
+}
+
+fn byte_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    count(out, bytes.len());
+    out.extend_from_slice(bytes);
 }
 
 fn indexed(out: &mut Vec<u8>, list: &[(u32, Value)]) {

@@ -10,7 +10,8 @@
 //!    ├─ exceptions caught ones that are still referred to: tag and payload
 //!    ├─ memories   sizes; their pages travel beside the state (`dormouse-store`'s memory layers)
 //!    ├─ dropped    data and element segments that were dropped
-//!    └─ wasi       an opaque, versioned section owned by `dormouse-wasi`
+//!    ├─ wasi       an opaque, versioned section owned by `dormouse-wasi`
+//!    └─ host       what host functions of an embedder's own remember, by name
 //! ```
 //!
 //! [`State::encode`] writes it as bytes, [`State::decode`] reads them; `docs/format.md` describes
@@ -34,6 +35,7 @@
 //!     dropped_data: vec![],
 //!     dropped_elems: vec![],
 //!     wasi: vec![],
+//!     host: vec![],
 //! };
 //! state.check()?;
 //! let bytes = state.encode();
@@ -48,12 +50,12 @@ mod encode;
 mod leb;
 
 pub use check::{
-    InvalidState, MAX_EXCEPTIONS, MAX_FIELDS, MAX_FRAMES, MAX_GLOBALS, MAX_LOCALS, MAX_MEMORIES,
-    MAX_MEMORY_PAGES, MAX_OPERANDS, MAX_SEGMENTS, MAX_STATE_LEN, MAX_TABLE_ENTRIES, MAX_TABLES,
-    MAX_WASI_LEN, What,
+    InvalidState, MAX_EXCEPTIONS, MAX_FIELDS, MAX_FRAMES, MAX_GLOBALS, MAX_HOST_LEN, MAX_HOST_NAME,
+    MAX_HOST_STATES, MAX_LOCALS, MAX_MEMORIES, MAX_MEMORY_PAGES, MAX_OPERANDS, MAX_SEGMENTS,
+    MAX_STATE_LEN, MAX_TABLE_ENTRIES, MAX_TABLES, MAX_WASI_LEN, What,
 };
 pub use decode::{DecodeError, MAX_EXPANSION};
-pub use encode::{MAGIC, VERSION};
+pub use encode::{MAGIC, VERSION, VERSION_WITHOUT_HOST};
 
 /// One WebAssembly value, as bits: two values are equal if their bits are, so NaNs survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,6 +128,15 @@ pub struct Memory {
     pub pages: u64,
 }
 
+/// What host functions of an embedder's own remember: the state does not look into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostState {
+    /// What the embedder calls it.
+    pub name: String,
+    /// Whatever is needed to make it again.
+    pub bytes: Vec<u8>,
+}
+
 /// The abstract machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
@@ -148,4 +159,7 @@ pub struct State {
     pub dropped_elems: Vec<u32>,
     /// The WASI objects, in `dormouse-wasi`'s own versioned encoding.
     pub wasi: Vec<u8>,
+    /// What the embedder's own host functions remember, strictly ascending by name (as bytes). A state that has any is
+    /// of version 2 of the format, and one that has none of version 1.
+    pub host: Vec<HostState>,
 }

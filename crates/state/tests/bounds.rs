@@ -1,6 +1,9 @@
 //! Decoding never allocates more than `MAX_EXPANSION` times its input.
 
-use dormouse_state::{Exception, Frame, MAGIC, MAX_EXPANSION, Site, State, Table, VERSION, Value};
+use dormouse_state::{
+    Exception, Frame, HostState, MAGIC, MAX_EXPANSION, Site, State, Table, VERSION,
+    VERSION_WITHOUT_HOST, Value,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -45,6 +48,7 @@ fn allocation_is_bounded_by_the_input() {
         dropped_data: vec![],
         dropped_elems: vec![],
         wasi: vec![],
+        host: vec![],
     };
     let frame = Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] };
     let null = Value::FuncRef(None);
@@ -60,13 +64,15 @@ fn allocation_is_bounded_by_the_input() {
         .push(State { frames: vec![frame.clone()], tables: vec![table], ..empty.clone() }.encode());
     let exception = Exception { tag: 0, fields: vec![null; 2] };
     let exceptions = vec![exception; 50_000];
-    inputs.push(State { frames: vec![frame], exceptions, ..empty }.encode());
+    inputs.push(State { frames: vec![frame.clone()], exceptions, ..empty.clone() }.encode());
+    let nameless = HostState { name: String::new(), bytes: vec![] };
+    inputs.push(State { frames: vec![frame], host: vec![nameless; 50_000], ..empty }.encode());
 
     // Counts that lie, at every depth, with filler that parses as long as possible.
     for filler in [0x00u8, 0x72, 0x73, 0x01, 0x7f] {
-        for counts in 1..6 {
+        for (counts, version) in (1..6).flat_map(|n| [(n, VERSION_WITHOUT_HOST), (n, VERSION)]) {
             let mut bytes = MAGIC.to_vec();
-            bytes.extend_from_slice(&VERSION.to_le_bytes());
+            bytes.extend_from_slice(&version.to_le_bytes());
             bytes.extend_from_slice(&[0; 32]);
             for _ in 0..counts {
                 bytes.extend_from_slice(&[0x90, 0x4e]); // 10,000

@@ -1,7 +1,7 @@
 //! The codec against arbitrary states, arbitrary bytes, and every flipped bit.
 
 use dormouse_state::{
-    DecodeError, Exception, Frame, InvalidState, Memory, Site, State, Table, Value, What,
+    DecodeError, Exception, Frame, HostState, InvalidState, Memory, Site, State, Table, Value, What,
 };
 use proptest::prelude::*;
 
@@ -72,6 +72,7 @@ prop_compose! {
         dropped_data in dropped(),
         dropped_elems in dropped(),
         wasi in prop::collection::vec(any::<u8>(), 0..100),
+        host in prop::collection::btree_map("[a-zä.]{1,9}", prop::collection::vec(any::<u8>(), 0..20), 0..3),
     ) -> State {
         State {
             module_digest,
@@ -83,8 +84,13 @@ prop_compose! {
             dropped_data,
             dropped_elems,
             wasi,
+            host: host.into_iter().map(|(name, bytes)| HostState { name, bytes }).collect(),
         }
     }
+}
+
+fn host(name: &str) -> HostState {
+    HostState { name: name.to_owned(), bytes: name.as_bytes().to_vec() }
 }
 
 fn small() -> State {
@@ -105,6 +111,7 @@ fn small() -> State {
         dropped_data: vec![1, 5],
         dropped_elems: vec![0],
         wasi: b"wasi".to_vec(),
+        host: vec![host("a"), host("b.c")],
     }
 }
 
@@ -177,13 +184,39 @@ fn trailing_bytes_are_refused() {
 #[test]
 fn unknown_versions_are_named() {
     let mut bytes = small().encode();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let error = State::decode(&bytes).unwrap_err();
-    assert_eq!(error, DecodeError::UnsupportedVersion { version: 2 });
+    assert_eq!(error, DecodeError::UnsupportedVersion { version: 3 });
     assert_eq!(
         error.to_string(),
-        "the state has format version 2, but this dormouse reads versions up to 1; use a newer dormouse"
+        "the state has format version 3, but this dormouse reads versions up to 2; use a newer dormouse"
     );
+    bytes[8] = 0;
+    assert_eq!(State::decode(&bytes), Err(DecodeError::UnsupportedVersion { version: 0 }));
+}
+
+/// Only what needs it is of version 2, so that those who know no other can read the rest.
+#[test]
+fn a_version_for_what_it_holds() {
+    let without = State { host: vec![], ..small() };
+    let mut bytes = without.encode();
+    assert_eq!((bytes[8], small().encode()[8]), (1, 2));
+    bytes[8] = 2;
+    bytes.push(0);
+    assert_eq!(State::decode(&bytes), Err(DecodeError::NeedlessVersion { version: 2 }));
+    // What follows the WASI section in version 2 does not in version 1.
+    let mut bytes = small().encode();
+    bytes[8] = 1;
+    assert!(matches!(State::decode(&bytes), Err(DecodeError::TrailingBytes { .. })));
+}
+
+#[test]
+fn names_are_text() {
+    let mut bytes = State { host: vec![host("x")], ..small() }.encode();
+    let at = bytes.len() - 3;
+    assert_eq!(bytes[at], b'x');
+    bytes[at] = 0xff;
+    assert_eq!(State::decode(&bytes), Err(DecodeError::Name { offset: at }));
 }
 
 /// What `check` refuses, `decode` refuses too, with the same error.
@@ -241,6 +274,17 @@ fn broken_rules() {
         ),
         (|s| s.dropped_data.swap(0, 1), order(What::DroppedData, 1)),
         (|s| s.dropped_elems = vec![3, 3], order(What::DroppedElems, 3)),
+        (|s| s.host.swap(0, 1), InvalidState::HostName { name: "a".into() }),
+        (|s| s.host[1].name = "a".into(), InvalidState::HostName { name: "a".into() }),
+        (|s| s.host[0].name = String::new(), InvalidState::HostName { name: String::new() }),
+        (
+            |s| s.host[1].name = "n".repeat(257),
+            InvalidState::TooMany { what: What::HostName, count: 257, limit: 256 },
+        ),
+        (
+            |s| s.host = (0..1_001).map(|i| host(&format!("{i:04}"))).collect(),
+            InvalidState::TooMany { what: What::Host, count: 1_001, limit: 1_000 },
+        ),
         (
             |s| s.frames[0].operands = vec![Value::ExternRefNull; (1 << 20) + 1],
             InvalidState::TooMany { what: What::Operands, count: (1 << 20) + 1, limit: 1 << 20 },

@@ -3,7 +3,7 @@
 //! A new version adds a folder; nothing in an old one ever changes. `BLESS=1 cargo test` writes the
 //! fixtures of the current version where they are missing.
 
-use dormouse_state::{Exception, Frame, Memory, Site, State, Table, Value};
+use dormouse_state::{Exception, Frame, HostState, Memory, Site, State, Table, Value};
 use std::path::PathBuf;
 
 fn minimal() -> State {
@@ -17,6 +17,7 @@ fn minimal() -> State {
         dropped_data: vec![],
         dropped_elems: vec![],
         wasi: vec![],
+        host: vec![],
     }
 }
 
@@ -39,6 +40,7 @@ fn example() -> State {
         dropped_data: vec![2],
         dropped_elems: vec![],
         wasi: vec![0xaa, 0xbb],
+        host: vec![],
     }
 }
 
@@ -92,8 +94,8 @@ fn deep() -> State {
     State { frames: (0..1000).map(frame).collect(), ..minimal() }
 }
 
-fn fixtures() -> [(&'static str, State); 4] {
-    [
+fn v1_fixtures() -> Vec<(&'static str, State)> {
+    vec![
         ("minimal", minimal()),
         ("example", example()),
         ("every-value", every_value()),
@@ -101,20 +103,37 @@ fn fixtures() -> [(&'static str, State); 4] {
     ]
 }
 
+/// With states of host functions.
+fn v2_fixtures() -> Vec<(&'static str, State)> {
+    let host = |name: &str, bytes: &[u8]| HostState { name: name.into(), bytes: bytes.to_vec() };
+    let one = State { host: vec![host("counter", &[7, 0, 0, 0])], ..example() };
+    let names = [host("a", b""), host(&"b".repeat(256), &[0x80; 300]), host("ä.ö", b"\0\xff")];
+    vec![("host-state", one), ("host-states", State { host: names.into(), ..minimal() })]
+}
+
 #[test]
 fn v1() {
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1");
-    for (name, state) in fixtures() {
+    check("v1", v1_fixtures());
+}
+
+#[test]
+fn v2() {
+    check("v2", v2_fixtures());
+}
+
+fn check(version: &str, fixtures: Vec<(&str, State)>) {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version);
+    for (name, state) in &fixtures {
         let path = dir.join(name).with_extension("state");
         if std::env::var_os("BLESS").is_some() && !path.exists() {
             std::fs::write(&path, state.encode()).unwrap();
         }
         let bytes = std::fs::read(&path).unwrap();
-        assert_eq!(State::decode(&bytes).unwrap(), state, "{name}");
-        // As long as version 1 is what is written:
+        assert_eq!(State::decode(&bytes).unwrap(), *state, "{name}");
+        // As long as this version is what is written for it:
         assert_eq!(state.encode(), bytes, "{name}");
     }
-    assert_eq!(std::fs::read_dir(dir).unwrap().count(), fixtures().len(), "unread fixtures");
+    assert_eq!(std::fs::read_dir(dir).unwrap().count(), fixtures.len(), "unread fixtures");
 }
 
 #[test]

@@ -179,6 +179,24 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
+    /// An archive cannot be written any further, or ends early.
+    #[error("cannot {action} the archive: {source}")]
+    Archive {
+        /// `write` or `read`.
+        action: &'static str,
+        /// What the stream says.
+        source: std::io::Error,
+    },
+    /// A [`Depot`](crate::Depot) does not do what it should.
+    #[error("the depot cannot {action} {name}: {why}")]
+    Depot {
+        /// What was tried.
+        action: &'static str,
+        /// With which object.
+        name: String,
+        /// In its words.
+        why: String,
+    },
     /// The bytes that came are not those of the blob.
     #[error("the bytes that came for {expected} are others: their digest is {found}")]
     WrongBytes {

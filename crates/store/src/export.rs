@@ -43,7 +43,7 @@ impl Store {
     /// #     module_digest: sha256(module),
     /// #     frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
     /// #     globals: vec![], tables: vec![], exceptions: vec![], memories: vec![], dropped_data: vec![],
-    /// #     dropped_elems: vec![], wasi: vec![],
+    /// #     dropped_elems: vec![], wasi: vec![], host: vec![],
     /// # };
     /// store.save("sim", NewCheckpoint::new(module, &state, &[]))?;
     /// let image = store.export("sim", None)?;

@@ -46,6 +46,7 @@ fn save(
         dropped_data: vec![],
         dropped_elems: vec![],
         wasi: vec![],
+        host: vec![],
     };
     let memory = memory(n);
     let page = |at: usize| (at as u64, &memory[at * PAGE_SIZE..(at + 1) * PAGE_SIZE]);

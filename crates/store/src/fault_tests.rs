@@ -42,6 +42,7 @@ fn sample(seed: u32) -> Sample {
         dropped_data: vec![],
         dropped_elems: vec![],
         wasi: vec![],
+        host: vec![],
     };
     Sample { state, memories }
 }

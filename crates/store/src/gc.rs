@@ -78,6 +78,7 @@ impl Store {
     /// #     dropped_data: vec![],
     /// #     dropped_elems: vec![],
     /// #     wasi: vec![],
+    /// #     host: vec![],
     /// # };
     /// let new = || NewCheckpoint::new(module, &state, &[]);
     /// store.save("sim", new())?;

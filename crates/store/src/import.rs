@@ -65,7 +65,7 @@ impl Store {
     /// #     module_digest: sha256(module),
     /// #     frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
     /// #     globals: vec![], tables: vec![], exceptions: vec![], memories: vec![], dropped_data: vec![],
-    /// #     dropped_elems: vec![], wasi: vec![],
+    /// #     dropped_elems: vec![], wasi: vec![], host: vec![],
     /// # };
     /// # from.save("sim", NewCheckpoint::new(module, &state, &[]))?;
     /// # let to = Store::create_or_open(&dir.path().join("to"))?;
@@ -117,6 +117,11 @@ impl Store {
 }
 
 impl<'a> Incoming<'a> {
+    /// What it says it is.
+    pub(crate) fn info(&self) -> CheckpointInfo {
+        self.manifest.info(BlobRef { digest: [0; 32], size: 0, sealed: false })
+    }
+
     /// Every blob of the checkpoint, each once.
     pub fn blobs(&self) -> &[BlobRef] {
         &self.blobs
@@ -158,7 +163,7 @@ impl<'a> Incoming<'a> {
             let (index, _) = Index::read(&store.dir)?;
             self.manifest.number = index.next_number(&self.manifest.job)?;
         }
-        let named = self.manifest.info(BlobRef { digest: [0; 32], size: 0, sealed: false });
+        let named = self.info();
         if let Some(bad) = store.first_bad(&named, &self.manifest) {
             return Err(bad.into());
         }
@@ -237,7 +242,7 @@ impl<'a> Incoming<'a> {
     }
 }
 
-fn decode(bytes: &[u8], digest: &[u8; 32]) -> Result<Manifest, StoreError> {
+pub(crate) fn decode(bytes: &[u8], digest: &[u8; 32]) -> Result<Manifest, StoreError> {
     if bytes.len() as u64 > MAX_MANIFEST_LEN {
         let why = format!(
             "its manifest has {} bytes; at most {MAX_MANIFEST_LEN} can be read",
@@ -259,7 +264,7 @@ fn decode(bytes: &[u8], digest: &[u8; 32]) -> Result<Manifest, StoreError> {
 }
 
 /// Its blobs, each once, if they are not too many nor too large.
-fn bounded(manifest: &Manifest) -> Result<Vec<BlobRef>, StoreError> {
+pub(crate) fn bounded(manifest: &Manifest) -> Result<Vec<BlobRef>, StoreError> {
     let foreign = |why| Err(StoreError::Foreign { why });
     let mut sizes: HashMap<[u8; 32], u64> = HashMap::new();
     let mut blobs = vec![];

@@ -39,6 +39,7 @@
 //!     dropped_data: vec![],
 //!     dropped_elems: vec![],
 //!     wasi: vec![],
+//!     host: vec![],
 //! };
 //! let mut memory = vec![0; 65536];
 //! memory[70] = 1;
@@ -54,7 +55,9 @@
 //! ```
 #![deny(missing_docs)]
 
+mod archive;
 mod blob;
+mod depot;
 mod error;
 mod export;
 #[cfg(all(test, unix))]
@@ -89,9 +92,11 @@ mod seal;
 #[path = "unsealed.rs"]
 mod seal;
 mod sizes;
+mod tar;
 mod verify;
 
 pub use blob::{BlobRef, hex, sha256};
+pub use depot::{Depot, Sent, kept};
 pub use error::{Damage, DamageKind, StoreError};
 pub use export::Image;
 pub use gc::{Care, GcReport};

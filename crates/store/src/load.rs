@@ -92,7 +92,7 @@ impl Checkpoint {
     /// #     frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
     /// #     globals: vec![], tables: vec![], exceptions: vec![],
     /// #     memories: vec![Memory { index: 0, pages: 1 }],
-    /// #     dropped_data: vec![], dropped_elems: vec![], wasi: vec![],
+    /// #     dropped_data: vec![], dropped_elems: vec![], wasi: vec![], host: vec![],
     /// # };
     /// # let memory = [7; 65536];
     /// # let memories = [MemoryPages::whole(0, &memory)];

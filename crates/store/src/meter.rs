@@ -34,7 +34,7 @@ thread_local! {
 /// #     frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
 /// #     globals: vec![], tables: vec![], exceptions: vec![],
 /// #     memories: vec![Memory { index: 0, pages: 1 }],
-/// #     dropped_data: vec![], dropped_elems: vec![], wasi: vec![],
+/// #     dropped_data: vec![], dropped_elems: vec![], wasi: vec![], host: vec![],
 /// # };
 /// let memory = vec![1; 65536];
 /// let meter = Meter::default();

@@ -22,7 +22,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const LAYOUT_FILE: &str = "oci-layout";
-const LAYOUT: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
+pub(crate) const LAYOUT: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
 const LOCK_FILE: &str = ".dormouse.lock";
 const INDEX_LOCK_FILE: &str = ".dormouse-index.lock";
 

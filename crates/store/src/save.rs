@@ -117,7 +117,7 @@ impl Store {
     /// #     frames: vec![Frame { site: Site { func: 0, offset: 0 }, locals: vec![], operands: vec![] }],
     /// #     globals: vec![], tables: vec![], exceptions: vec![],
     /// #     memories: vec![Memory { index: 0, pages: 1 }],
-    /// #     dropped_data: vec![], dropped_elems: vec![], wasi: vec![],
+    /// #     dropped_data: vec![], dropped_elems: vec![], wasi: vec![], host: vec![],
     /// # };
     /// let mut memory = vec![1; 65536];
     /// let all = [MemoryPages::whole(0, &memory)];

@@ -24,6 +24,10 @@ struct Report<'a> {
     dropped_data: &'a [u32],
     dropped_elems: &'a [u32],
     wasi: Description,
+    /// Imports that only an embedder has, as `module.name`.
+    host_functions: &'a [String],
+    /// What those remember.
+    host_states: Vec<HostState<'a>>,
 }
 
 #[derive(Serialize)]
@@ -43,6 +47,12 @@ struct Memory {
     index: u32,
     pages: u64,
     bytes: u64,
+}
+
+#[derive(Serialize)]
+struct HostState<'a> {
+    name: &'a str,
+    bytes: usize,
 }
 
 #[derive(Serialize)]
@@ -82,6 +92,10 @@ pub fn inspect(args: cli::Inspect) -> Done {
         dropped_data: &state.dropped_data,
         dropped_elems: &state.dropped_elems,
         wasi: Wasi::describe(&state.wasi)?,
+        host_functions: &symbols.host,
+        host_states: (state.host.iter())
+            .map(|s| HostState { name: &s.name, bytes: s.bytes.len() })
+            .collect(),
     };
     if args.listing.json {
         ui::print_json(&report);
@@ -123,6 +137,12 @@ fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> Str
     line("globals", r.globals.to_string());
     for t in &r.tables {
         line(&format!("table {}", t.index), format!("{} entries", t.entries));
+    }
+    for (i, name) in r.host_functions.iter().enumerate() {
+        line(if i == 0 { "needs" } else { "" }, format!("host function {name}"));
+    }
+    for state in &r.host_states {
+        line("", format!("host state {}, {}", state.name, size::text(state.bytes as u64)));
     }
     line("awake for", format!("{:.3} s", r.wasi.awake_ns as f64 / 1e9));
     match r.wasi.restored {

@@ -39,6 +39,7 @@ impl Job {
         store.list(&name)?;
         // While somebody else has it, there may come a first checkpoint.
         let lease = self.take_lease(&name, program)?;
+        self.fetch(&store, &Target { job: name.clone(), number: None })?;
         if store.list(&name)?.is_empty() {
             // A list that was lost, and not all of it found again, does not say that there was nothing.
             match store.load(&name, None) {

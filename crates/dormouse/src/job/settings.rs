@@ -4,8 +4,9 @@ use super::Job;
 use crate::interval::{Every, Share};
 use crate::lease::TTLS;
 use crate::outcome::Notice;
+use dormouse_engine::HostFunctions;
 use dormouse_memory::Tracking;
-use dormouse_store::Retention;
+use dormouse_store::{Depot, Retention};
 use dormouse_wasi::StdioConfig;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,6 +99,42 @@ impl Job {
     /// Connects the standard streams; by default they are those of this process.
     pub fn stdio(mut self, stdio: StdioConfig) -> Job {
         self.stdio = stdio;
+        self
+    }
+
+    /// Functions that the module may import besides WASI's, and what they remember: it is saved with each checkpoint and
+    /// restored by a resume. Whoever resumes a program gives it those that it imports; they are refused by name where
+    /// they are missing ([`Error::NeedsHost`](crate::Error::NeedsHost)), and so are states that nobody knows.
+    ///
+    /// ```
+    /// use dormouse::{HostFunctions, Job, Outcome, Type::I32};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let module = wat::parse_str(r#"(module
+    ///     (import "answer" "get" (func $get (result i32)))
+    ///     (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    ///     (func (export "_start") (call $exit (call $get))))"#)?;
+    /// let host = HostFunctions::new().with("answer", "get", &[], &[I32], |_, _| Ok(vec![42.into()]));
+    /// let outcome = Job::new(dir.path()).host(host).run("answer", module.into(), vec![])?;
+    /// assert_eq!(outcome, Outcome::Exited(42));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn host(mut self, functions: HostFunctions) -> Job {
+        self.host = functions;
+        self
+    }
+
+    /// Carries each checkpoint into a depot, too, once it is durable in the store; only what the depot does not have is sent.
+    /// [`Notice::Carried`] says when it is there: [`Notice::Saved`] speaks of the store alone. A depot that fails
+    /// ([`Notice::NotCarried`]) harms neither the program nor the checkpoint, and the next one is tried again. [`Job::run`]
+    /// and [`Job::resume`] return when the last one has been carried, or that has failed.
+    ///
+    /// A resume takes out of it what the store lacks, so that the store may be empty. What it remembers is a stranger's
+    /// word then, as that of any checkpoint from elsewhere.
+    ///
+    /// A depot has no lease: that a job does not run twice, from two stores, is for whoever resumes it to know.
+    pub fn depot(mut self, depot: impl Depot + 'static) -> Job {
+        self.depot = Some(Arc::new(depot));
         self
     }
 

@@ -6,7 +6,7 @@ use crate::outcome::{Outcome, Rehearsal};
 use crate::{Error, Result, Target, running};
 use dormouse_engine::{Chaos, ChaosReport, Event, Gap, Machine, Options, Run};
 use dormouse_store::Store;
-use dormouse_wasi::{RestoreOptions, StdioConfig, Wasi, WasiConfig};
+use dormouse_wasi::{RestoreOptions, Wasi};
 use std::sync::Arc;
 
 impl Job {
@@ -28,19 +28,14 @@ impl Job {
         }
         let checkpoint = self.checkpoint(&store, from)?;
         let machine = Machine::new(self.options())?;
-        let (code, _) = self.load(&machine, checkpoint.module.as_slice().into())?;
+        let (code, _) = self.load_of(&machine, &checkpoint)?;
         let restore = self.restoring(&checkpoint, &name);
         let state = &checkpoint.state;
         let fill =
             |index, into: &mut [u8]| checkpoint.read_memory(index, into).map_err(|e| e.to_string());
         let files = machine.on_stack(|| {
-            let mut files = dormouse_wasi::Rehearsal::default();
-            let wasi = || {
-                files = Wasi::rehearse(&state.wasi, restore)?;
-                Ok(Wasi::new(WasiConfig { stdio: StdioConfig::null(), ..WasiConfig::default() })?)
-            };
-            Run::resume_with(code.clone(), state, wasi, fill)?;
-            Ok::<_, Error>(files)
+            Run::rehearse(code.clone(), state, fill)?;
+            Ok::<_, Error>(Wasi::rehearse(&state.wasi, restore)?)
         })??;
         let memory = state.memories.iter().map(|m| m.pages << 16).sum();
         Ok(Rehearsal { checkpoint: checkpoint.info, memory, files })

@@ -342,7 +342,7 @@ impl Script<'_> {
             ("print_i32_f32", &[I32, F32]),
             ("print_f64_f64", &[F64, F64]),
         ] {
-            host = host.with("spectest", name, params, &[], |_| Ok(vec![]));
+            host = host.with("spectest", name, params, &[], |_, _| Ok(vec![]));
         }
         for (module, name) in imports(wasm, |ty| matches!(ty, wasmparser::TypeRef::Func(_))) {
             let Some(slot) = self.registered.get(&module) else { continue };
@@ -361,7 +361,7 @@ impl Script<'_> {
                 return Err(Not::Refused(why.into()));
             };
             let called = name.clone();
-            host = host.with(&module, &name, &params, &results, move |args| {
+            host = host.with(&module, &name, &params, &results, move |_, args| {
                 let mut other = other.try_lock().map_err(|_| "a call back".to_owned())?;
                 match other.call(&called, args, &mut Outcome::default()) {
                     Ok(Event::Returned(values)) => Ok(values),

@@ -36,6 +36,7 @@ impl Sample {
             dropped_data: vec![],
             dropped_elems: vec![],
             wasi: vec![],
+            host: vec![],
         };
         Sample { state, memories }
     }
