@@ -7,6 +7,7 @@ mod trial;
 
 use crate::beginning::{argv, called, first};
 use crate::books::Books;
+use crate::carrying::{Files, carried};
 use crate::desk::Report;
 use crate::drive::Manner;
 use crate::interval::Pace;
@@ -53,7 +54,7 @@ pub struct Job {
     dirs: Vec<(PathBuf, String)>,
     env: Vec<(Vec<u8>, Vec<u8>)>,
     stdio: StdioConfig,
-    check_files: bool,
+    files: Option<Files>,
     recorded_dirs: bool,
     module: Option<Arc<[u8]>>,
     /// The arguments that its checkpoint must have.
@@ -90,7 +91,7 @@ impl Job {
             dirs: vec![],
             env: vec![],
             stdio: StdioConfig::default(),
-            check_files: true,
+            files: None,
             recorded_dirs: true,
             module: None,
             expected: None,
@@ -147,7 +148,7 @@ impl Job {
         let (signals, grace) = (self.signals, self.life.grace);
         let manner = Manner { stop_at: self.stop_at.map(|n| n.max(1)), ..self.manner(&name) };
         let called = called(&code, self.invoke.take(), &args)?;
-        let undo = self.check_files.then(|| undo_log(&self.store, &name));
+        let undo = self.undoes().then(|| undo_log(&self.store, &name));
         let wasi = self.given(program, args, undo);
         let begin = |code| first(code, Wasi::new(wasi)?, called);
         live(
@@ -184,7 +185,7 @@ impl Job {
         program: &str,
         from: &Target,
     ) -> Result<Outcome> {
-        let checkpoint = self.checkpoint(&store, from)?;
+        let checkpoint = Arc::new(self.checkpoint(&store, from)?);
         self.hooks_of(lease.keeper.job()).before_resume(&checkpoint.info)?;
         let machine = Machine::new(self.options())?;
         let (code, better) = self.load(&machine, checkpoint.module.as_slice().into())?;
@@ -202,7 +203,6 @@ impl Job {
         let keeper = writer.clone();
         let lazy = self.is_lazy();
         let begin = move |code| {
-            let checkpoint = Arc::new(checkpoint);
             let state = &checkpoint.state;
             let fill = |index, into: &mut [u8]| match lazy {
                 true => Ok(()),
@@ -211,7 +211,7 @@ impl Job {
             // Files are cut back when WASI objects are made: only once all else is known to be good.
             let wasi = || {
                 let wasi = Wasi::restore(&state.wasi, restore)?;
-                if wasi.is_stranded() {
+                if wasi.is_stranded() && checkpoint.files().is_none() {
                     told(Notice::Warning(format!(
                         "the files are not put back to what they were at {}: the job went on from an earlier \
                          checkpoint since, or elsewhere",
@@ -265,6 +265,16 @@ impl Job {
         self.stack = self.stack.or_else(|| usize::try_from(stack?).ok());
         self.sealing.recall(&checkpoint)?;
         self.deterministic |= remembered.contains_key(annotations::DETERMINISTIC);
+        let files = remembered.get(annotations::FILES).and_then(|files| files.parse().ok());
+        let files = files.unwrap_or(Files::Check);
+        if self.files == Some(Files::Copy) && files != Files::Copy {
+            self.tell(Notice::Warning(format!(
+                "what the program changed in its files before {} is not known, so only what it changes from here on, and open \
+                 files, will be in the image",
+                checkpoint.info.name()
+            )));
+        }
+        self.files = self.files.or(Some(files));
         self.pace = self.pace.or_recalled(remembered);
         let rules = remembered.get(annotations::KEEP).map(|rules| rules.parse::<Retention>());
         match rules.transpose() {
@@ -292,20 +302,28 @@ impl Job {
             env: std::mem::take(&mut self.env),
             dirs: std::mem::take(&mut self.dirs),
             stdio: std::mem::take(&mut self.stdio),
+            carry: self.files == Some(Files::Copy) && undo.is_some(),
             undo,
         }
     }
 
+    /// Whether a resume undoes what is done to files.
+    fn undoes(&self) -> bool {
+        self.files.unwrap_or_default() != Files::None
+    }
+
     /// How its WASI objects come back.
-    fn restoring(&mut self, checkpoint: &Checkpoint, name: &str) -> RestoreOptions {
+    fn restoring(&mut self, checkpoint: &Arc<Checkpoint>, name: &str) -> RestoreOptions {
         let mark = checkpoint.info.annotations.get(annotations::MARK);
         RestoreOptions {
             dirs: std::mem::take(&mut self.dirs),
             env: std::mem::take(&mut self.env),
             stdio: std::mem::take(&mut self.stdio),
-            check_files: self.check_files,
+            check_files: self.undoes(),
             clone: name != checkpoint.info.job,
-            undo: self.check_files.then(|| undo_log(&self.store, name)),
+            undo: self.undoes().then(|| undo_log(&self.store, name)),
+            carry: self.files == Some(Files::Copy),
+            carried: Some(checkpoint).filter(|_| self.files == Some(Files::Copy)).and_then(carried),
             // A clone has no past of its own; what the first did to its files stays.
             mark: mark
                 .filter(|_| name == checkpoint.info.job)
@@ -378,6 +396,9 @@ impl Job {
         }
         if self.deterministic {
             remember.insert(annotations::DETERMINISTIC.to_owned(), "true".to_owned());
+        }
+        if let Some(files @ (Files::Copy | Files::None)) = self.files {
+            remember.insert(annotations::FILES.to_owned(), files.word().to_owned());
         }
         self.sealing.remember(&mut remember);
         if let Some(change) = self.change_retention.take() {

@@ -372,6 +372,7 @@ mod tests {
             append: false,
             nonblock: false,
             offset: 0,
+            noted: None,
         };
         let mut writer = Undo::open(&log, &preopens, None).unwrap();
         writer.made(&place("a"));

@@ -5,6 +5,7 @@ use super::list::Checkpoint;
 use crate::symbols::Symbols;
 use crate::{cli, size, ui};
 use dormouse::annotations;
+use dormouse_store::{FileKind, FileTree};
 use dormouse_wasi::{Description, FdDescription, Wasi};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -24,6 +25,41 @@ struct Report<'a> {
     dropped_data: &'a [u32],
     dropped_elems: &'a [u32],
     wasi: Description,
+    /// What a resume does for each file.
+    files: Vec<File>,
+}
+
+#[derive(Serialize)]
+struct File {
+    path: String,
+    /// `copied`: its contents are in the image; `checked`; `left alone`.
+    rule: &'static str,
+    /// `file`, `directory`, `link`, or `gone`: there is to be nothing.
+    kind: &'static str,
+    /// Of a file.
+    size: Option<u64>,
+}
+
+/// Those that travel with the checkpoint, and those that are open.
+fn files(tree: Option<&FileTree>, rule: Option<&String>, wasi: &Description) -> Vec<File> {
+    let carried = tree.into_iter().flat_map(FileTree::iter).filter_map(|(name, kind)| {
+        let (dir, path) = dormouse::split(name)?;
+        let (kind, size) = match kind {
+            FileKind::Gone => ("gone", None),
+            FileKind::Dir { .. } => ("directory", None),
+            FileKind::Link { .. } => ("link", None),
+            FileKind::File { size, .. } => ("file", Some(*size)),
+        };
+        Some(File { path: wasi.path_of(dir, path), rule: "copied", kind, size })
+    });
+    let mut files: Vec<File> = carried.collect();
+    let rule = if rule.is_some_and(|rule| rule == "none") { "left alone" } else { "checked" };
+    for fd in wasi.fds.iter().filter(|fd| fd.kind == "file") {
+        if !files.iter().any(|file| file.path == fd.path) {
+            files.push(File { path: fd.path.clone(), rule, kind: "file", size: fd.size });
+        }
+    }
+    files
 }
 
 #[derive(Serialize)]
@@ -73,6 +109,8 @@ pub fn inspect(args: cli::Inspect) -> Done {
         bytes: m.pages.saturating_mul(65536),
     });
     let tables = state.tables.iter().map(|t| Table { index: t.index, entries: t.entries.len() });
+    let wasi = Wasi::describe(&state.wasi)?;
+    let rule = checkpoint.info.annotations.get(annotations::FILES);
     let report = Report {
         checkpoint: (&checkpoint.info).into(),
         frames: frames.collect(),
@@ -81,7 +119,8 @@ pub fn inspect(args: cli::Inspect) -> Done {
         tables: tables.collect(),
         dropped_data: &state.dropped_data,
         dropped_elems: &state.dropped_elems,
-        wasi: Wasi::describe(&state.wasi)?,
+        files: files(checkpoint.files(), rule, &wasi),
+        wasi,
     };
     if args.listing.json {
         ui::print_json(&report);
@@ -145,6 +184,20 @@ fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> Str
     }
     for (i, fd) in r.wasi.fds.iter().enumerate() {
         line(if i == 0 { "open files" } else { "" }, describe(fd));
+    }
+    let shown = if all { usize::MAX } else { SHOWN };
+    for (i, file) in r.files.iter().take(shown).enumerate() {
+        let what = match file.kind {
+            "gone" => "deleted".to_owned(),
+            kind => format!("{} ({})", file.rule, file.size.map_or(kind.to_owned(), size::text)),
+        };
+        line(if i == 0 { "files" } else { "" }, format!("{} {what}", file.path));
+    }
+    if r.files.len() > shown {
+        line("", format!("... {} more; --all shows them", r.files.len() - shown));
+    }
+    if info.files_size > 0 {
+        line("", format!("{} in the store", size::text(info.files_size)));
     }
     line("frames", format!("{}, innermost first", r.frames.len()));
     let mut first = 0;
