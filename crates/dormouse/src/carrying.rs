@@ -47,7 +47,9 @@ impl FromStr for Files {
 
     fn from_str(text: &str) -> Result<Files, String> {
         let all = [Files::Copy, Files::Check, Files::None];
-        all.into_iter().find(|files| files.word() == text).ok_or_else(|| format!("no such rule: {text}"))
+        all.into_iter()
+            .find(|files| files.word() == text)
+            .ok_or_else(|| format!("no such rule: {text}"))
     }
 }
 
@@ -162,7 +164,8 @@ impl Carrying {
         // What cannot be looked at now is told when the next checkpoint is taken.
         let Ok(Some(found)) = run.wasi().changed_files() else { return };
         let found = found.into_iter().map(|found| (name(&found.item), found));
-        let same = |(name, found): &(String, Found)| tree.get(name) == Some(&kind(&found.item.what));
+        let same =
+            |(name, found): &(String, Found)| tree.get(name) == Some(&kind(&found.item.what));
         let found = found.filter(same).collect();
         *self.known() = Some(Known { found, written: tree.written() });
     }
@@ -207,7 +210,7 @@ pub(crate) fn carried(checkpoint: &Arc<Checkpoint>) -> Option<Carried> {
     };
     let items = checkpoint.files()?.iter().filter_map(item).collect();
     let contents = Arc::new(FromImage(checkpoint.clone()));
-    Some(Carried { items, contents, make_recorded: !checkpoint.info.pulled })
+    Some(Carried { items, contents })
 }
 
 /// Directory and path of a name in a layer.

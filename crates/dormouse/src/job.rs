@@ -315,6 +315,10 @@ impl Job {
     /// How its WASI objects come back.
     fn restoring(&mut self, checkpoint: &Arc<Checkpoint>, name: &str) -> RestoreOptions {
         let mark = checkpoint.info.annotations.get(annotations::MARK);
+        let carried =
+            Some(checkpoint).filter(|_| self.files == Some(Files::Copy)).and_then(carried);
+        // A stranger is not to say where files are written.
+        let recorded_dirs = self.recorded_dirs && !(checkpoint.info.pulled && carried.is_some());
         RestoreOptions {
             dirs: std::mem::take(&mut self.dirs),
             env: std::mem::take(&mut self.env),
@@ -323,12 +327,12 @@ impl Job {
             clone: name != checkpoint.info.job,
             undo: self.undoes().then(|| undo_log(&self.store, name)),
             carry: self.files == Some(Files::Copy),
-            carried: Some(checkpoint).filter(|_| self.files == Some(Files::Copy)).and_then(carried),
+            carried,
             // A clone has no past of its own; what the first did to its files stays.
             mark: mark
                 .filter(|_| name == checkpoint.info.job)
                 .and_then(|mark| Mark::from_str_radix(mark, 16).ok()),
-            recorded_dirs: self.recorded_dirs,
+            recorded_dirs,
             unnoticed: false,
         }
     }

@@ -242,7 +242,10 @@ impl Store {
         let manifest = self.load_manifest(entry, blob)?;
         let layers = manifest.memories.iter().flat_map(|(_, layers)| layers);
         let parts = [&manifest.state, &manifest.module];
-        let read = parts.into_iter().chain(&manifest.files).chain(layers.filter(|_| memories == Memories::Verified));
+        let read = parts
+            .into_iter()
+            .chain(&manifest.files)
+            .chain(layers.filter(|_| memories == Memories::Verified));
         Meter::current().expect(blob.size + read.map(|part| part.size).sum::<u64>());
         let info = CheckpointInfo { pulled: entry.pulled, ..manifest.info(*blob) };
         let state = self.load_state(&info, &manifest)?;

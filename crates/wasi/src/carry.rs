@@ -216,7 +216,9 @@ impl Host {
         changes.looks += 1;
         let Some(changes) = &self.changes else { return Ok(None) };
         if let Some(place) = &changes.strange {
-            return Err(self.not_carried(place, "it has names that are not UTF-8, or too many levels"));
+            return Err(
+                self.not_carried(place, "it has names that are not UTF-8, or too many levels")
+            );
         }
         let mut above = Above::default();
         let mut all = vec![];
@@ -252,7 +254,9 @@ impl Host {
             return Ok(None);
         }
         if place.path.split('/').any(|part| part.starts_with(WHITEOUT)) {
-            return Err(self.not_carried(place, "names that begin with .wh. mean something else there"));
+            return Err(
+                self.not_carried(place, "names that begin with .wh. mean something else there")
+            );
         }
         let asking = |e| doing(format!("asking about {:?}", self.path_of(place)))(e);
         let found = match above.is_plain(place.preopen, &preopen.dir, &place.path) {
@@ -267,7 +271,11 @@ impl Host {
             let target = preopen.dir.read_link_contents(&place.path).map_err(asking)?;
             match target.to_str().filter(|target| !target.starts_with('/')) {
                 Some(target) => What::Link { target: target.to_owned() },
-                None => return Err(self.not_carried(place, "it is a link that leads out, or is not UTF-8")),
+                None => {
+                    return Err(
+                        self.not_carried(place, "it is a link that leads out, or is not UTF-8")
+                    );
+                }
             }
         } else if meta.is_dir() {
             What::Dir { mode }

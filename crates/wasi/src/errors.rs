@@ -150,7 +150,9 @@ pub enum WasiError {
         why: &'static str,
     },
     /// Something is where a directory must be for a file of the image.
-    #[error("{path:?} cannot be put back from the image: {above:?} is no directory here; move it away, or give another directory with --dir")]
+    #[error(
+        "{path:?} cannot be put back from the image: {above:?} is no directory here; move it away, or give another directory with --dir"
+    )]
     InTheWay {
         /// Guest path.
         path: String,

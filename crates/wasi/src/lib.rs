@@ -117,7 +117,7 @@ pub struct WasiConfig {
     /// Directory for what the program destroys in its files, so that they can go back to a checkpoint; without, they
     /// cannot. It is made if it is not there.
     pub undo: Option<PathBuf>,
-    /// Whether it is noted which files the program changes, for [`Wasi::changed_files`]; with an undo log only.
+    /// Whether it is noted which files the program changes, for [`Wasi::changed_files`].
     pub carry: bool,
 }
 

@@ -146,9 +146,16 @@ impl Host {
         }
         let deed = self.undo.as_mut().and_then(|undo| undo.makes(new, new_path));
         let done = old.dir.hard_link(old_path, &new.dir, new_path);
-        let place = self.changes.is_some().then(|| new.place(new_path, false));
+        let places = self.changes.is_some();
+        let places = places.then(|| (old.place(old_path, false), new.place(new_path, false)));
         self.settle(deed, done)?;
-        self.note(|changes| place.iter().for_each(|place| changes.made(place)));
+        // What happens to one happens to the other from here on.
+        self.note(|changes| {
+            if let Some((old, new)) = &places {
+                changes.touched(old);
+                changes.made(new);
+            }
+        });
         Ok(())
     }
 
@@ -210,6 +217,8 @@ impl Host {
         let makes_target =
             self.undo.is_some() && oflags & CREAT != 0 && !makes && dir.dir.metadata(path).is_err();
 
+        let new = self.changes.is_some() && oflags & CREAT != 0 && dir.dir.metadata(path).is_err();
+
         let file = match dir.dir.open_with(path, &options) {
             Ok(file) => file.into_std(),
             Err(e) => return Ok(self.settle(deed, Err(e))?),
@@ -247,16 +256,11 @@ impl Host {
             }
             Descriptor::File(file)
         };
-        let changed = match &opened {
-            Descriptor::File(file) if oflags & TRUNC != 0 || makes || makes_target => {
-                Some(file.place.clone())
-            }
-            _ => None,
-        };
-        if let (Some(changes), Some(place)) = (&mut self.changes, changed) {
-            match makes || makes_target {
-                true => changes.made(&place),
-                false => changes.touched(&place),
+        if let (Some(changes), Descriptor::File(file)) = (&mut self.changes, &opened) {
+            match new {
+                true => changes.made(&file.place),
+                false if oflags & TRUNC != 0 => changes.touched(&file.place),
+                false => {}
             }
         }
         let fd = self.fds.push(opened)?;
@@ -319,7 +323,8 @@ impl Host {
         let deed = self.undo.as_mut().map(|undo| undo.replaces(source, target, &self.preopens));
         // Two names of one file: nothing happens then.
         let id = |dir: &Dir, path: &str| dir.symlink_metadata(path).ok().map(|m| identity(&m));
-        let before = self.changes.as_ref().map(|_| (id(&old.dir, old_path), id(&new.dir, new_path)));
+        let before =
+            self.changes.as_ref().map(|_| (id(&old.dir, old_path), id(&new.dir, new_path)));
         let done = old.dir.rename(old_path, &new.dir, new_path);
         self.settle(deed, done)?;
         if let (Some(changes), Some((moved, replaced))) = (&mut self.changes, before)

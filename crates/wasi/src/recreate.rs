@@ -17,7 +17,6 @@ use cap_fs_ext::DirExt;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -32,8 +31,6 @@ pub struct Carried {
     pub items: Vec<Item>,
     /// What is in them.
     pub contents: Arc<dyn Contents>,
-    /// Whether recorded directories that are not there are made, as given ones are: not for a checkpoint from elsewhere.
-    pub make_recorded: bool,
 }
 
 /// The contents of files.
@@ -76,7 +73,8 @@ impl Plan {
 
 impl Host {
     fn dir_of(&self, item: &Item) -> Result<&Arc<Dir>, WasiError> {
-        let none = WasiError::Damaged { at: 0, what: "a file beneath a directory that is not there" };
+        let none =
+            WasiError::Damaged { at: 0, what: "a file beneath a directory that is not there" };
         self.preopens.get(item.dir).map(|preopen| &preopen.dir).ok_or(none)
     }
 
@@ -151,7 +149,8 @@ impl Host {
         let mut at = &item.path[..];
         while let Some((above, _)) = at.rsplit_once('/') {
             at = above;
-            let known = places.get(&(item.dir, above)).is_some_and(|i| items[*i].what != What::Gone);
+            let known =
+                places.get(&(item.dir, above)).is_some_and(|i| items[*i].what != What::Gone);
             if known {
                 continue;
             }
@@ -248,12 +247,6 @@ impl Host {
         }
         Ok(())
     }
-}
-
-/// Makes directories that an image has files for, where they are not there.
-pub(crate) fn make_dir(host: &PathBuf) {
-    // Whether that worked is seen when it is opened.
-    let _ = std::fs::create_dir_all(host);
 }
 
 fn same(mut file: std::fs::File, bytes: &mut dyn Read) -> io::Result<bool> {

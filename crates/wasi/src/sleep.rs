@@ -12,7 +12,6 @@ use crate::dirs::Listing;
 use crate::errors::{WasiError, doing};
 use crate::fds::{Descriptor, FdTable, Host, Inodes, OpenDir, OpenFile, Place, Preopen, identity};
 use crate::os::{self, AsFd, BorrowedFd, Identity, Signal, StreamKind};
-use crate::recreate::make_dir;
 use crate::rewind::{rewind, way_back};
 use crate::state::{Contents, Saved, SavedFd, SavedFile, SavedPreopen, SavedStream};
 use crate::stdio::{StdioConfig, Stream};
@@ -497,27 +496,20 @@ fn theirs(opts: &RestoreOptions) -> impl Fn(&str) -> bool + use<> {
     move |guest| given.as_ref().is_some_and(|given| !given.iter().any(|g| g == guest))
 }
 
-/// Where a directory is here: as it was given, or else as it was. And whether it is made if it is not there.
-fn place_of(saved: &SavedPreopen, opts: &RestoreOptions) -> Option<(PathBuf, bool)> {
+/// Where a directory is here: as it was given, or else as it was.
+fn place_of(saved: &SavedPreopen, opts: &RestoreOptions) -> Option<PathBuf> {
     let given = opts.dirs.iter().rev().find(|(_, guest)| *guest == saved.guest);
-    let (host, make) = match given {
-        Some((host, _)) => (host.clone(), true),
-        None if opts.recorded_dirs => {
-            let make = opts.carried.as_ref().is_some_and(|carried| carried.make_recorded);
-            (os::path_from_bytes(saved.host.clone()), make)
-        }
-        None => return None,
-    };
-    Some((host, make && opts.carried.is_some()))
+    let given = given.map(|(host, _)| host.clone());
+    given.or_else(|| opts.recorded_dirs.then(|| os::path_from_bytes(saved.host.clone())))
 }
 
 /// What would be done in directories that would have to be made.
 fn in_nothing(saved: &Saved, opts: &RestoreOptions, carried: &Carried) -> Option<Rehearsal> {
     let places: Vec<_> = saved.preopens.iter().map(|p| place_of(p, opts)).collect::<Option<_>>()?;
-    if !places.iter().any(|(host, make)| *make && !host.exists()) {
+    if places.iter().all(|host| host.exists()) {
         return None;
     }
-    let dirs = saved.preopens.iter().zip(&places).map(|(p, (host, _))| (p.guest.clone(), host.clone()));
+    let dirs = saved.preopens.iter().zip(places).map(|(p, host)| (p.guest.clone(), host));
     let mut rehearsal = Rehearsal { dirs: dirs.collect(), ..Rehearsal::default() };
     for item in &carried.items {
         let Some(preopen) = saved.preopens.get(item.dir) else { continue };
@@ -540,9 +532,10 @@ fn preopens(saved: Vec<SavedPreopen>, opts: &RestoreOptions) -> Result<Vec<Preop
         return Err(WasiError::DirUnknown { guest: guest.clone(), have: have.join(", ") });
     }
     let open = |saved: SavedPreopen| match place_of(&saved, opts) {
-        Some((host, make)) => {
-            if make && !host.exists() {
-                make_dir(&host);
+        Some(host) => {
+            if opts.carried.is_some() && !host.exists() {
+                // Whether that worked is seen when it is opened.
+                let _ = std::fs::create_dir_all(&host);
             }
             open_preopen(saved.guest, host)
         }

@@ -118,7 +118,11 @@ fn rehearse(job: Job, target: &dormouse::Target, json: bool) -> Done {
     if files.stranded {
         text += "  files will not be put back: the job went on from an earlier checkpoint since, or elsewhere\n";
     }
-    let lists = [("written from the image", &files.written), ("made", &files.made), ("removed", &files.removed)];
+    let lists = [
+        ("written from the image", &files.written),
+        ("made", &files.made),
+        ("removed", &files.removed),
+    ];
     for (what, list) in lists {
         list.iter().for_each(|path| text += &format!("  {}   will be {what}\n", ui::visible(path)));
     }

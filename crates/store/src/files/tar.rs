@@ -66,7 +66,7 @@ fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
 }
 
 fn padding(size: u64) -> usize {
-    (size.next_multiple_of(BLOCK as u64) - size) as usize
+    (BLOCK - (size % BLOCK as u64) as usize) % BLOCK
 }
 
 fn write_head(
@@ -328,9 +328,7 @@ fn plain(name: &str) -> io::Result<(String, bool)> {
     let number = parts.next().unwrap_or_default();
     let decimal = number.parse::<u32>().is_ok_and(|n| n.to_string() == number);
     let mut parts: Vec<&str> = parts.collect();
-    let good = |part: &&str| {
-        !matches!(*part, "" | "." | "..") && !part.contains('\0')
-    };
+    let good = |part: &&str| !matches!(*part, "" | "." | "..") && !part.contains('\0');
     let Some(last) = parts.pop() else { return Err(wrong()) };
     if name.len() > MAX_NAME || !decimal || !parts.iter().all(good) || !good(&last) {
         return Err(wrong());
@@ -402,8 +400,22 @@ mod tests {
             assert!(error.contains(why), "{error}, not {why}");
         };
         for name in [
-            "0/../../etc/passwd", "/etc/passwd", "0", "0/", "", "a/b", "00/b", "-1/b", "0//b", "0/./b",
-            "0/b/.wh.c/d", "0/.wh.", "0/.wh...", "0/.wh..wh..opq", "4294967296/a", "0/.wh..",
+            "0/../../etc/passwd",
+            "/etc/passwd",
+            "0",
+            "0/",
+            "",
+            "a/b",
+            "00/b",
+            "-1/b",
+            "0//b",
+            "0/./b",
+            "0/b/.wh.c/d",
+            "0/.wh.",
+            "0/.wh...",
+            "0/.wh..wh..opq",
+            "4294967296/a",
+            "0/.wh..",
         ] {
             refused(&header(name, 0o644, 0, 0, FILE, ""), "is not plain");
         }
@@ -430,6 +442,9 @@ mod tests {
         let sum: u32 = bytes.iter().map(|byte| u32::from(*byte)).sum();
         bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         let found = Reader::new(&bytes[..]).next().unwrap();
-        assert_eq!(found, Some(("0/a".to_owned(), FileKind::File { mode: 0o755, mtime: 0, size: 0 })));
+        assert_eq!(
+            found,
+            Some(("0/a".to_owned(), FileKind::File { mode: 0o755, mtime: 0, size: 0 }))
+        );
     }
 }

@@ -69,7 +69,8 @@ impl FileTree {
             // Those of this layer that it has said so far stay: they are gone too.
             let (from, to) = (format!("{name}/"), format!("{name}0"));
             let beneath = self.nodes.range(from..to);
-            let old: Vec<_> = beneath.filter(|(_, n)| n.at.0 < at.0).map(|(n, _)| n.clone()).collect();
+            let old: Vec<_> =
+                beneath.filter(|(_, n)| n.at.0 < at.0).map(|(n, _)| n.clone()).collect();
             old.iter().for_each(|name| self.remove(name));
         }
         if let FileKind::File { size, .. } = kind {
@@ -208,16 +209,23 @@ mod tests {
     #[test]
     fn layers_come_to_something() {
         use FileKind::Gone;
-        let (dir, file) = (FileKind::Dir { mode: 0 }, |size| FileKind::File { mode: 0, mtime: 0, size });
+        let (dir, file) =
+            (FileKind::Dir { mode: 0 }, |size| FileKind::File { mode: 0, mtime: 0, size });
         let link = FileKind::Link { target: "a".to_owned() };
         let base = [("0/a", file(1)), ("0/d", dir.clone()), ("0/d/x", file(2)), ("0/d0", file(3))];
         assert_eq!(tree(&[&base]), ["0/a 1", "0/d dir", "0/d/x 2", "0/d0 3"]);
-        assert_eq!(tree(&[&base, &[("0/d", Gone), ("0/a", file(4))]]), ["0/a 4", "0/d gone", "0/d0 3"]);
+        assert_eq!(
+            tree(&[&base, &[("0/d", Gone), ("0/a", file(4))]]),
+            ["0/a 4", "0/d gone", "0/d0 3"]
+        );
         let both = [("0/d/x", Gone), ("0/d", Gone)];
         assert_eq!(tree(&[&base, &both]), ["0/a 1", "0/d gone", "0/d/x gone", "0/d0 3"]);
         let replaced = [("0/d", link)];
         assert_eq!(tree(&[&base, &replaced]), ["0/a 1", "0/d -> a", "0/d0 3"]);
-        assert_eq!(tree(&[&base, &replaced, &[("0/d/y/z", file(5))]]), ["0/a 1", "0/d/y/z 5", "0/d0 3"]);
+        assert_eq!(
+            tree(&[&base, &replaced, &[("0/d/y/z", file(5))]]),
+            ["0/a 1", "0/d/y/z 5", "0/d0 3"]
+        );
         assert_eq!(tree(&[&base, &[("0/d", dir)]]), ["0/a 1", "0/d dir", "0/d/x 2", "0/d0 3"]);
         assert_eq!(tree(&[&[("0/a/b", Gone)], &[("0/a/b", file(1))]]), ["0/a/b 1"]);
     }

@@ -31,7 +31,8 @@ impl Store {
 }
 
 fn write(new: &NewFiles<'_>, sink: &mut Sink) -> io::Result<()> {
-    let mut zstd = zstd::stream::write::Encoder::new(BufWriter::with_capacity(1 << 16, sink), LEVEL)?;
+    let mut zstd =
+        zstd::stream::write::Encoder::new(BufWriter::with_capacity(1 << 16, sink), LEVEL)?;
     let mut items: Vec<_> = new.items.iter().collect();
     // What is gone first, the deepest first: some tools make the directory of each whiteout anew.
     items.sort_by(|(a, what_a, _), (b, what_b, _)| {
