@@ -8,7 +8,7 @@
 //! ```
 
 use dormouse_engine::Run;
-use dormouse_store::{Checkpoint, FileKind, NewFiles, Parent, Store};
+use dormouse_store::{Checkpoint, FileKind, MAX_FILE_NAMES, MAX_FILES, NewFiles, Parent, Store};
 use dormouse_wasi::{Carried, Contents, Each, Found, Item, What};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -61,8 +61,32 @@ pub(crate) struct Carrying {
 
 struct Known {
     found: BTreeMap<String, Found>,
-    /// Bytes of files in all its layers.
-    written: u64,
+    stored: Stored,
+}
+
+/// What all its layers have together, with what newer ones replace.
+#[derive(Clone, Copy, Default)]
+struct Stored {
+    /// Bytes of files.
+    bytes: u64,
+    names: usize,
+    /// Bytes of names.
+    name_bytes: usize,
+}
+
+impl Stored {
+    fn add(&mut self, name: &str, what: &What) {
+        if let What::File { size, .. } = what {
+            self.bytes += size;
+        }
+        self.names += 1;
+        self.name_bytes += name.len();
+    }
+
+    /// Whether it may be more names than can be read.
+    fn is_too_much(&self) -> bool {
+        self.names > MAX_FILES || self.name_bytes > MAX_FILE_NAMES
+    }
 }
 
 /// What a checkpoint is to hold of them.
@@ -99,41 +123,51 @@ impl Carrying {
         let found: BTreeMap<_, _> = found.into_iter().map(|f| (name(&f.item), f)).collect();
         let known = self.known();
         let base = known.as_ref().zip(parent);
-        let changed = |known: &Known| -> Vec<&Found> {
+        let changed = |known: &Known| -> Vec<(&String, &Found)> {
             let is_new = |(name, found): &(&String, &Found)| {
                 !known.found.get(*name).is_some_and(|known| found.is_still(known))
             };
-            found.iter().filter(is_new).map(|(_, found)| found).collect()
+            found.iter().filter(is_new).collect()
         };
-        let (mut items, mut whole) = (found.values().collect::<Vec<_>>(), true);
-        let mut gone = vec![];
-        let mut written = 0;
+        let (mut items, mut whole) = (found.iter().collect::<Vec<_>>(), true);
+        let mut all = Stored::default();
+        items.iter().for_each(|(name, found)| all.add(name, &found.item.what));
+        if all.is_too_much() {
+            return Err(format!(
+                "the program changed {} files, more than an image can have",
+                all.names
+            ));
+        }
+        let (mut stored, mut gone) = (all, vec![]);
         if let Some((known, parent)) = base {
             let changed = changed(known);
             let is_gone = |(name, was): &(&String, &Found)| {
                 was.item.what != What::Gone && !found.contains_key(*name)
             };
             gone.extend(known.found.iter().filter(is_gone).map(|(name, _)| name.clone()));
-            let many = parent.file_layers() > max_layers
-                || known.written + bytes(&changed) > 2 * bytes(&items);
+            let mut more = known.stored;
+            changed.iter().for_each(|(name, found)| more.add(name, &found.item.what));
+            gone.iter().for_each(|name| more.add(name, &What::Gone));
             let something = !changed.is_empty() || !gone.is_empty();
+            let many = parent.file_layers() > max_layers
+                || more.is_too_much()
+                || more.bytes > 2 * all.bytes;
             if !(something && many) {
-                (items, whole, written) = (changed, false, known.written);
+                (items, whole, stored) = (changed, false, more);
             }
         }
-        written += bytes(&items);
         let mut copied = Copied {
             items: Vec::with_capacity(items.len()),
             spool: None,
             whole,
-            next: Known { found: BTreeMap::new(), written },
+            next: Known { found: BTreeMap::new(), stored },
         };
         if !whole {
             copied.items.extend(gone.into_iter().map(|name| (name, FileKind::Gone, 0)));
         }
         let mut at = 0;
-        for found in items {
-            let (name, kind) = (name(&found.item), kind(&found.item.what));
+        for (name, found) in items {
+            let (name, kind) = (name.clone(), kind(&found.item.what));
             if let FileKind::File { size, .. } = kind {
                 if copied.spool.is_none() {
                     copied.spool = Some(store.spool().map_err(|e| e.to_string())?);
@@ -167,20 +201,14 @@ impl Carrying {
         let same =
             |(name, found): &(String, Found)| tree.get(name) == Some(&kind(&found.item.what));
         let found = found.filter(same).collect();
-        *self.known() = Some(Known { found, written: tree.written() });
+        let (names, name_bytes) = tree.names();
+        let stored = Stored { bytes: tree.written(), names, name_bytes };
+        *self.known() = Some(Known { found, stored });
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn bytes(found: &[&Found]) -> u64 {
-    let size = |found: &&Found| match found.item.what {
-        What::File { size, .. } => size,
-        _ => 0,
-    };
-    found.iter().map(size).sum()
 }
 
 fn name(item: &Item) -> String {

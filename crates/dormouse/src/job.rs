@@ -211,7 +211,7 @@ impl Job {
             // Files are cut back when WASI objects are made: only once all else is known to be good.
             let wasi = || {
                 let wasi = Wasi::restore(&state.wasi, restore)?;
-                if wasi.is_stranded() && checkpoint.files().is_none() {
+                if wasi.is_stranded() {
                     told(Notice::Warning(format!(
                         "the files are not put back to what they were at {}: the job went on from an earlier \
                          checkpoint since, or elsewhere",

@@ -96,7 +96,7 @@ mod verify;
 pub use blob::{BlobRef, hex, sha256};
 pub use error::{Damage, DamageKind, StoreError};
 pub use export::Image;
-pub use files::{FILES_MEDIA_TYPE, FileKind, FileTree, MAX_FILES, NewFiles};
+pub use files::{FILES_MEDIA_TYPE, FileKind, FileTree, MAX_FILE_NAMES, MAX_FILES, NewFiles};
 pub use gc::{Care, GcReport};
 pub use import::{Arrival, Incoming, MAX_BLOBS, MAX_LAYER_LEN};
 pub use job::{CheckpointInfo, JobSummary};

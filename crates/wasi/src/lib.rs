@@ -266,7 +266,7 @@ impl Wasi {
     }
 
     /// Whether the undo log does not know [`RestoreOptions::mark`], so that the files are not put back: the job went on
-    /// from an earlier mark in between, or it was at another place.
+    /// from an earlier mark in between, or it was at another place. Not if they were carried.
     pub fn is_stranded(&self) -> bool {
         self.host.stranded
     }

@@ -241,7 +241,7 @@ impl Host {
         let (clone, carry, carried) = (opts.clone, opts.carry, opts.carried.clone());
         let mut host = Host::awake(saved, opts)?;
         if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
-            host.stranded = !rewind(path, mark, &host.preopens)?;
+            host.stranded = !rewind(path, mark, &host.preopens)? && carried.is_none();
         }
         if let Some(carried) = &carried {
             let mut plan = host.plan(carried)?;
@@ -282,6 +282,7 @@ impl Host {
         let mut rehearsal = Rehearsal { dirs, ..Rehearsal::default() };
         if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
             (rehearsal.stranded, rehearsal.put_back) = way_back(path, mark, &host.preopens)?;
+            rehearsal.stranded &= carried.is_none();
         }
         // Files that will be put back cannot be compared before they are.
         if !rehearsal.put_back

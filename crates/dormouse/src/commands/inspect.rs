@@ -8,6 +8,7 @@ use dormouse::annotations;
 use dormouse_store::{FileKind, FileTree};
 use dormouse_wasi::{Description, FdDescription, Wasi};
 use serde::Serialize;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 /// Lines shown of each end of a deep stack. A function that calls itself takes one line.
@@ -53,9 +54,10 @@ fn files(tree: Option<&FileTree>, rule: Option<&String>, wasi: &Description) -> 
         Some(File { path: wasi.path_of(dir, path), rule: "copied", kind, size })
     });
     let mut files: Vec<File> = carried.collect();
+    let told: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
     let rule = if rule.is_some_and(|rule| rule == "none") { "left alone" } else { "checked" };
     for fd in wasi.fds.iter().filter(|fd| fd.kind == "file") {
-        if !files.iter().any(|file| file.path == fd.path) {
+        if !told.contains(&fd.path) {
             files.push(File { path: fd.path.clone(), rule, kind: "file", size: fd.size });
         }
     }

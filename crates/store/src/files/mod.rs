@@ -19,7 +19,7 @@ mod tree;
 mod write;
 
 pub(crate) use tree::Opened;
-pub use tree::{FileTree, MAX_FILES};
+pub use tree::{FileTree, MAX_FILE_NAMES, MAX_FILES};
 
 use std::fs::File;
 

@@ -21,7 +21,7 @@ use std::io::{self, Read};
 /// Names a checkpoint's files may have.
 pub const MAX_FILES: usize = 1 << 20;
 /// Bytes of all those names.
-const MAX_NAMES: usize = 128 << 20;
+pub const MAX_FILE_NAMES: usize = 128 << 20;
 /// Memory that a layer may want for being read: 2 to the power of this.
 const WINDOW: u32 = 27;
 
@@ -52,6 +52,11 @@ impl FileTree {
         self.nodes.get(name).map(|node| &node.kind)
     }
 
+    /// How many names there are, and their bytes.
+    pub fn names(&self) -> (usize, usize) {
+        (self.nodes.len(), self.names)
+    }
+
     /// Bytes of files in all layers, with those that newer ones replace.
     pub fn written(&self) -> u64 {
         self.written
@@ -79,7 +84,7 @@ impl FileTree {
         self.remove(&name);
         self.names += name.len();
         self.nodes.insert(name, Node { kind, at });
-        match self.nodes.len() > MAX_FILES || self.names > MAX_NAMES {
+        match self.nodes.len() > MAX_FILES || self.names > MAX_FILE_NAMES {
             true => Err(io::Error::other("there are more files than a checkpoint may have")),
             false => Ok(()),
         }
