@@ -11,12 +11,14 @@ The state is encoded again, and must give the same bytes. Of an encrypted checkp
 """
 
 import hashlib
+import io
 import json
 import os
 import re
 import struct
 import subprocess
 import sys
+import tarfile
 
 
 class Bad(Exception):
@@ -432,6 +434,7 @@ STATE_TYPE = "application/vnd.dormouse.state.v1"
 MODULE_TYPE = "application/wasm"
 MEMORY_TYPE = "application/vnd.dormouse.memory.v1+zstd"
 CHANGES_TYPE = "application/vnd.dormouse.memory-changes.v1+zstd"
+FILES_TYPE = "application/vnd.oci.image.layer.v1.tar+zstd"
 SEALED = "+age"
 CREATED = "org.opencontainers.image.created"
 
@@ -498,8 +501,11 @@ class Store:
                 self.blob(part, 1 << 63)
             raise Bad(f"encrypted: {len(sealed)} of {len(parts)} parts are age files (digests hold); open them with `age -d`")
         need(types[:2] == [STATE_TYPE, MODULE_TYPE], f"parts of types {types}")
-        need(set(types[2:]) <= {MEMORY_TYPE, CHANGES_TYPE} and types[2:3] != [CHANGES_TYPE], f"parts of types {types}")
-        config, module, memories = parts[0], parts[1], parts[2:]
+        files = [part for part in parts if part["mediaType"] == FILES_TYPE]
+        memories = parts[2:len(parts) - len(files)]
+        need({p["mediaType"] for p in memories} <= {MEMORY_TYPE, CHANGES_TYPE} and types[2:3] != [CHANGES_TYPE],
+             f"parts of types {types}")
+        config, module = parts[0], parts[1]
         state = read_state(self.blob(config, 1 << 30))
         need(module["digest"] == "sha256:" + state["module"], "the state belongs to another module")
         self.blob(module, 1 << 30)
@@ -519,7 +525,50 @@ class Store:
         need([(m["memory"], m["pages"]) for m in layers] == wanted, "other memories than the state has")
         # A store takes a state without WASI objects, too; nobody can resume it.
         state["wasi"] = read_wasi(bytes.fromhex(state["wasi"])) if state["wasi"] else None
-        return {"annotations": annotations, "state": state, "memories": layers}
+        files = read_files([self.blob(part, 1 << 63) for part in files])
+        return {"annotations": annotations, "state": state, "memories": layers, "files": files}
+
+
+# --- Layers of files ---------------------------------------------------------------------------------------------
+
+
+def read_files(layers):
+    """What each name is, with the newest layer on top."""
+    names = {}
+    for data in layers:
+        older = set(names)
+        with tarfile.open(fileobj=io.BytesIO(unzstd(data)), mode="r:") as tar:
+            for entry in tar:
+                above, _, last = entry.name.rpartition("/")
+                whiteout = last.startswith(".wh.")
+                name = above + "/" + (last[4:] if whiteout else last)
+                parts = name.split("/")
+                need(re.fullmatch("0|[1-9][0-9]*", parts[0]) and len(parts) > 1
+                     and not any(p in ("", ".", "..") or p.startswith(".wh.") for p in parts), f"{entry.name!r} is not plain")
+                need(entry.isreg() or (not whiteout and (entry.isdir() or entry.issym())), f"{name!r} is of another kind")
+                need(entry.uid == entry.gid == 0 and (entry.isreg() or entry.size == 0), f"{name!r} has what it cannot have")
+                for n in range(1, len(parts)):
+                    if names.get("/".join(parts[:n]), {}).get("kind", "directory") != "directory":
+                        del names["/".join(parts[:n])]
+                if not entry.isdir():
+                    for beneath in [n for n in names if n.startswith(name + "/") and n in older]:
+                        del names[beneath]
+                older.discard(name)
+                if whiteout:
+                    need(entry.size == 0, f"the whiteout of {name!r} has contents")
+                    names[name] = {"kind": "gone"}
+                elif entry.isdir():
+                    names[name] = {"kind": "directory", "mode": entry.mode & 0o777}
+                elif entry.issym():
+                    need(entry.linkname and not entry.linkname.startswith("/"), f"{name!r} is a link to {entry.linkname!r}")
+                    names[name] = {"kind": "link", "target": entry.linkname}
+                else:
+                    contents = tar.extractfile(entry).read()
+                    need(len(contents) == entry.size, f"{name!r} is cut short")
+                    names[name] = {"kind": "file", "mode": entry.mode & 0o777, "size": entry.size,
+                                   "mtime": entry.pax_headers.get("mtime", str(int(entry.mtime))),
+                                   "sha256": hashlib.sha256(contents).hexdigest()}
+    return dict(sorted(names.items()))
 
 
 # --- The undo log ------------------------------------------------------------------------------------------------

@@ -261,6 +261,7 @@ mod tests {
             state_size: 0,
             module_size: 0,
             memory_size: 0,
+            files_size: 0,
             pulled: false,
             annotations: Default::default(),
         })

@@ -8,6 +8,7 @@ use crate::commands::{
 use crate::config as settings;
 use crate::size::Size;
 use crate::ui;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use dormouse::{Error, Every, Hook, Result, Share, Target, exit, places};
 use dormouse_memory::Tracking;
@@ -225,9 +226,11 @@ pub struct Engine {
     #[arg(long, conflicts_with = "interpret")]
     pub tier_up: bool,
     /// What happens to files: `check`: what the program does to them after a checkpoint is undone by a resume, and open
-    /// files must be as they were; `none`: nothing
-    #[arg(long, value_name = "HOW", default_value = "check", value_parser = ["check", "none"])]
-    pub files: String,
+    /// files must be as they were; `copy`: also, the contents of those it changed, and of open ones, travel with the
+    /// checkpoint; `none`: nothing [default: check, or as it was]
+    #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(["copy", "check", "none"])
+        .try_map(|rule| rule.parse::<dormouse::Files>()))]
+    pub files: Option<dormouse::Files>,
 }
 
 /// What happens around checkpoints, and when the program is to stop. Nothing of it is remembered.

@@ -7,7 +7,8 @@ mod trial;
 
 use crate::beginning::{argv, called, first};
 use crate::books::Books;
-use crate::carry::{self, Carry};
+use crate::carrying::{Files, carried};
+use crate::depot::{self, Carry};
 use crate::desk::Report;
 use crate::drive::Manner;
 use crate::held::Held;
@@ -57,7 +58,7 @@ pub struct Job {
     stdio: StdioConfig,
     host: HostFunctions,
     depot: Option<Arc<dyn Depot>>,
-    check_files: bool,
+    files: Option<Files>,
     recorded_dirs: bool,
     module: Option<Arc<[u8]>>,
     /// The arguments that its checkpoint must have.
@@ -96,7 +97,7 @@ impl Job {
             stdio: StdioConfig::default(),
             host: HostFunctions::new(),
             depot: None,
-            check_files: true,
+            files: None,
             recorded_dirs: true,
             module: None,
             expected: None,
@@ -153,7 +154,7 @@ impl Job {
         let (signals, grace) = (self.signals, self.life.grace);
         let manner = Manner { stop_at: self.stop_at.map(|n| n.max(1)), ..self.manner(&name) };
         let called = called(&code, self.invoke.take(), &args)?;
-        let undo = self.check_files.then(|| undo_log(&self.store, &name));
+        let undo = self.undoes().then(|| undo_log(&self.store, &name));
         let wasi = self.given(program, args, undo);
         let begin = |code| first(code, Wasi::new(wasi)?, called);
         live(
@@ -202,7 +203,7 @@ impl Job {
     /// What the depot has and the store does not.
     fn fetch(&self, store: &Store, from: &Target) -> Result<()> {
         let Some(depot) = &self.depot else { return Ok(()) };
-        carry::fetch(store, &from.job, from.number, &**depot, |notice| self.tell(notice))
+        depot::fetch(store, &from.job, from.number, &**depot, |notice| self.tell(notice))
     }
 
     /// Goes on from it, with the lease.
@@ -215,12 +216,12 @@ impl Job {
     ) -> Result<Outcome> {
         let held = Held::new(self.report.clone());
         self.report = held.report();
-        let checkpoint = self.checkpoint(&store, from)?;
+        let checkpoint = Arc::new(self.checkpoint(&store, from)?);
         let hooks = self.hooks_of(lease.keeper.job());
         let (early, ended) = hooks.before_resume(&checkpoint.info, &mut lease, self.signals)?;
         if let Some(why) = ended {
             // As if it had been stopped there, which it was.
-            return Ok(Outcome::Stopped { checkpoint: checkpoint.info, why });
+            return Ok(Outcome::Stopped { checkpoint: checkpoint.info.clone(), why });
         }
         let machine = Machine::new(self.options())?;
         let (code, better) = self.load_of(&machine, &checkpoint)?;
@@ -238,7 +239,6 @@ impl Job {
         let keeper = writer.clone();
         let lazy = self.is_lazy();
         let begin = move |code| {
-            let checkpoint = Arc::new(checkpoint);
             let state = &checkpoint.state;
             let fill = |index, into: &mut [u8]| match lazy {
                 true => Ok(()),
@@ -315,6 +315,16 @@ impl Job {
         self.sealing.recall(&checkpoint)?;
         self.deterministic |= remembered.contains_key(annotations::DETERMINISTIC);
         self.invoke = remembered.get(annotations::INVOKE).cloned();
+        let files = remembered.get(annotations::FILES).and_then(|files| files.parse().ok());
+        let files = files.unwrap_or(Files::Check);
+        if self.files == Some(Files::Copy) && files != Files::Copy {
+            self.tell(Notice::Warning(format!(
+                "what the program changed in its files before {} is not known, so only what it changes from here on, and open \
+                 files, will be in the image",
+                checkpoint.info.name()
+            )));
+        }
+        self.files = self.files.or(Some(files));
         self.pace = self.pace.or_recalled(remembered);
         let rules = remembered.get(annotations::KEEP).map(|rules| rules.parse::<Retention>());
         match rules.transpose() {
@@ -342,25 +352,37 @@ impl Job {
             env: std::mem::take(&mut self.env),
             dirs: std::mem::take(&mut self.dirs),
             stdio: std::mem::take(&mut self.stdio),
+            carry: self.files == Some(Files::Copy) && undo.is_some(),
             undo,
         }
     }
 
+    /// Whether a resume undoes what is done to files.
+    fn undoes(&self) -> bool {
+        self.files.unwrap_or_default() != Files::None
+    }
+
     /// How its WASI objects come back.
-    fn restoring(&mut self, checkpoint: &Checkpoint, name: &str) -> RestoreOptions {
+    fn restoring(&mut self, checkpoint: &Arc<Checkpoint>, name: &str) -> RestoreOptions {
         let mark = checkpoint.info.annotations.get(annotations::MARK);
+        let carried =
+            Some(checkpoint).filter(|_| self.files == Some(Files::Copy)).and_then(carried);
+        // A stranger is not to say where files are written.
+        let recorded_dirs = self.recorded_dirs && !(checkpoint.info.pulled && carried.is_some());
         RestoreOptions {
             dirs: std::mem::take(&mut self.dirs),
             env: std::mem::take(&mut self.env),
             stdio: std::mem::take(&mut self.stdio),
-            check_files: self.check_files,
+            check_files: self.undoes(),
             clone: name != checkpoint.info.job,
-            undo: self.check_files.then(|| undo_log(&self.store, name)),
+            undo: self.undoes().then(|| undo_log(&self.store, name)),
+            carry: self.files == Some(Files::Copy),
+            carried,
             // A clone has no past of its own; what the first did to its files stays.
             mark: mark
                 .filter(|_| name == checkpoint.info.job)
                 .and_then(|mark| Mark::from_str_radix(mark, 16).ok()),
-            recorded_dirs: self.recorded_dirs,
+            recorded_dirs,
             unnoticed: false,
         }
     }
@@ -445,6 +467,9 @@ impl Job {
         }
         if self.deterministic {
             remember.insert(annotations::DETERMINISTIC.to_owned(), "true".to_owned());
+        }
+        if let Some(files @ (Files::Copy | Files::None)) = self.files {
+            remember.insert(annotations::FILES.to_owned(), files.word().to_owned());
         }
         self.sealing.remember(&mut remember);
         if let Some(change) = self.change_retention.take() {

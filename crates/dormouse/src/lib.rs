@@ -34,9 +34,10 @@
 
 mod beginning;
 mod books;
-mod carry;
+mod carrying;
 pub mod control;
 mod copies;
+mod depot;
 mod desk;
 mod door;
 mod drive;
@@ -70,6 +71,7 @@ mod upkeep;
 mod usage;
 mod writer;
 
+pub use carrying::{Files, split};
 pub use desk::Why;
 pub use dormouse_engine::{
     Caller, ChaosReport, Gap, HostFunctions, HostState, Line, Passed, Place, Type,
@@ -103,6 +105,8 @@ pub mod annotations {
     pub const STACK: &str = "io.dormouse.stack";
     /// The mark the program's files go back to, 16 hex digits; absent where none is kept.
     pub const MARK: &str = "io.dormouse.mark";
+    /// What is done for the program's files: `copy` or `none`; absent where it is `check`.
+    pub const FILES: &str = "io.dormouse.files";
     /// The age recipients that checkpoints are sealed for, with spaces between them; absent where they are not.
     pub const RECIPIENTS: &str = "io.dormouse.recipients";
     /// The engine that ran it, such as `wasmtime 48 cranelift`. Of no consequence: any other goes on.

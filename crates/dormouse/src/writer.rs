@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   program runs     rounds: what was written is copied, and what was written meanwhile, until that is little
-//!   program stands   state; the rest is copied
+//!   program stands   state; the rest is copied, and files that travel (see `carrying`)
 //!   program goes on  written, synced, reported: now that is the last checkpoint
 //!                    .. and its layers are squashed, if they became many
 //! ```
@@ -14,7 +14,8 @@
 //! will not go on is not copied at all.
 
 use crate::books::{Ahead, Measured};
-use crate::carry::Carry;
+use crate::carrying::{Carrying, Copied};
+use crate::depot::Carry;
 use crate::desk::{Answer, Desk};
 use crate::lazy::Lazy;
 use crate::pages::{Captured, Tracked};
@@ -50,6 +51,8 @@ pub(crate) struct Image<'a> {
     mark: Option<Mark>,
     /// What must be on the disk first.
     unsynced: Option<Unsynced>,
+    /// Files that travel with it.
+    files: Option<Copied>,
 }
 
 /// What all checkpoints of a job share.
@@ -65,6 +68,8 @@ pub(crate) struct Writer {
     pub carry: Carry,
     pub keeper: Arc<Keeper>,
     pub copying: Copying,
+    /// What the last one holds of files.
+    files: Carrying,
     last: Mutex<Option<Parent>>,
     memories: Mutex<Vec<Tracked>>,
     /// The same, for who only wants to know how large they are: the others may be locked for long.
@@ -129,6 +134,7 @@ impl Writer {
             retain: Retain::by(Default::default()),
             carry: Carry::default(),
             copying: Copying { tracking: Tracking::Auto, precopy: true },
+            files: Carrying::default(),
             last: Mutex::default(),
             memories: Mutex::default(),
             sizes: Mutex::default(),
@@ -187,6 +193,7 @@ impl Writer {
                 memory.filled(self.copying.tracking, &stored, bytes);
             }
         }
+        self.files.goes_on_from(checkpoint, run);
         *self.last() = Some(checkpoint.as_parent());
         Ok(())
     }
@@ -328,6 +335,8 @@ impl Writer {
     ) -> Result<Image<'i>, String> {
         let pause = run.pause();
         let state = run.state().map_err(|e| e.to_string())?;
+        let max_layers = self.layering.max_layers;
+        let files = self.files.copy(run, &self.store, self.parent().as_ref(), max_layers)?;
         // One that no checkpoint comes to name does no harm.
         let mark = run.mark_files().map_err(|e| e.to_string())?;
         let unsynced = Some(run.unsynced().map_err(|e| e.to_string())?);
@@ -351,7 +360,7 @@ impl Writer {
         let ahead = std::mem::take(&mut *self.ahead());
         let pages = memories.iter().map(Captured::len).sum();
         let measured = Measured::now(pause, ahead, pages, tracking);
-        Ok(Image { state, memories, measured, mark, unsynced })
+        Ok(Image { state, memories, measured, mark, unsynced, files })
     }
 
     /// The pages of a memory of `len` bytes that the program said need not be kept.
@@ -447,12 +456,14 @@ impl Writer {
             parent: parent.as_ref(),
             squashed,
             prepared,
+            files: image.files.as_ref().map(Copied::new_files),
             deltas: self.layering.deltas,
             guard: Some(Guard(&may_write)),
             ..NewCheckpoint::new(&self.module, &image.state, &memories)
         };
         let (saved, parent) = self.store.save_as_parent(&self.job, new)?;
         *self.last() = Some(parent);
+        self.files.durable(image.files.take());
         for tracked in self.memories().iter_mut() {
             if let Some(captured) = image.memories.iter().find(|m| m.index == tracked.index) {
                 tracked.durable(captured);

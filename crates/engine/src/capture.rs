@@ -132,6 +132,11 @@ impl Run {
         Ok(self.store.data_mut().wasi.mark()?)
     }
 
+    /// The WASI objects of a stopped program.
+    pub fn wasi(&mut self) -> &mut dormouse_wasi::Wasi {
+        &mut self.store.data_mut().wasi
+    }
+
     /// The contents of a memory of a stopped program, by its index in the original module.
     pub fn memory(&mut self, index: u32) -> Result<&[u8]> {
         Ok(self.memory_handle(index)?.data(&self.store))

@@ -119,6 +119,37 @@ impl Drop for Temp {
     }
 }
 
+/// Makes a file that was not there.
+fn fresh(
+    dir: &Path,
+    prefix: &str,
+    create: impl Fn(&Path) -> io::Result<File>,
+) -> Result<(PathBuf, File), StoreError> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let n = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = dir.join(format!("{prefix}{}-{n}", std::process::id()));
+        match create(&path) {
+            Ok(file) => return Ok((path, file)),
+            // Left by a dead process with our number: take the next name.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(StoreError::io("create", &path)(error)),
+        }
+    }
+}
+
+/// A file in `dir` that has no name any more.
+pub(crate) fn nameless(dir: &Path) -> Result<File, StoreError> {
+    let (path, file) = fresh(dir, TEMP_PREFIX, fs::create_spool)?;
+    // Who sweeps may be faster.
+    match fs::remove(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove", &path)(error))
+        }
+        _ => Ok(file),
+    }
+}
+
 impl Stager {
     /// Begins a file in `dir`.
     pub(crate) fn new(dir: &Path) -> Result<Stager, StoreError> {
@@ -134,25 +165,14 @@ impl Stager {
     }
 
     fn named(dir: &Path, prefix: &str) -> Result<Stager, StoreError> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
-        loop {
-            let n = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = dir.join(format!("{prefix}{}-{n}", std::process::id()));
-            match fs::create_new(&path) {
-                Ok(file) => {
-                    return Ok(Stager {
-                        temp: Temp { path, renamed: false },
-                        file,
-                        buffer: Vec::new(),
-                        hash: Sha256::new(),
-                        size: 0,
-                    });
-                }
-                // Left by a dead process with our number: take the next name.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(StoreError::io("create", &path)(error)),
-            }
-        }
+        let (path, file) = fresh(dir, prefix, fs::create_new)?;
+        Ok(Stager {
+            temp: Temp { path, renamed: false },
+            file,
+            buffer: Vec::new(),
+            hash: Sha256::new(),
+            size: 0,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -5,10 +5,10 @@
 //!   they were, byte for byte; sim@3 complete or not listed; the next save works
 //! ```
 
-use crate::{Arrival, MemoryPages, NewCheckpoint, Store, StoreError, sha256};
+use crate::{Arrival, FileKind, MemoryPages, NewCheckpoint, NewFiles, Store, StoreError, sha256};
 use dormouse_state::{Frame, Memory, Site, State, Value};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -47,11 +47,27 @@ fn sample(seed: u32) -> Sample {
     Sample { state, memories }
 }
 
+fn contents(seed: u32) -> Vec<u8> {
+    seed.to_le_bytes().repeat(5000)
+}
+
+fn tree(seed: u32) -> Vec<(String, FileKind)> {
+    let file = FileKind::File { mode: 0o600, mtime: seed.into(), size: 20_000 };
+    vec![("0/a".to_owned(), FileKind::Gone), ("0/b".to_owned(), file)]
+}
+
 pub(crate) fn save(store: &Store, seed: u32) -> Result<u64, StoreError> {
     let Sample { state, memories } = sample(seed);
     let pages: Vec<_> =
         (0..).zip(&memories).map(|(index, bytes)| MemoryPages::whole(index, bytes)).collect();
-    Ok(store.save("sim", NewCheckpoint::new(MODULE, &state, &pages))?.number)
+    let mut spool = tempfile::tempfile().unwrap();
+    spool.write_all(&contents(seed)).unwrap();
+    spool.rewind().unwrap();
+    let items: Vec<_> = tree(seed).into_iter().map(|(name, kind)| (name, kind, 0)).collect();
+    let files = NewFiles { items: &items, spool: Some(&spool), whole: true };
+    let files = Some(files);
+    let new = NewCheckpoint { files, ..NewCheckpoint::new(MODULE, &state, &pages) };
+    Ok(store.save("sim", new)?.number)
 }
 
 /// Loads a checkpoint, and checks that it is the sample with this seed.
@@ -61,6 +77,11 @@ pub(crate) fn assert_holds(store: &Store, number: Option<u64>, seed: u32) {
     assert_eq!(checkpoint.warnings, []);
     assert_eq!(checkpoint.state, state);
     assert_eq!(checkpoint.module, MODULE);
+    let files = checkpoint.files().unwrap().iter();
+    assert!(files.eq(tree(seed).iter().map(|(name, kind)| (&name[..], kind))));
+    let mut found = vec![];
+    checkpoint.read_files(&mut |_, bytes| bytes.read_to_end(&mut found).map(drop)).unwrap();
+    assert_eq!(found, contents(seed));
     for (index, expected) in (0..).zip(memories) {
         let mut memory = vec![0; expected.len()];
         checkpoint.read_memory(index, &mut memory).unwrap();

@@ -32,6 +32,12 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     private(OpenOptions::new().write(true).create_new(true)).open(path)
 }
 
+/// The same, to be read again.
+pub(crate) fn create_spool(path: &Path) -> io::Result<File> {
+    fault::step("create", path)?;
+    private(OpenOptions::new().read(true).write(true).create_new(true)).open(path)
+}
+
 /// Opens a file to go on with it, readable by its owner only; created where it is missing.
 pub(crate) fn open_part(path: &Path) -> io::Result<File> {
     fault::step("create", path)?;

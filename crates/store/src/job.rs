@@ -29,6 +29,8 @@ pub struct CheckpointInfo {
     pub module_size: u64,
     /// Bytes of the memory layers, compressed.
     pub memory_size: u64,
+    /// Bytes of the layers of files, compressed.
+    pub files_size: u64,
     /// Whether it came from elsewhere ([`Store::import`](crate::Store::import)), so that what it remembers is a
     /// stranger's word.
     pub pulled: bool,
@@ -44,7 +46,8 @@ impl CheckpointInfo {
 
     /// Bytes of everything the checkpoint needs but its manifest, shared or not.
     pub fn size(&self) -> u64 {
-        self.state_size.saturating_add(self.module_size).saturating_add(self.memory_size)
+        let sizes = [self.module_size, self.memory_size, self.files_size];
+        sizes.into_iter().fold(self.state_size, u64::saturating_add)
     }
 }
 

@@ -11,6 +11,7 @@
 //!        ├─ 9a31..            state     application/vnd.dormouse.state.v1
 //!        ├─ e220..            module    application/wasm (shared by all checkpoints)
 //!        ├─ 7b6d..            memory    application/vnd.dormouse.memory.v1+zstd
+//!        ├─ 1c44..            files     application/vnd.oci.image.layer.v1.tar+zstd
 //!        ├─ .tmp-..           of a save that is going on, or died
 //!        └─ .part-e220..      what has arrived of a blob that is being pulled
 //! ```
@@ -66,6 +67,7 @@ mod fault_chain_tests;
 mod fault_gc_tests;
 #[cfg(all(test, unix))]
 mod fault_tests;
+mod files;
 mod fs;
 mod gc;
 mod import;
@@ -99,6 +101,7 @@ pub use blob::{BlobRef, hex, sha256};
 pub use depot::{Depot, Sent, kept};
 pub use error::{Damage, DamageKind, StoreError};
 pub use export::Image;
+pub use files::{FILES_MEDIA_TYPE, FileKind, FileTree, MAX_FILE_NAMES, MAX_FILES, NewFiles};
 pub use gc::{Care, GcReport};
 pub use import::{Arrival, Incoming, MAX_BLOBS, MAX_LAYER_LEN};
 pub use job::{CheckpointInfo, JobSummary};

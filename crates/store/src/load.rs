@@ -8,6 +8,7 @@
 
 use crate::blob::{self, BlobRef};
 use crate::error::{Bad, Damage, StoreError, Subject};
+use crate::files::{FileTree, Opened};
 use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
 use crate::layer::{LayerError, MemoryLayer, Overlay, PAGE_SIZE, PageReader};
@@ -18,6 +19,7 @@ use crate::parent::{Chain, Parent, layer_subject};
 use crate::seal::{self, Source};
 use dormouse_state::{MAX_STATE_LEN, Memory, State};
 use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Range;
 
 /// How memory layers are loaded.
@@ -44,6 +46,7 @@ pub struct Checkpoint {
     /// Memory layers that were opened only.
     unverified: Vec<Unverified>,
     memories: Vec<(Chain, Overlay<Source>)>,
+    files: Option<Opened>,
     parent: Parent,
 }
 
@@ -148,6 +151,22 @@ impl Checkpoint {
         Ok(self.memory(index)?.1.stored())
     }
 
+    /// The files whose contents it holds, if it holds any.
+    pub fn files(&self) -> Option<&FileTree> {
+        self.files.as_ref().map(|files| &files.tree)
+    }
+
+    /// Gives the name and the bytes of each file, in the order they are stored in.
+    ///
+    /// # Errors
+    /// The first of `each`; what the system says.
+    pub fn read_files(
+        &self,
+        each: &mut dyn FnMut(&str, &mut dyn Read) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.files.as_ref().map_or(Ok(()), |files| files.read(each))
+    }
+
     /// Whether its module is encrypted.
     pub fn has_sealed_module(&self) -> bool {
         self.parent.module.1.sealed
@@ -223,15 +242,20 @@ impl Store {
         let manifest = self.load_manifest(entry, blob)?;
         let layers = manifest.memories.iter().flat_map(|(_, layers)| layers);
         let parts = [&manifest.state, &manifest.module];
-        let read = parts.into_iter().chain(layers.filter(|_| memories == Memories::Verified));
+        let read = parts
+            .into_iter()
+            .chain(&manifest.files)
+            .chain(layers.filter(|_| memories == Memories::Verified));
         Meter::current().expect(blob.size + read.map(|part| part.size).sum::<u64>());
         let info = CheckpointInfo { pulled: entry.pulled, ..manifest.info(*blob) };
         let state = self.load_state(&info, &manifest)?;
         let module = self.load_module(&info, &manifest, &state)?;
         let mut unverified = Vec::new();
         let memories = self.load_memories(&info, &manifest, &state, memories, &mut unverified)?;
+        let files = self.load_files(&info, &manifest)?;
         let parent = Parent::of(&manifest, state.module_digest);
-        Ok(Checkpoint { info, state, module, warnings: Vec::new(), unverified, memories, parent })
+        let warnings = Vec::new();
+        Ok(Checkpoint { info, state, module, warnings, unverified, memories, files, parent })
     }
 
     pub(crate) fn load_manifest(
@@ -306,6 +330,19 @@ impl Store {
             .collect()
     }
 
+    fn load_files(
+        &self,
+        info: &CheckpointInfo,
+        manifest: &Manifest,
+    ) -> Result<Option<Opened>, Bad> {
+        let mut opened = Opened::new();
+        let n = manifest.files.len();
+        for (at, blob) in manifest.files.iter().enumerate() {
+            self.push_files(&mut opened, files_subject(info, at, n, blob), blob)?;
+        }
+        Ok(Some(opened).filter(|_| !manifest.files.is_empty()))
+    }
+
     fn load_memory(
         &self,
         info: &CheckpointInfo,
@@ -347,5 +384,13 @@ pub(crate) fn subject(info: &CheckpointInfo, what: &str, blob: &BlobRef) -> Subj
         checkpoint: Some(info.name()),
         what: what.to_owned(),
         path: blob::relative_path(&blob.digest),
+    }
+}
+
+/// Layer `at` of `n` layers of files, for messages.
+pub(crate) fn files_subject(info: &CheckpointInfo, at: usize, n: usize, blob: &BlobRef) -> Subject {
+    match n {
+        1 => subject(info, "files", blob),
+        _ => subject(info, &format!("files (layer {} of {n})", at + 1), blob),
     }
 }

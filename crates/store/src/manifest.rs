@@ -6,6 +6,7 @@
 //!    ├─ layers[0]           application/wasm
 //!    ├─ layers[1..]         application/vnd.dormouse.memory.v1+zstd     one a memory, ascending,
 //!    │                      application/vnd.dormouse.memory-changes.v1+zstd  .. and after it these
+//!    │                      application/vnd.oci.image.layer.v1.tar+zstd      last, files, oldest first
 //!    └─ annotations         io.dormouse.job, io.dormouse.number, ...created, the caller's
 //!   entry     descriptor of the manifest + the same annotations + sizes, so that a list needs
 //!             no more than index.json
@@ -13,6 +14,7 @@
 
 use crate::blob::{self, BlobRef};
 use crate::error::{Bad, Subject};
+use crate::files::FILES_MEDIA_TYPE;
 use crate::job::{CheckpointInfo, check_name};
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType, Sha256Digest};
 use std::collections::{BTreeMap, HashMap};
@@ -51,9 +53,10 @@ const MODULE_SIZE: &str = "io.dormouse.module-size";
 /// Of an entry that came from elsewhere.
 pub(crate) const PULLED: &str = "io.dormouse.pulled";
 const MEMORY_SIZE: &str = "io.dormouse.memory-size";
+const FILES_SIZE: &str = "io.dormouse.files-size";
 
 /// Annotations the store writes itself.
-pub(crate) const RESERVED: [&str; 11] = [
+pub(crate) const RESERVED: [&str; 12] = [
     CREATED,
     REF_NAME,
     TITLE,
@@ -63,6 +66,7 @@ pub(crate) const RESERVED: [&str; 11] = [
     STATE_SIZE,
     MODULE_SIZE,
     MEMORY_SIZE,
+    FILES_SIZE,
     PULLED,
     crate::index::DIGEST,
 ];
@@ -78,6 +82,8 @@ pub(crate) struct Manifest {
     pub(crate) module: BlobRef,
     /// Index of the memory, ascending, and its layers, oldest first.
     pub(crate) memories: Vec<(u32, Vec<BlobRef>)>,
+    /// Layers of files, oldest first.
+    pub(crate) files: Vec<BlobRef>,
 }
 
 impl Manifest {
@@ -93,6 +99,10 @@ impl Manifest {
                 let annotations = [(TITLE, title), (MEMORY, index.to_string())];
                 layers.push(descriptor(media_type, *blob, annotations)?);
             }
+        }
+        for (at, blob) in self.files.iter().enumerate() {
+            let title = format!("files-{}.tar.zst", at + 1);
+            layers.push(descriptor(FILES_MEDIA_TYPE, *blob, [(TITLE, title)])?);
         }
         let manifest = ImageManifestBuilder::default()
             .schema_version(2u32)
@@ -125,8 +135,19 @@ impl Manifest {
         let module = layers.next().ok_or_else(|| subject.malformed("it has no module"))?;
         let module = expect(module, MODULE_MEDIA_TYPE, subject)?;
         let mut memories: Vec<(u32, Vec<BlobRef>)> = Vec::new();
+        let mut files = Vec::new();
         for layer in layers {
             let media_type = layer.media_type().to_string();
+            if media_type.trim_end_matches(SEALED_SUFFIX) == FILES_MEDIA_TYPE {
+                if files.len() == MAX_CHAIN {
+                    return Err(subject.malformed("it has too many layers of files"));
+                }
+                files.push(expect(layer, FILES_MEDIA_TYPE, subject)?);
+                continue;
+            }
+            if !files.is_empty() {
+                return Err(subject.malformed("a layer follows those of files"));
+            }
             let changes = media_type.trim_end_matches(SEALED_SUFFIX) == CHANGES_MEDIA_TYPE;
             let wanted = if changes { CHANGES_MEDIA_TYPE } else { MEMORY_MEDIA_TYPE };
             let blob = expect(layer, wanted, subject)?;
@@ -150,13 +171,13 @@ impl Manifest {
         let identity = annotations.and_then(identity);
         let (job, number, created, annotations) =
             identity.ok_or_else(|| subject.malformed("it does not name its job and number"))?;
-        Ok(Manifest { job, number, created, annotations, state, module, memories })
+        Ok(Manifest { job, number, created, annotations, state, module, memories, files })
     }
 
-    /// Every blob it refers to: state, module, memory layers.
+    /// Every blob it refers to: state, module, layers.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = BlobRef> {
         let memories = self.memories.iter().flat_map(|(_, chain)| chain).copied();
-        [self.state, self.module].into_iter().chain(memories)
+        [self.state, self.module].into_iter().chain(memories).chain(self.files.iter().copied())
     }
 
     /// The annotations that manifest and entry share.
@@ -180,6 +201,9 @@ impl Manifest {
         all.insert(STATE_SIZE.to_owned(), info.state_size.to_string());
         all.insert(MODULE_SIZE.to_owned(), info.module_size.to_string());
         all.insert(MEMORY_SIZE.to_owned(), info.memory_size.to_string());
+        if info.files_size > 0 {
+            all.insert(FILES_SIZE.to_owned(), info.files_size.to_string());
+        }
         entry.set_annotations(Some(all));
         entry.set_artifact_type(Some(MediaType::Other(ARTIFACT_TYPE.to_owned())));
         Ok(entry)
@@ -197,6 +221,7 @@ impl Manifest {
             module_size: self.module.size,
             pulled: false,
             memory_size: layers.fold(0, |sum, layer| sum.saturating_add(layer.size)),
+            files_size: self.files.iter().fold(0, |sum, layer| sum.saturating_add(layer.size)),
             annotations: self.annotations.clone(),
         }
     }
@@ -217,6 +242,7 @@ pub(crate) fn entry_info(entry: &Descriptor) -> Option<(CheckpointInfo, BlobRef)
         state_size: size(STATE_SIZE),
         module_size: size(MODULE_SIZE),
         memory_size: size(MEMORY_SIZE),
+        files_size: size(FILES_SIZE),
         pulled: all.contains_key(PULLED),
         annotations,
     };

@@ -33,6 +33,7 @@ pub struct Parent {
     /// The original module's digest, and where it lies.
     pub(crate) module: ([u8; 32], BlobRef),
     pub(crate) memories: Vec<Chain>,
+    pub(crate) files: Vec<BlobRef>,
 }
 
 /// The layers of a memory, oldest first.
@@ -60,11 +61,17 @@ impl Parent {
         Parent {
             module: (module, manifest.module),
             memories: manifest.memories.iter().map(chain).collect(),
+            files: manifest.files.clone(),
         }
     }
 
     pub(crate) fn chain(&self, index: u32) -> Option<&Chain> {
         self.memories.iter().find(|chain| chain.index == index)
+    }
+
+    /// How many layers of files it has.
+    pub fn file_layers(&self) -> usize {
+        self.files.len()
     }
 
     /// How many layers its longest chain has.

@@ -1,7 +1,7 @@
 //! Making a checkpoint durable.
 //!
 //! ```text
-//!   lock writers   stage module (if missing), state, memories or their changes:  write .tmp-*, sync
+//!   lock writers   stage module (if missing), state, memories or their changes, files:  write .tmp-*, sync
 //!   lock index       number = last + 1
 //!                    stage manifest, rename all blobs, sync blobs/sha256
 //!                    stage index.json, sync, rename, sync store      <- now it is reported
@@ -12,6 +12,7 @@
 
 use crate::blob::{self, BlobRef, Staged, Stager};
 use crate::error::{StoreError, Subject};
+use crate::files::NewFiles;
 use crate::fs;
 use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
@@ -50,6 +51,8 @@ pub struct NewCheckpoint<'a> {
     /// Layers that were written before; their memories are given as [`Content::Changed`], with all pages that changed
     /// since those were written, or may have.
     pub prepared: Vec<Prepared>,
+    /// Contents of files, if it holds any.
+    pub files: Option<NewFiles<'a>>,
     /// Whether pages of which little changed are stored as differences to the parent's.
     pub deltas: bool,
     /// Asked before any blob gets its name, and once more right before the list is replaced, with the list locked.
@@ -77,6 +80,7 @@ impl<'a> NewCheckpoint<'a> {
             parent: None,
             squashed: Vec::new(),
             prepared: Vec::new(),
+            files: None,
             deltas: true,
             guard: None,
         }
@@ -202,6 +206,7 @@ impl Store {
             }
             memories.push((memory.index, chain));
         }
+        let files = self.files_of(new, &mut staged)?;
 
         let _index = self.lock_index()?;
         let (mut index, _) = Index::read(&self.dir)?;
@@ -220,6 +225,7 @@ impl Store {
             state: state_ref,
             module,
             memories,
+            files,
         };
         let bytes = manifest
             .encode()
@@ -279,16 +285,43 @@ impl Store {
                 staged.push(blob);
             }
         }
-        // Nothing that is sealed builds on what is not.
         let there = |blob: &BlobRef| {
-            (blob.sealed || !self.keys.seal())
-                && (fresh.contains(&blob.digest) || self.size_is(blob))
+            let unsealed = self.keys.seal() && !blob.sealed;
+            self.can_build_on(blob) || (fresh.contains(&blob.digest) && !unsealed)
         };
         if chains.iter().all(|chain| chain.layers.iter().all(there)) {
             Ok(chains)
         } else {
             Err(StoreError::NoParent)
         }
+    }
+
+    /// Whether a checkpoint can name this layer of its parent's. Nothing that is sealed builds on what is not.
+    fn can_build_on(&self, blob: &BlobRef) -> bool {
+        (blob.sealed || !self.keys.seal()) && self.size_is(blob)
+    }
+
+    /// The layers of files, with the new one, if there is one.
+    fn files_of(
+        &self,
+        new: &NewCheckpoint<'_>,
+        staged: &mut Vec<Staged>,
+    ) -> Result<Vec<BlobRef>, StoreError> {
+        let Some(files) = &new.files else { return Ok(vec![]) };
+        let mut layers = match (files.whole, new.parent) {
+            (true, _) => vec![],
+            (false, Some(parent)) => parent.files.clone(),
+            (false, None) => return Err(StoreError::NoParent),
+        };
+        if !layers.iter().all(|blob| self.can_build_on(blob)) || layers.len() >= MAX_BUILT {
+            return Err(StoreError::NoParent);
+        }
+        if !files.items.is_empty() {
+            let layer = self.stage_files(files)?;
+            layers.push(layer.blob());
+            staged.push(layer);
+        }
+        Ok(layers)
     }
 
     /// The memory's layer, if it needs one besides its parent's.

@@ -1,7 +1,7 @@
 //! Checking everything a store holds.
 //!
 //! ```text
-//!   index.json -> every checkpoint -> every blob: size, digest, format, every frame of every memory
+//!   index.json -> every checkpoint -> every blob: size, digest, format, every frame of every memory, every file
 //!   blobs/sha256 - what was reached = unreferenced
 //! ```
 
@@ -10,7 +10,7 @@ use crate::error::{Bad, Damage, DamageKind, StoreError, Subject};
 use crate::index::Index;
 use crate::job::CheckpointInfo;
 use crate::layer::MemoryLayer;
-use crate::load::subject;
+use crate::load::{files_subject, subject};
 use crate::manifest::Manifest;
 use crate::open::Store;
 use crate::parent::{Chain, layer_subject};
@@ -129,6 +129,11 @@ impl Store {
             {
                 bad.extend(self.check_chain(info, &chain, state).err());
             }
+        }
+        for (at, blob) in manifest.files.iter().enumerate() {
+            let subject = files_subject(info, at, manifest.files.len(), blob);
+            let look = || self.check_files(&subject, blob);
+            bad.extend(once(known, &subject, &blob.digest, look));
         }
         bad.extend(state.err());
         bad

@@ -63,6 +63,13 @@ pub struct WaitDescription {
     pub left_ns: Option<u64>,
 }
 
+impl Description {
+    /// The program's name for a path beneath one of its directories.
+    pub fn path_of(&self, dir: usize, path: &str) -> String {
+        guest_path(self.preopens.get(dir).map_or("", |preopen| &preopen.guest[..]), path)
+    }
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

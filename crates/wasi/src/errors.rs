@@ -141,6 +141,32 @@ pub enum WasiError {
         /// Length now.
         now: u64,
     },
+    /// A file that is to travel with the image cannot.
+    #[error("{path:?} cannot be carried in the image: {why}; rename it, or run with --files check")]
+    NotCarried {
+        /// Guest path.
+        path: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Something is where a directory must be for a file of the image.
+    #[error(
+        "{path:?} cannot be put back from the image: {above:?} is no directory here; move it away, or give another directory with --dir"
+    )]
+    InTheWay {
+        /// Guest path.
+        path: String,
+        /// What is no directory.
+        above: String,
+    },
+    /// What a clone would have to write is the first job's.
+    #[error(
+        "{path:?} is not as it was at the checkpoint, and it is the first job's, so a clone does not put it back: give the clone a directory of its own with --dir, or leave files as they are with --files none"
+    )]
+    NotOursToWrite {
+        /// Guest path.
+        path: String,
+    },
     /// The operating system refused something else.
     #[error("{what}: {source}")]
     Io {

@@ -1,5 +1,6 @@
 //! The table of file descriptors, what a descriptor can be, and the calls that ask about one.
 
+use crate::carry::Changes;
 use crate::clocks::{Monotonic, nanoseconds};
 use crate::directed::Directed;
 use crate::dirs::Listing;
@@ -37,6 +38,8 @@ pub(crate) struct Host {
     pub signal: Arc<Signal>,
     /// Keeps what is destroyed in files, if they are to go back to a checkpoint.
     pub undo: Option<Undo>,
+    /// What was changed since the job began, if that is to travel.
+    pub changes: Option<Changes>,
     /// The files could not go back to the checkpoint.
     pub stranded: bool,
 }
@@ -51,7 +54,7 @@ pub(crate) struct Preopen {
 
 /// Where an open file is found again: a preopened directory and a path beneath it, without symlinks, `.` and `..`, its
 /// parts joined by `/`; empty for the directory itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub preopen: usize,
     pub path: String,
@@ -102,6 +105,8 @@ pub(crate) struct OpenFile {
     pub nonblock: bool,
     /// The guest's own position: the host's is not used.
     pub offset: u64,
+    /// Until which look at what was changed its writes are noted.
+    pub noted: Option<u64>,
 }
 
 /// The descriptors in use, and those that are free below the highest ever used.

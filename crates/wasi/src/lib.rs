@@ -28,6 +28,7 @@
 //! | relative and monotonic timeouts | only the rest is waited for |
 //! | realtime deadlines | as they were |
 //! | regular files | opened again by path; position restored |
+//! | … changed since the job began, or open | put back as they were, where their contents are given ([`RestoreOptions::carried`]) |
 //! | … changed, made, deleted, renamed after the checkpoint | put back, where an undo log is kept ([`WasiConfig::undo`]) |
 //! | … open for writing | cut back to the length at the checkpoint; refused if shorter |
 //! | … open for reading only | refused if size or modification time changed |
@@ -59,6 +60,7 @@
 #![forbid(unsafe_code)]
 
 mod calls;
+mod carry;
 mod clocks;
 mod describe;
 mod directed;
@@ -74,6 +76,7 @@ mod outline;
 mod paths;
 mod poll;
 mod process;
+mod recreate;
 mod rewind;
 mod sleep;
 mod state;
@@ -85,6 +88,7 @@ mod unsynced;
 use std::path::PathBuf;
 
 pub use calls::{CALLS, Call, ValType};
+pub use carry::{Found, Item, What};
 pub use describe::{Description, FdDescription, PreopenDescription, WaitDescription};
 pub use directed::{DIRECTED, DIRECTED_MODULE, Exclusions};
 pub use errors::WasiError;
@@ -92,6 +96,7 @@ pub use memory::touch_buffers;
 pub use os::{HostFd, Waits};
 pub use outline::{Opened, Outline};
 pub use poll::Interrupter;
+pub use recreate::{Carried, Contents, Each};
 pub use stdio::{Stdio, StdioConfig};
 pub use types::{Advice, Clockid, Errno, Eventtype, Filetype, Stop, Whence};
 pub use undo::Mark;
@@ -114,6 +119,8 @@ pub struct WasiConfig {
     /// Directory for what the program destroys in its files, so that they can go back to a checkpoint; without, they
     /// cannot. It is made if it is not there.
     pub undo: Option<PathBuf>,
+    /// Whether it is noted which files the program changes, for [`Wasi::changed_files`].
+    pub carry: bool,
 }
 
 /// How a saved program is connected to this host.
@@ -137,6 +144,11 @@ pub struct RestoreOptions {
     pub clone: bool,
     /// As [`WasiConfig::undo`].
     pub undo: Option<PathBuf>,
+    /// As [`WasiConfig::carry`].
+    pub carry: bool,
+    /// Files that travelled with the checkpoint. They are put back: what is not as it was is made so, before files are
+    /// opened, and directories that are not there are made.
+    pub carried: Option<Carried>,
     /// The mark the files go back to, if `check_files` and `undo` are given and it is one of theirs: what [`Wasi::mark`]
     /// gave for this checkpoint.
     pub mark: Option<Mark>,
@@ -156,6 +168,12 @@ pub struct Rehearsal {
     pub stranded: bool,
     /// Open files that are longer than they were, and would be cut back.
     pub cut: Vec<Cut>,
+    /// Files whose contents would be written from the image, by the program's names.
+    pub written: Vec<String>,
+    /// Directories and symbolic links that would be made.
+    pub made: Vec<String>,
+    /// What would be removed, because it was not there.
+    pub removed: Vec<String>,
 }
 
 /// A file that has become longer.
@@ -200,6 +218,23 @@ impl Wasi {
         self.host.undo.as_mut().map(undo::Undo::mark).transpose()
     }
 
+    /// What the program changed since its job began, and the files that are open, as they are now; `None` if nothing is noted
+    /// ([`WasiConfig::carry`]).
+    ///
+    /// # Errors
+    /// [`WasiError::NotCarried`]; what the system says. The next time it is looked anew.
+    pub fn changed_files(&mut self) -> Result<Option<Vec<Found>>, WasiError> {
+        self.host.changed_files()
+    }
+
+    /// Copies a file that was found to where `into` stands; the program stands still meanwhile.
+    ///
+    /// # Errors
+    /// What the system says, with the file's name.
+    pub fn copy_file(&self, found: &Found, into: &std::fs::File) -> Result<(), WasiError> {
+        self.host.copy_file(found, into)
+    }
+
     /// What must be synced between [`Wasi::save`] and reporting the checkpoint, or a crash of the machine can leave a
     /// file shorter than the checkpoint says. The program may go on meanwhile.
     ///
@@ -214,7 +249,7 @@ impl Wasi {
     /// On success, files open for writing are cut back to their length at the checkpoint (with
     /// [`RestoreOptions::check_files`]), and standard output and error, if they are the same regular files as then. On
     /// failure nothing was cut, unless it is the cutting back itself that failed; but files may have been put back from
-    /// the undo log.
+    /// the undo log, and those that were carried. The same can be tried again.
     pub fn restore(bytes: &[u8], opts: RestoreOptions) -> Result<Wasi, WasiError> {
         Ok(Wasi { host: fds::Host::restore(state::Saved::decode(bytes)?, opts)? })
     }
@@ -241,7 +276,7 @@ impl Wasi {
     }
 
     /// Whether the undo log does not know [`RestoreOptions::mark`], so that the files are not put back: the job went on
-    /// from an earlier mark in between, or it was at another place.
+    /// from an earlier mark in between, or it was at another place. Not if they were carried.
     pub fn is_stranded(&self) -> bool {
         self.host.stranded
     }

@@ -74,7 +74,10 @@ impl Host {
         let path = mem::path(memory, path, len)?;
         let deed = self.undo.as_mut().and_then(|undo| undo.makes(dir, path));
         let done = dir.dir.create_dir(path);
-        Ok(self.settle(deed, done)?)
+        let place = self.changes.is_some().then(|| dir.place(path, false));
+        self.settle(deed, done)?;
+        self.note(|changes| place.iter().for_each(|place| changes.made(place)));
+        Ok(())
     }
 
     pub fn path_filestat_get(
@@ -112,11 +115,14 @@ impl Host {
         if let Some(undo) = &mut self.undo {
             undo.touches(&self.preopens, dir, path, follow);
         }
+        let place = dir.place(path, follow);
         if follow {
-            Ok(DirExt::set_times(&*dir.dir, path, atim, mtim)?)
+            DirExt::set_times(&*dir.dir, path, atim, mtim)?;
         } else {
-            Ok(dir.dir.set_symlink_times(path, atim, mtim)?)
+            dir.dir.set_symlink_times(path, atim, mtim)?;
         }
+        self.note(|changes| changes.touched(&place));
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -140,7 +146,17 @@ impl Host {
         }
         let deed = self.undo.as_mut().and_then(|undo| undo.makes(new, new_path));
         let done = old.dir.hard_link(old_path, &new.dir, new_path);
-        Ok(self.settle(deed, done)?)
+        let places = self.changes.is_some();
+        let places = places.then(|| (old.place(old_path, false), new.place(new_path, false)));
+        self.settle(deed, done)?;
+        // What happens to one happens to the other from here on.
+        self.note(|changes| {
+            if let Some((old, new)) = &places {
+                changes.touched(old);
+                changes.made(new);
+            }
+        });
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -201,6 +217,8 @@ impl Host {
         let makes_target =
             self.undo.is_some() && oflags & CREAT != 0 && !makes && dir.dir.metadata(path).is_err();
 
+        let new = self.changes.is_some() && oflags & CREAT != 0 && dir.dir.metadata(path).is_err();
+
         let file = match dir.dir.open_with(path, &options) {
             Ok(file) => file.into_std(),
             Err(e) => return Ok(self.settle(deed, Err(e))?),
@@ -227,6 +245,7 @@ impl Host {
                 append: fdflags & fdflags::APPEND != 0,
                 nonblock: fdflags & fdflags::NONBLOCK != 0,
                 offset: 0,
+                noted: None,
             };
             if let (true, Some(undo)) = (cut_after, &mut self.undo) {
                 let meta = file.metadata()?;
@@ -237,6 +256,13 @@ impl Host {
             }
             Descriptor::File(file)
         };
+        if let (Some(changes), Descriptor::File(file)) = (&mut self.changes, &opened) {
+            match new {
+                true => changes.made(&file.place),
+                false if oflags & TRUNC != 0 => changes.touched(&file.place),
+                false => {}
+            }
+        }
         let fd = self.fds.push(opened)?;
         mem::put_u32(memory, opened_fd, fd)
     }
@@ -271,8 +297,11 @@ impl Host {
         let dir = self.fds.dir(dirfd)?;
         let path = mem::path(memory, path, len)?;
         let deed = self.undo.as_mut().map(|undo| undo.gone(&self.preopens, dir, path));
+        let place = self.changes.is_some().then(|| dir.place(path, false));
         let done = dir.dir.remove_dir(path);
-        Ok(self.settle(deed, done)?)
+        self.settle(deed, done)?;
+        self.note(|changes| place.iter().for_each(|place| changes.gone(place)));
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -292,8 +321,18 @@ impl Host {
         let (from, to) = (old.place(old_path, false), new.place(new_path, false));
         let (source, target) = ((old, old_path, &from), (new, new_path, &to));
         let deed = self.undo.as_mut().map(|undo| undo.replaces(source, target, &self.preopens));
+        // Two names of one file: nothing happens then.
+        let id = |dir: &Dir, path: &str| dir.symlink_metadata(path).ok().map(|m| identity(&m));
+        let before =
+            self.changes.as_ref().map(|_| (id(&old.dir, old_path), id(&new.dir, new_path)));
         let done = old.dir.rename(old_path, &new.dir, new_path);
         self.settle(deed, done)?;
+        if let (Some(changes), Some((moved, replaced))) = (&mut self.changes, before)
+            && moved != replaced
+        {
+            let dir = self.preopens.get(to.preopen).map(|preopen| &*preopen.dir);
+            changes.moved(&from, &to, replaced.is_none(), dir);
+        }
         if from != to {
             self.fds.places_mut().for_each(|place| place.follow(&from, &to));
         }
@@ -314,7 +353,10 @@ impl Host {
         let path = mem::path(memory, new_path, new_path_len)?;
         let deed = self.undo.as_mut().and_then(|undo| undo.makes(dir, path));
         let done = DirExt::symlink(&*dir.dir, target, path);
-        Ok(self.settle(deed, done)?)
+        let place = self.changes.is_some().then(|| dir.place(path, false));
+        self.settle(deed, done)?;
+        self.note(|changes| place.iter().for_each(|place| changes.made(place)));
+        Ok(())
     }
 
     pub fn path_unlink_file(
@@ -327,8 +369,11 @@ impl Host {
         let dir = self.fds.dir(dirfd)?;
         let path = mem::text(memory, path, len)?;
         let deed = self.undo.as_mut().map(|undo| undo.gone(&self.preopens, dir, path));
+        let place = self.changes.is_some().then(|| dir.place(path, false));
         let done = dir.dir.remove_file(path);
-        Ok(self.settle(deed, done)?)
+        self.settle(deed, done)?;
+        self.note(|changes| place.iter().for_each(|place| changes.gone(place)));
+        Ok(())
     }
 }
 

@@ -223,6 +223,7 @@ impl<'a> Log<'a> {
                 let Some((dir, path)) = place else { return Ok(()) };
                 let Ok(meta) = self.dir.symlink_metadata(&kept) else { return Ok(()) };
                 let there = dir.symlink_metadata(&path).ok();
+                make_above(dir, &path);
                 if there.is_none_or(|there| identity(&there) != identity(&meta))
                     && self.dir.rename(&kept, dir, &path).is_err()
                 {
@@ -238,13 +239,16 @@ impl<'a> Log<'a> {
                 let target = os::path_from_bytes(c.bytes()?.to_vec());
                 match place {
                     Some((dir, path)) if dir.symlink_metadata(&path).is_err() => {
+                        make_above(dir, &path);
                         dir.symlink_contents(target, &path)
                     }
                     _ => Ok(()),
                 }
             }
             kind::DIR_GONE => match self.place(c)? {
-                Some((dir, path)) if dir.symlink_metadata(&path).is_err() => dir.create_dir(&path),
+                Some((dir, path)) if dir.symlink_metadata(&path).is_err() => {
+                    dir.create_dir_all(&path)
+                }
                 _ => Ok(()),
             },
             kind::MOVED => {
@@ -253,6 +257,7 @@ impl<'a> Log<'a> {
                 };
                 // Else it was not done, or is undone already.
                 if from.symlink_metadata(&a).is_err() && to.symlink_metadata(&b).is_ok() {
+                    make_above(from, &a);
                     to.rename(&b, from, &a)?;
                 }
                 Ok(())
@@ -273,6 +278,14 @@ impl<'a> Log<'a> {
             1 => Some(Where::Kept(c.u32()?)),
             _ => return Err(damaged("a place of an unknown kind")),
         })
+    }
+}
+
+/// Makes the directories above a path, which somebody else may have taken away.
+fn make_above(dir: &Dir, path: &str) {
+    if let Some((above, _)) = path.rsplit_once('/') {
+        // That it failed shows in what comes next.
+        let _ = dir.create_dir_all(above);
     }
 }
 
@@ -372,6 +385,7 @@ mod tests {
             append: false,
             nonblock: false,
             offset: 0,
+            noted: None,
         };
         let mut writer = Undo::open(&log, &preopens, None).unwrap();
         writer.made(&place("a"));

@@ -4,6 +4,7 @@
 //! Restoring has two parts. First everything is opened and checked, which changes nothing on the host; only when all
 //! of it holds is output cut back that was written after the checkpoint.
 
+use crate::carry::Changes;
 use crate::clocks::{Monotonic, nanoseconds};
 use crate::describe::guest_path;
 use crate::directed::Directed;
@@ -15,7 +16,7 @@ use crate::rewind::{rewind, way_back};
 use crate::state::{Contents, Saved, SavedFd, SavedFile, SavedPreopen, SavedStream};
 use crate::stdio::{StdioConfig, Stream};
 use crate::undo::{Mark, Undo};
-use crate::{Cut, Rehearsal, RestoreOptions, WasiConfig};
+use crate::{Carried, Cut, Rehearsal, RestoreOptions, WasiConfig, What};
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions};
@@ -50,7 +51,7 @@ impl Preopen {
     }
 }
 
-fn mtime(meta: &Metadata) -> u64 {
+pub(crate) fn mtime(meta: &Metadata) -> u64 {
     meta.modified().ok().and_then(|time| nanoseconds(time.into_std())).unwrap_or(0)
 }
 
@@ -89,6 +90,7 @@ impl Host {
             directed: Directed::default(),
             signal: Arc::new(signal),
             undo: None,
+            changes: cfg.carry.then(Changes::default),
             stranded: false,
         };
         host.clock.start();
@@ -134,7 +136,7 @@ impl Host {
 
     /// Where an open file is now: the place it was opened at, or the one it was moved to behind our back, if the system
     /// can tell and it is beneath a preopened directory.
-    fn find(
+    pub(crate) fn find(
         &self,
         fd: u32,
         place: &Place,
@@ -236,10 +238,15 @@ impl Host {
         let (check_files, undo, mark) = (opts.check_files, opts.undo.clone(), opts.mark);
         let (fds, end, streams) = (std::mem::take(&mut saved.fds), saved.end, saved.streams);
         let theirs = theirs(&opts);
-        let clone = opts.clone;
+        let (clone, carry, carried) = (opts.clone, opts.carry, opts.carried.clone());
         let mut host = Host::awake(saved, opts)?;
         if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
-            host.stranded = !rewind(path, mark, &host.preopens)?;
+            host.stranded = !rewind(path, mark, &host.preopens)? && carried.is_none();
+        }
+        if let Some(carried) = &carried {
+            let mut plan = host.plan(carried)?;
+            host.may_recreate(&mut plan, &carried.items, &theirs)?;
+            host.recreate(&plan, carried)?;
         }
         let cuts = host.reopen(fds, end, check_files)?;
         host.may_cut(&cuts, theirs)?;
@@ -254,6 +261,8 @@ impl Host {
         }
         restore_streams(&mut host.stdio, &streams, check_files && !clone);
         host.keep_undo(undo, mark.filter(|_| check_files))?;
+        let items = carried.map_or_else(Vec::new, |carried| carried.items);
+        host.changes = carry.then(|| Changes::of(&items));
         Ok(host)
     }
 
@@ -262,14 +271,30 @@ impl Host {
         let (check_files, undo, mark) = (opts.check_files, opts.undo.clone(), opts.mark);
         let (fds, end) = (std::mem::take(&mut saved.fds), saved.end);
         let theirs = theirs(&opts);
+        let carried = opts.carried.clone();
+        if let Some(carried) = &carried
+            && let Some(rehearsal) = in_nothing(&saved, &opts, carried)
+        {
+            return Ok(rehearsal);
+        }
         let mut host = Host::awake(saved, opts)?;
         let dirs = host.preopens.iter().map(|p| (p.guest.clone(), p.host.clone())).collect();
         let mut rehearsal = Rehearsal { dirs, ..Rehearsal::default() };
         if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
             (rehearsal.stranded, rehearsal.put_back) = way_back(path, mark, &host.preopens)?;
+            rehearsal.stranded &= carried.is_none();
         }
         // Files that will be put back cannot be compared before they are.
-        if !rehearsal.put_back {
+        if !rehearsal.put_back
+            && let Some(carried) = &carried
+        {
+            let mut plan = host.plan(carried)?;
+            host.may_recreate(&mut plan, &carried.items, &theirs)?;
+            [rehearsal.written, rehearsal.made, rehearsal.removed] =
+                host.in_words(&plan, &carried.items);
+        }
+        let as_they_must_be = rehearsal.written.is_empty() && rehearsal.made.is_empty();
+        if !rehearsal.put_back && as_they_must_be {
             rehearsal.cut = host.reopen(fds, end, check_files)?;
             host.may_cut(&rehearsal.cut, theirs)?;
         }
@@ -292,6 +317,7 @@ impl Host {
     /// All but what has to do with files.
     fn awake(saved: Saved, opts: RestoreOptions) -> Result<Host, WasiError> {
         let directed = Directed::restored(saved.directed, &opts);
+        let preopens = preopens(saved.preopens, &opts)?;
         let mut env = saved.env;
         for (key, value) in opts.env {
             match env.iter_mut().find(|(old, _)| *old == key) {
@@ -303,7 +329,7 @@ impl Host {
         Ok(Host {
             args: saved.args,
             env,
-            preopens: preopens(saved.preopens, opts.dirs, opts.recorded_dirs)?,
+            preopens,
             stdio: opts.stdio.into_streams(),
             fds: FdTable::default(),
             clock: Monotonic::standing_at(saved.monotonic),
@@ -312,6 +338,7 @@ impl Host {
             directed,
             signal: Arc::new(signal),
             undo: None,
+            changes: None,
             stranded: false,
         })
     }
@@ -425,6 +452,7 @@ impl Host {
             append: saved.append,
             nonblock: saved.nonblock,
             offset: saved.offset,
+            noted: None,
         };
         Ok((open, now))
     }
@@ -469,24 +497,52 @@ fn theirs(opts: &RestoreOptions) -> impl Fn(&str) -> bool + use<> {
     move |guest| given.as_ref().is_some_and(|given| !given.iter().any(|g| g == guest))
 }
 
-fn preopens(
-    saved: Vec<SavedPreopen>,
-    given: Vec<(PathBuf, String)>,
-    recorded: bool,
-) -> Result<Vec<Preopen>, WasiError> {
+/// Where a directory is here: as it was given, or else as it was.
+fn place_of(saved: &SavedPreopen, opts: &RestoreOptions) -> Option<PathBuf> {
+    let given = opts.dirs.iter().rev().find(|(_, guest)| *guest == saved.guest);
+    let given = given.map(|(host, _)| host.clone());
+    given.or_else(|| opts.recorded_dirs.then(|| os::path_from_bytes(saved.host.clone())))
+}
+
+/// What would be done in directories that would have to be made.
+fn in_nothing(saved: &Saved, opts: &RestoreOptions, carried: &Carried) -> Option<Rehearsal> {
+    let places: Vec<_> = saved.preopens.iter().map(|p| place_of(p, opts)).collect::<Option<_>>()?;
+    if places.iter().all(|host| host.exists()) {
+        return None;
+    }
+    let dirs = saved.preopens.iter().zip(places).map(|(p, host)| (p.guest.clone(), host));
+    let mut rehearsal = Rehearsal { dirs: dirs.collect(), ..Rehearsal::default() };
+    for item in &carried.items {
+        let Some(preopen) = saved.preopens.get(item.dir) else { continue };
+        let path = guest_path(&preopen.guest, &item.path);
+        match item.what {
+            What::Gone => {}
+            What::File { .. } => rehearsal.written.push(path),
+            What::Dir { .. } | What::Link { .. } => rehearsal.made.push(path),
+        }
+    }
+    Some(rehearsal)
+}
+
+fn preopens(saved: Vec<SavedPreopen>, opts: &RestoreOptions) -> Result<Vec<Preopen>, WasiError> {
+    let given = &opts.dirs;
     if let Some((_, guest)) =
         given.iter().find(|(_, guest)| !saved.iter().any(|s| s.guest == *guest))
     {
         let have: Vec<_> = saved.iter().map(|s| format!("{:?}", s.guest)).collect();
         return Err(WasiError::DirUnknown { guest: guest.clone(), have: have.join(", ") });
     }
-    let open = |saved: SavedPreopen| {
-        let given = given.iter().rev().find(|(_, guest)| *guest == saved.guest);
-        let was = os::path_from_bytes(saved.host);
-        match given {
-            Some((host, guest)) => open_preopen(guest.clone(), host.clone()),
-            None if recorded => open_preopen(saved.guest, was),
-            None => Err(WasiError::DirNotGiven { guest: saved.guest, recorded: was }),
+    let open = |saved: SavedPreopen| match place_of(&saved, opts) {
+        Some(host) => {
+            if opts.carried.is_some() && !host.exists() {
+                // Whether that worked is seen when it is opened.
+                let _ = std::fs::create_dir_all(&host);
+            }
+            open_preopen(saved.guest, host)
+        }
+        None => {
+            let recorded = os::path_from_bytes(saved.host);
+            Err(WasiError::DirNotGiven { guest: saved.guest, recorded })
         }
     };
     saved.into_iter().map(open).collect()
@@ -532,6 +588,8 @@ impl Default for RestoreOptions {
             check_files: true,
             clone: false,
             undo: None,
+            carry: false,
+            carried: None,
             mark: None,
             unnoticed: false,
         }

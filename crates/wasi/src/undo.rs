@@ -555,6 +555,7 @@ impl Host {
 
     /// Before a file's contents change between two offsets.
     pub(crate) fn before_change(&mut self, fd: u32, from: u64, to: u64) {
+        self.note_write(fd);
         if let (Some(undo), Ok(file)) = (&mut self.undo, self.fds.file(fd)) {
             undo.change(&self.preopens, file, from, to);
         }

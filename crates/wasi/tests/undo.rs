@@ -1,13 +1,18 @@
-//! Files go back to a mark: whatever a program does to a directory afterwards, its tree is as it was then.
+//! Files go back to a mark: whatever a program does to a directory afterwards, its tree is as it was then. And they travel: what it
+//! does to a directory can be done to another one that was alike.
 
 mod guest;
 
-use dormouse_wasi::{Mark, RestoreOptions, Wasi, WasiConfig};
+use dormouse_wasi::{
+    Carried, Contents, Each, Found, Item, Mark, RestoreOptions, Wasi, WasiConfig, WasiError, What,
+};
 use guest::{APPEND, CREAT, EXCL, Guest, READ, TRUNC, WRITE, options, quiet};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// A directory's contents: type, contents or target, and time of the last change.
@@ -63,6 +68,7 @@ impl Job {
             dirs: vec![(work.clone(), "/work".to_owned())],
             stdio: quiet(b""),
             undo: Some(undo.clone()),
+            carry: true,
             ..WasiConfig::default()
         };
         Job { guest: Guest::of(Wasi::new(cfg).unwrap()), work, undo, _dir: dir }
@@ -277,6 +283,194 @@ enum Deed {
     Mark,
 }
 
+/// Contents by path, or an error in their place.
+#[derive(Debug)]
+struct Kept(BTreeMap<String, Result<Vec<u8>, &'static str>>);
+
+impl Contents for Kept {
+    fn read(&self, each: &mut Each<'_>) -> io::Result<()> {
+        self.0.iter().try_for_each(|(path, bytes)| {
+            let bytes = bytes.as_ref().map_err(|why| io::Error::other(*why))?;
+            each(0, path, &mut &bytes[..])
+        })
+    }
+}
+
+fn carried(items: Vec<Item>, contents: &[(&str, Result<&str, &'static str>)]) -> Carried {
+    let kept = contents
+        .iter()
+        .map(|(path, bytes)| ((*path).to_owned(), bytes.map(|bytes| bytes.as_bytes().to_vec())));
+    Carried { items, contents: Arc::new(Kept(kept.collect())) }
+}
+
+fn item(path: &str, what: What) -> Item {
+    Item { dir: 0, path: path.to_owned(), what }
+}
+
+fn file(path: &str, text: &str) -> Item {
+    let mtime = 1_700_000_000_000_000_001;
+    item(path, What::File { mode: 0o640, mtime, size: text.len() as u64 })
+}
+
+/// What a job's checkpoints hold of its files: each was copied when it was found changed.
+#[derive(Default)]
+struct Image(BTreeMap<String, (Found, Vec<u8>)>);
+
+impl Image {
+    /// A checkpoint.
+    fn look(&mut self, wasi: &mut Wasi) -> Result<(), WasiError> {
+        let mut now = BTreeMap::new();
+        for found in wasi.changed_files()?.unwrap() {
+            let path = found.item.path.clone();
+            let kept = self.0.remove(&path).filter(|(earlier, _)| found.is_still(earlier));
+            let bytes = match kept {
+                Some((_, bytes)) => bytes,
+                None => {
+                    let mut copy = tempfile::tempfile().unwrap();
+                    wasi.copy_file(&found, &copy)?;
+                    let mut bytes = vec![];
+                    copy.rewind().unwrap();
+                    copy.read_to_end(&mut bytes).unwrap();
+                    bytes
+                }
+            };
+            now.insert(path, (found, bytes));
+        }
+        self.0 = now;
+        Ok(())
+    }
+
+    fn carried(&self) -> Carried {
+        let contents = self.0.iter().map(|(path, (_, bytes))| (path.clone(), Ok(bytes.clone())));
+        let items = self.0.values().map(|(found, _)| found.item.clone()).collect();
+        Carried { items, contents: Arc::new(Kept(contents.collect())) }
+    }
+}
+
+/// Copies a directory, with the times of its files.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        let meta = from.symlink_metadata().unwrap();
+        if meta.is_symlink() {
+            std::os::unix::fs::symlink(from.read_link().unwrap(), &to).unwrap();
+        } else if meta.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(&from, &to).unwrap();
+            let file = fs::File::options().write(true).open(&to).unwrap();
+            file.set_modified(meta.modified().unwrap()).unwrap();
+        }
+    }
+}
+
+/// Objects as they were saved, with a directory at another place and what travelled with them.
+fn moved(bytes: &[u8], to: &Path, carried: Carried, clone: bool) -> Result<Wasi, WasiError> {
+    let dirs = vec![(to.to_owned(), "/work".to_owned())];
+    let restore = RestoreOptions { dirs, carry: true, carried: Some(carried), clone, ..options() };
+    Wasi::restore(bytes, restore)
+}
+
+#[test]
+fn a_recreation_that_fails_can_be_made_again() {
+    let job = Job::new();
+    let bytes = job.guest.wasi.save().unwrap();
+    let to = job.work.with_file_name("to");
+    let items =
+        vec![file("a", "one"), file("b/c", "two"), item("l", What::Link { target: "a".into() })];
+    let broken = carried(items.clone(), &[("a", Ok("one")), ("b/c", Err("torn"))]);
+    let why = moved(&bytes, &to, broken, false).unwrap_err().to_string();
+    assert!(why.contains("torn"), "{why}");
+    let short = carried(items.clone(), &[("a", Ok("one")), ("b/c", Ok("t"))]);
+    let why = moved(&bytes, &to, short, false).unwrap_err().to_string();
+    assert!(why.contains("putting back \"/work/b/c\""), "{why}");
+    let whole = || carried(items.clone(), &[("a", Ok("one")), ("b/c", Ok("two"))]);
+    drop(moved(&bytes, &to, whole(), false).unwrap());
+    let then = tree(&to);
+    let names: Vec<_> = then.keys().map(|path| path.to_str().unwrap()).collect();
+    assert_eq!(names, ["a", "b", "b/c", "l"], "nothing else is left");
+    assert_eq!(then[Path::new("b/c")].1, short_of("two"));
+    // A process that died left this.
+    fs::write(to.join(".dormouse-resume.tmp"), "half").unwrap();
+    fs::write(to.join("a"), "two").unwrap();
+    drop(moved(&bytes, &to, whole(), false).unwrap());
+    assert_eq!(tree(&to), then);
+}
+
+fn short_of(text: &str) -> Vec<u8> {
+    short(text.as_bytes())
+}
+
+#[test]
+fn what_stands_in_the_way_is_not_written_through() {
+    let job = Job::new();
+    let bytes = job.guest.wasi.save().unwrap();
+    let to = job.work.with_file_name("to");
+    fs::create_dir_all(to.join("real")).unwrap();
+    std::os::unix::fs::symlink("real", to.join("link")).unwrap();
+    std::os::unix::fs::symlink("/etc", to.join("out")).unwrap();
+    fs::write(to.join("file"), "").unwrap();
+    fs::write(to.join("real/x"), "theirs").unwrap();
+    let before = tree(&to);
+    for above in ["link", "out", "file"] {
+        let path = format!("{above}/x");
+        let one = carried(vec![file(&path, "evil")], &[(&path, Ok("evil"))]);
+        let why = moved(&bytes, &to, one, false).unwrap_err().to_string();
+        assert!(why.contains(&format!("\"/work/{above}\" is no directory here")), "{why}");
+        let gone = carried(vec![item(&path, What::Gone)], &[]);
+        drop(moved(&bytes, &to, gone, false).unwrap());
+    }
+    assert_eq!(tree(&to), before);
+    // Nor is anything outside of the directory.
+    for path in ["../evil", "real/../../evil"] {
+        let one = carried(vec![file(path, "evil")], &[(path, Ok("evil"))]);
+        assert!(moved(&bytes, &to, one, false).is_err());
+    }
+    assert!(!to.with_file_name("evil").exists());
+    let one = Item { dir: 7, ..file("a", "a") };
+    assert!(matches!(
+        moved(&bytes, &to, carried(vec![one], &[]), false),
+        Err(WasiError::Damaged { .. })
+    ));
+}
+
+#[test]
+fn all_names_of_a_file_change_with_it() {
+    let mut job = Job::new();
+    let mut image = Image::default();
+    let fd = job.guest.open("a", 0, READ | WRITE, 0).unwrap();
+    job.guest.link("a", "other").unwrap();
+    for text in ["first", "again", "third"] {
+        job.guest.seek(fd, 0, 0).unwrap();
+        job.guest.write(fd, text.as_bytes()).unwrap();
+        image.look(&mut job.guest.wasi).unwrap();
+        for name in ["a", "other"] {
+            assert!(image.0[name].1.starts_with(text.as_bytes()), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn what_came_and_went_is_forgotten() {
+    let mut job = Job::new();
+    for round in 0..100 {
+        let name = format!("temp{round}");
+        let fd = job.guest.open(&name, CREAT | EXCL, WRITE, 0).unwrap();
+        job.guest.write(fd, b"x").unwrap();
+        job.guest.close(fd).unwrap();
+        match round % 2 {
+            0 => job.guest.unlink(&name).unwrap(),
+            _ => job.guest.rename(&name, "b").unwrap(),
+        }
+        job.guest.mkdir("e").unwrap();
+        job.guest.rmdir("e").unwrap();
+    }
+    let found = job.guest.wasi.changed_files().unwrap().unwrap();
+    let paths: Vec<_> = found.iter().map(|found| &found.item.path).collect();
+    assert_eq!(paths, ["b"]);
+}
+
 const NAMES: [&str; 8] = ["a", "b", "c", "l", "d", "d/x", "d/y", "e"];
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -383,5 +577,37 @@ proptest! {
         let at = earlier.index(at + 1);
         job.back(&marks[at].0, marks[at].1);
         prop_assert_eq!(&tree(&job.work), &marks[at].2);
+    }
+
+    /// What was done to a directory can be done to one that was alike; and what a program does there, again.
+    #[test]
+    fn any_deeds_travel(
+        deeds in proptest::collection::vec(deed(), 1..40),
+        again in proptest::collection::vec(deed(), 0..20),
+    ) {
+        let mut job = Job::new();
+        let (first, second) = (job.work.with_file_name("first"), job.work.with_file_name("second"));
+        copy(&job.work, &first);
+        copy(&job.work, &second);
+        let mut image = Image::default();
+        for (deeds, to) in [(deeds, first), (again, second)] {
+            let mut open = vec![];
+            for deed in &deeds {
+                match deed {
+                    // Refused while a deleted file is open.
+                    Deed::Mark => drop(image.look(&mut job.guest.wasi)),
+                    deed => job.act(deed, &mut open, &mut vec![]),
+                }
+            }
+            for fd in open {
+                job.guest.close(fd).unwrap();
+            }
+            image.look(&mut job.guest.wasi).unwrap();
+            let bytes = job.guest.wasi.save().unwrap();
+            job.guest = Guest::of(moved(&bytes, &to, image.carried(), false).unwrap());
+            prop_assert_eq!(tree(&to), tree(&job.work));
+            job.work = to;
+            image = Image::default();
+        }
     }
 }

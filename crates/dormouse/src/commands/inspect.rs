@@ -5,8 +5,10 @@ use super::list::Checkpoint;
 use crate::symbols::Symbols;
 use crate::{cli, size, ui};
 use dormouse::annotations;
+use dormouse_store::{FileKind, FileTree};
 use dormouse_wasi::{Description, FdDescription, Wasi};
 use serde::Serialize;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 /// Lines shown of each end of a deep stack. A function that calls itself takes one line.
@@ -28,6 +30,42 @@ struct Report<'a> {
     host_functions: &'a [String],
     /// What those remember.
     host_states: Vec<HostState<'a>>,
+    /// What a resume does for each file.
+    files: Vec<File>,
+}
+
+#[derive(Serialize)]
+struct File {
+    path: String,
+    /// `copied`: its contents are in the image; `checked`; `left alone`.
+    rule: &'static str,
+    /// `file`, `directory`, `link`, or `gone`: there is to be nothing.
+    kind: &'static str,
+    /// Of a file.
+    size: Option<u64>,
+}
+
+/// Those that travel with the checkpoint, and those that are open.
+fn files(tree: Option<&FileTree>, rule: Option<&String>, wasi: &Description) -> Vec<File> {
+    let carried = tree.into_iter().flat_map(FileTree::iter).filter_map(|(name, kind)| {
+        let (dir, path) = dormouse::split(name)?;
+        let (kind, size) = match kind {
+            FileKind::Gone => ("gone", None),
+            FileKind::Dir { .. } => ("directory", None),
+            FileKind::Link { .. } => ("link", None),
+            FileKind::File { size, .. } => ("file", Some(*size)),
+        };
+        Some(File { path: wasi.path_of(dir, path), rule: "copied", kind, size })
+    });
+    let mut files: Vec<File> = carried.collect();
+    let told: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
+    let rule = if rule.is_some_and(|rule| rule == "none") { "left alone" } else { "checked" };
+    for fd in wasi.fds.iter().filter(|fd| fd.kind == "file") {
+        if !told.contains(&fd.path) {
+            files.push(File { path: fd.path.clone(), rule, kind: "file", size: fd.size });
+        }
+    }
+    files
 }
 
 #[derive(Serialize)]
@@ -83,6 +121,8 @@ pub fn inspect(args: cli::Inspect) -> Done {
         bytes: m.pages.saturating_mul(65536),
     });
     let tables = state.tables.iter().map(|t| Table { index: t.index, entries: t.entries.len() });
+    let wasi = Wasi::describe(&state.wasi)?;
+    let rule = checkpoint.info.annotations.get(annotations::FILES);
     let report = Report {
         checkpoint: (&checkpoint.info).into(),
         frames: frames.collect(),
@@ -91,11 +131,12 @@ pub fn inspect(args: cli::Inspect) -> Done {
         tables: tables.collect(),
         dropped_data: &state.dropped_data,
         dropped_elems: &state.dropped_elems,
-        wasi: Wasi::describe(&state.wasi)?,
         host_functions: &symbols.host,
         host_states: (state.host.iter())
             .map(|s| HostState { name: &s.name, bytes: s.bytes.len() })
             .collect(),
+        files: files(checkpoint.files(), rule, &wasi),
+        wasi,
     };
     if args.listing.json {
         ui::print_json(&report);
@@ -165,6 +206,20 @@ fn text(r: &Report<'_>, info: &dormouse_store::CheckpointInfo, all: bool) -> Str
     }
     for (i, fd) in r.wasi.fds.iter().enumerate() {
         line(if i == 0 { "open files" } else { "" }, describe(fd));
+    }
+    let shown = if all { usize::MAX } else { SHOWN };
+    for (i, file) in r.files.iter().take(shown).enumerate() {
+        let what = match file.kind {
+            "gone" => "deleted".to_owned(),
+            kind => format!("{} ({})", file.rule, file.size.map_or(kind.to_owned(), size::text)),
+        };
+        line(if i == 0 { "files" } else { "" }, format!("{} {what}", file.path));
+    }
+    if r.files.len() > shown {
+        line("", format!("... {} more; --all shows them", r.files.len() - shown));
+    }
+    if info.files_size > 0 {
+        line("", format!("{} in the store", size::text(info.files_size)));
     }
     line("frames", format!("{}, innermost first", r.frames.len()));
     let mut first = 0;

@@ -20,6 +20,7 @@ pub struct Checkpoint<'a> {
     state_size: u64,
     module_size: u64,
     memory_size: u64,
+    files_size: u64,
     annotations: &'a BTreeMap<String, String>,
 }
 
@@ -62,6 +63,7 @@ impl<'a> From<&'a CheckpointInfo> for Checkpoint<'a> {
             state_size: info.state_size,
             module_size: info.module_size,
             memory_size: info.memory_size,
+            files_size: info.files_size,
             annotations: &info.annotations,
         }
     }

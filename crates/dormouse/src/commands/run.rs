@@ -100,6 +100,9 @@ fn rehearse(job: Job, target: &dormouse::Target, json: bool) -> Done {
             }).collect::<Vec<_>>(),
             "files_put_back": files.put_back,
             "files_left_as_they_are": files.stranded,
+            "files_written": files.written,
+            "files_made": files.made,
+            "files_removed": files.removed,
             "files_cut": files.cut.iter().map(|cut| {
                 serde_json::json!({ "fd": cut.fd, "path": cut.path, "size": cut.size, "now": cut.now })
             }).collect::<Vec<_>>(),
@@ -115,6 +118,14 @@ fn rehearse(job: Job, target: &dormouse::Target, json: bool) -> Done {
     }
     if files.stranded {
         text += "  files will not be put back: the job went on from an earlier checkpoint since, or elsewhere\n";
+    }
+    let lists = [
+        ("written from the image", &files.written),
+        ("made", &files.made),
+        ("removed", &files.removed),
+    ];
+    for (what, list) in lists {
+        list.iter().for_each(|path| text += &format!("  {}   will be {what}\n", ui::visible(path)));
     }
     for cut in &files.cut {
         text += &format!(
@@ -135,7 +146,9 @@ fn job(
     hint: String,
 ) -> Job {
     let mut job = Job::new(store).on_notice(teller(what.to_owned(), hint));
-    job = job.check_files(engine.files == "check");
+    if let Some(files) = engine.files {
+        job = job.files(files);
+    }
     if !engine.no_cache {
         job = job.cache(engine.cache.clone().or_else(places::cache));
     }

@@ -1,6 +1,7 @@
 //! How a job is to run, as it is said before.
 
 use super::Job;
+use crate::carrying::Files;
 use crate::interval::{Every, Share};
 use crate::lease::TTLS;
 use crate::outcome::Notice;
@@ -138,10 +139,9 @@ impl Job {
         self
     }
 
-    /// Whether what the program does to its files after a checkpoint is undone by a resume from it,
-    /// and its open files must be as they were then; by default yes.
-    pub fn check_files(mut self, check: bool) -> Job {
-        self.check_files = check;
+    /// What is done for the program's files; by default [`Files::Check`], or as it was.
+    pub fn files(mut self, files: Files) -> Job {
+        self.files = Some(files);
         self
     }
 

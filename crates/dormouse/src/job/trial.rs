@@ -26,7 +26,7 @@ impl Job {
             let host = holder.as_ref().filter(|h| !h.is_here()).map(|h| h.host.clone());
             return Err(Error::Running { job: name, pid: holder.map(|h| h.pid), host });
         }
-        let checkpoint = self.checkpoint(&store, from)?;
+        let checkpoint = Arc::new(self.checkpoint(&store, from)?);
         let machine = Machine::new(self.options())?;
         let (code, _) = self.load_of(&machine, &checkpoint)?;
         let restore = self.restoring(&checkpoint, &name);
@@ -38,7 +38,7 @@ impl Job {
             Ok::<_, Error>(Wasi::rehearse(&state.wasi, restore)?)
         })??;
         let memory = state.memories.iter().map(|m| m.pages << 16).sum();
-        Ok(Rehearsal { checkpoint: checkpoint.info, memory, files })
+        Ok(Rehearsal { checkpoint: checkpoint.info.clone(), memory, files })
     }
 
     /// Runs a module under chaos: see [`dormouse_engine::chaos`]. It takes no checkpoints, and needs
