@@ -5,6 +5,8 @@
 #![allow(missing_docs)]
 
 mod harness;
+#[cfg(feature = "registry")]
+mod servers;
 
 use harness::program::program;
 use harness::{Ended, Place};
@@ -628,4 +630,28 @@ fn deeds_after_the_checkpoint_are_undone_where_all_was_wiped() {
     assert_eq!(names, [Path::new("d"), Path::new("d/x")]);
     let e = resume(&p, &["job"]);
     assert_eq!((e.out.as_str(), e.code), (">\\", Some(0)), "{}", e.err);
+}
+
+/// What was pulled does not say where its files are written.
+#[cfg(feature = "registry")]
+#[test]
+fn pulled_files_go_where_they_are_told_to() {
+    if !servers::have(&["docker-registry"]) {
+        return;
+    }
+    let p = Place::new();
+    let (_, child) = waits(&p, &[]);
+    killed(&p, child);
+    std::fs::remove_dir_all(p.path("work")).unwrap();
+    let registry = servers::Registry::start();
+    let to = registry.at("jobs/job");
+    p.ok(&["push", "job@1", &to]);
+    let other = Place::new();
+    other.ok(&["pull", &format!("{to}:1")]);
+    let refused = resume(&other, &["job"]);
+    assert!(refused.error().contains("name one with --dir HOST::/w"), "{}", refused.err);
+    assert!(!p.path("work").exists());
+    let dir = format!("{}::/w", other.path("here").display());
+    goes_on(&other, &["job", "--dir", &dir]);
+    assert_eq!(tree(&other.path("here")), undisturbed());
 }
