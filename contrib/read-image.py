@@ -226,7 +226,7 @@ HOST = List(COUNT, Record(name=Text(Uleb(257)), bytes=Hex(Uleb((1 << 28) + 1))))
 STATE_1, STATE_2 = Record(**STATE), Record(**STATE, host=HOST)
 
 
-def read_state(data):
+def decode_state(data):
     return decode(STATE_2 if data[8:12] == b"\2\0\0\0" else STATE_1, data)
 
 
@@ -325,7 +325,7 @@ def read_wasi(data):
 
 def read_state(data):
     need(len(data) <= 1 << 30, "the state is too long")
-    state = read_state(data)
+    state = decode_state(data)
     check_state(state)
     return state
 

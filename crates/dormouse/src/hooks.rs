@@ -320,6 +320,7 @@ mod tests {
                 state_size: 0,
                 module_size: 0,
                 memory_size: 0,
+                files_size: 0,
                 pulled: false,
                 annotations: Default::default(),
             };
@@ -346,7 +347,15 @@ mod tests {
         let Failure::Hung(why) = why else { panic!("{why:?}") };
         assert!(why.contains("had not ended after 300ms and was killed"), "{why}");
         let pid = std::fs::read_to_string(child).unwrap();
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-        assert!(state.is_err() || state.unwrap().contains(") Z "), "the child lives");
+        // It is told at once, and dies when it is its turn.
+        let began = Instant::now();
+        let lives = || {
+            let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            state.is_ok_and(|state| !state.contains(") Z "))
+        };
+        while lives() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the child lives");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }

@@ -16,8 +16,10 @@ fn every_command_and_option_is_in_the_table() {
         table.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).collect();
     let help = p.ok(&["help"]);
     let commands = help.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
-    let commands: Vec<&str> =
-        commands.lines().filter_map(|l| l.strip_prefix("  ")?.split_whitespace().next()).collect();
+    // What it says of a command goes on in lines that begin further right.
+    let named =
+        commands.lines().filter_map(|l| l.strip_prefix("  ").filter(|l| !l.starts_with(' ')));
+    let commands: Vec<&str> = named.filter_map(|l| l.split_whitespace().next()).collect();
     assert!(commands.len() >= 15, "{commands:?}");
     for command in commands.into_iter().filter(|c| *c != "help") {
         assert!(known.contains(command), "docs/api.md does not say how to `{command}`");

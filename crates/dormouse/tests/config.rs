@@ -218,7 +218,7 @@ fn mistakes_are_told_with_file_and_line() {
         ("on = [\"noon=true\"]", 1, "on: "),
         ("dir = [\"::x\"]", 1, "dir: write HOST::GUEST"),
         ("store = 5", 1, "store: write a string, not a number"),
-        ("files = \"all\"", 1, "files: write one of: check, none"),
+        ("files = \"all\"", 1, "files: write one of: copy, check, none"),
         ("stack = \"big\"", 1, "stack: write a number of bytes"),
         ("cache = \"c\"\nno-cache = true", 2, ""),
         ("every = \"1m\"\nevery = \"2m\"", 2, "duplicate key"),

@@ -18,6 +18,7 @@ fn state() -> State {
         tables: vec![],
         exceptions: vec![],
         memories: vec![],
+        host: vec![],
         dropped_data: vec![],
         dropped_elems: vec![],
         wasi: vec![],
