@@ -73,7 +73,7 @@ impl Request {
 #[serde(tag = "ok", rename_all = "lowercase")]
 pub enum Response {
     /// To [`Request::Status`].
-    Status(Status),
+    Status(Box<Status>),
     /// The checkpoint is durable.
     Checkpoint {
         /// `job@N`.
@@ -275,7 +275,7 @@ fn respond(request: Request, about: &About, desk: &Desk) -> Response {
             let sight = desk.sight();
             let newest = sight.newest;
             let standing = desk.books().standing();
-            Response::Status(Status {
+            Response::Status(Box::new(Status {
                 job: about.job.clone(),
                 pid: about.holder.pid,
                 program: about.holder.program.clone(),
@@ -294,7 +294,7 @@ fn respond(request: Request, about: &About, desk: &Desk) -> Response {
                 cpu_ms: Some(whole(usage::processor_time().as_millis())),
                 memory: Some(about.writer.size()),
                 resident: usage::resident(),
-            })
+            }))
         }
         Request::Checkpoint { stop } => match desk.order(Why::Asked, stop).recv() {
             Ok(Ok(info)) => {

@@ -114,7 +114,7 @@ fn time(seconds: f64) -> String {
 fn row(store: &Path, job: String) -> Row {
     let holder = running::holder(store, &job).unwrap_or_default();
     let mut row = match ask(store, &job, Request::Status) {
-        Ok(Response::Status(status)) => answered(status, holder.host),
+        Ok(Response::Status(status)) => answered(*status, holder.host),
         // Jobs of other hosts cannot be asked from here.
         _ => from_lease(job, holder),
     };
