@@ -35,9 +35,9 @@ const SEGMENTS: usize = 20_000;
 /// let module = wat::parse_str(r#"(module (memory (export "memory") 1)
 ///     (func (export "_start") (local i32)
 ///         (loop (br_if 0 (i32.lt_u
-///             (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 1000))))))"#)?;
+///             (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 50000000))))))"#)?;
 /// let job = Job::new(dir.path()).name("count").stop_at(500);
-/// assert!(matches!(job.run("count.wasm", module.into(), vec![])?, Outcome::Stopped(_)));
+/// assert!(matches!(job.run("count.wasm", module.into(), vec![])?, Outcome::Stopped { .. }));
 /// let checkpoint = Store::open(dir.path())?.load("count", None)?;
 /// let rest = export::wasm(&checkpoint)?;
 /// let job = Job::new(dir.path()).name("rest");
@@ -56,8 +56,14 @@ pub fn wasm(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     let seen = glue::Memory::of(&program, &memories, state);
     let glue = glue::glue(&program, &outline, &seen, state)?;
     // What was called last is the outermost.
-    let called = state.frames.first().and_then(|f| program.export_of(f.site.func));
-    let export = called.filter(|name| *name != "_initialize").unwrap_or("_start").to_owned();
+    let called = state.frames.first().map(|f| f.site.func);
+    let is = |name: &str| called.is_some() && program.exported_function(name) == called;
+    let named = called.and_then(|f| program.export_of(f));
+    let export = match named {
+        Some(name) if !is("_start") && !is("_initialize") => name,
+        _ => "_start",
+    };
+    let export = export.to_owned();
     let snapshot = Snapshot { state, memories, export, glue };
     Ok(program.standalone(&snapshot).map_err(dormouse_engine::Error::from)?)
 }

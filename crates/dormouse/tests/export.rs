@@ -336,6 +336,108 @@ mod release {
         assert!(holds(b"in.txt") && holds(b"one\n"));
     }
 
+    /// References that only a frame has, that only an export declared, and what a table of 64-bit indices caught.
+    #[test]
+    fn references() {
+        let wait = "(loop (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1)))
+            (global.get $n))))";
+        let before = r#"(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1) (global $n (mut i32) (i32.const 100000))"#;
+        let only_in_a_frame = format!(
+            r#"(module (type $v (func (result i32))) {before}
+            (table $t 2 2 funcref) (elem (i32.const 0) $f) (func $f (result i32) (i32.const 42))
+            (func (export "run") (export "_start") (local $i i32) (local $r funcref)
+                (local.set $r (table.get $t (i32.const 0)))
+                (table.set $t (i32.const 0) (ref.null func))
+                {wait}
+                (table.set $t (i32.const 1) (local.get $r))
+                (call $exit (call_indirect $t (type $v) (i32.const 1)))))"#
+        );
+        let only_exported = format!(
+            r#"(module {before}
+            (func $s (export "_start") (local $i i32) (local $r funcref)
+                (local.set $r (ref.func $s))
+                {wait}
+                (call $exit (i32.sub (i32.const 42) (ref.is_null (local.get $r))))))"#
+        );
+        let caught = format!(
+            r#"(module {before} (tag $e (param i32)) (table $x i64 2 exnref)
+            (func (export "_start") (local $i i32) (local $r exnref)
+                (local.set $r (block $h (result exnref)
+                    (try_table (catch_all_ref $h) (throw $e (i32.const 42))) (unreachable)))
+                (table.set $x (i64.const 1) (local.get $r))
+                {wait}
+                (block $g (result i32)
+                    (try_table (catch $e $g) (throw_ref (table.get $x (i64.const 1)))) (unreachable))
+                (call $exit)))"#
+        );
+        for text in [only_in_a_frame, only_exported, caught] {
+            let p = Place::new();
+            let guest = p.guest("refers", &text);
+            let stopped = p.dormouse(&["run", "--name", "job", "--stop-at", "500", &guest]);
+            assert_eq!(stopped.code, Some(85), "{}", stopped.err);
+            p.ok(&["export", "job", "--wasm", "on.wasm"]);
+            assert_eq!(stock(&p, &["-W", "all-proposals=y"]).code, Some(42), "{text}");
+        }
+    }
+
+    /// What was written after the checkpoint is cut off, though the file is open for reading, too.
+    #[test]
+    fn a_file_that_is_open_twice() {
+        let p = Place::new();
+        let text = r#"(module
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (import "wasi_snapshot_preview1" "path_open"
+                (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1) (global $n (mut i32) (i32.const 1000))
+            (data (i32.const 1000) "log") (data (i32.const 1010) "line\n")
+            (data (i32.const 600) "\f2\03\00\00\05\00\00\00")
+            (func $wait (local $i i32)
+                (loop (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (global.get $n)))))
+            (func $again (param $rights i64) (param $flags i32)
+                (if (call $open (i32.const 3) (i32.const 0) (i32.const 1000) (i32.const 3) (i32.const 0)
+                        (local.get $rights) (i64.const 0) (local.get $flags) (i32.const 500))
+                    (then (call $exit (i32.const 9)))))
+            (func $line
+                (drop (call $write (i32.const 5) (i32.const 600) (i32.const 1) (i32.const 700)))
+                (call $wait))
+            (func (export "_start")
+                (call $again (i64.const 2) (i32.const 0))
+                (call $again (i64.const 0x4000d0) (i32.const 1))
+                (call $line) (call $line)))"#;
+        fs::create_dir(p.path("in")).unwrap();
+        fs::write(p.path("in/log"), "").unwrap();
+        let guest = p.guest("twice", text);
+        let run = ["run", "--name", "job", "--stop-at", "500", "--dir", "in", &guest];
+        assert_eq!(p.dormouse(&run).code, Some(85));
+        p.ok(&["export", "job", "--wasm", "on.wasm"]);
+        fs::write(p.path("in/log"), "line\nline\nline\n").unwrap();
+        let rest = stock(&p, &["--dir", "in"]);
+        assert_eq!(rest.code, Some(0), "{}", rest.err);
+        assert_eq!(fs::read_to_string(p.path("in/log")).unwrap(), "line\nline\n");
+    }
+
+    /// What is no file is written to, and a link stays one.
+    #[test]
+    fn where_it_is_written() {
+        let p = Place::new();
+        looks(&p);
+        std::os::unix::fs::symlink("on.wasm", p.path("link")).unwrap();
+        let module = fs::read(p.path("on.wasm")).unwrap();
+        fs::write(p.path("on.wasm"), "").unwrap();
+        p.ok(&["export", "job", "--wasm", "link"]);
+        assert!(fs::symlink_metadata(p.path("link")).unwrap().is_symlink());
+        assert_eq!(fs::read(p.path("on.wasm")).unwrap(), module);
+        assert!(Command::new("mkfifo").arg(p.path("pipe")).status().unwrap().success());
+        let reader = std::thread::scope(|threads| {
+            let reader = threads.spawn(|| fs::read(p.path("pipe")).unwrap());
+            p.ok(&["export", "job", "--wasm", "pipe"]);
+            reader.join().unwrap()
+        });
+        assert_eq!(reader, module);
+    }
+
     #[test]
     fn hand_written() {
         of_kind("wat", &[1, 7, 60], &|_| true);

@@ -333,11 +333,6 @@ impl Program {
         !self.reach.uses.written_tables.contains(&table)
     }
 
-    /// Whether the code makes references to functions, which a segment must declare.
-    pub(crate) fn uses_ref_func(&self) -> bool {
-        !self.reach.uses.ref_func.is_empty()
-    }
-
     /// Size of the control memory in pages.
     pub(crate) fn control_pages(&self) -> u64 {
         let flags = (self.module.datas.len() + self.module.elems.len()) as u64;

@@ -44,7 +44,7 @@ use crate::layout::Sites;
 use crate::module::Module;
 use crate::{Error, Poll, Program, Result};
 use dormouse_state::{State, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use wasm_encoder::reencode::{Error as ReError, Reencode};
 use wasm_encoder::{
     CodeSection, Encode, FunctionSection, Instruction as I, Module as Out, TypeSection,
@@ -105,12 +105,21 @@ struct Standing<'p> {
     instead: HashMap<u32, u32>,
     types: HashMap<(Vec<ValType>, Vec<ValType>), u32>,
     new_types: Vec<(Vec<ValType>, Vec<ValType>)>,
+    /// Functions that the code makes references to, which a segment must declare.
+    referred: BTreeSet<u32>,
 }
 
 impl Standing<'_> {
     /// The number of functions before ours.
     fn first(&self) -> u32 {
         self.m.funcs.len() as u32 + self.between
+    }
+
+    /// The index of a function that is referred to.
+    fn refer(&mut self, f: u32) -> u32 {
+        let f = self.function(f);
+        self.referred.insert(f);
+        f
     }
 
     /// The index of an original function, even if something stands for it.
@@ -151,7 +160,7 @@ impl Space for Standing<'_> {
     fn plain(&mut self, raw: &[u8], op: &Operator<'_>, out: &mut Vec<u8>) -> Result<()> {
         match *op {
             Operator::RefFunc { function_index } => {
-                I::RefFunc(self.function(function_index)).encode(out)
+                I::RefFunc(self.refer(function_index)).encode(out)
             }
             _ => out.extend_from_slice(raw),
         }
@@ -175,6 +184,7 @@ impl<'p, 's> Writer<'p, 's> {
             instead: HashMap::new(),
             types: HashMap::new(),
             new_types: vec![],
+            referred: BTreeSet::new(),
         };
         let first = space.first();
         for (n, function) in (first..).zip(&snapshot.glue.functions) {
@@ -247,7 +257,7 @@ fn constant(space: &mut Standing<'_>, v: Value, ty: ValType) -> Option<I<'static
         (Value::F64(v), ValType::F64) => I::F64Const(wasm_encoder::Ieee64::new(v)),
         (Value::V128(v), ValType::V128) => I::V128Const(v as i128),
         (Value::FuncRef(Some(f)), ValType::Ref(_)) if (f as usize) < space.m.funcs.len() => {
-            I::RefFunc(space.function(f))
+            I::RefFunc(space.refer(f))
         }
         (Value::FuncRef(None) | Value::ExternRefNull | Value::ExnRef(None), ValType::Ref(r))
             if r.is_nullable() =>

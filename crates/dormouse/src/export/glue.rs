@@ -40,16 +40,12 @@ impl<'m> Memory<'m> {
 
     /// What is there now.
     fn read(&self, at: u64, length: usize) -> Vec<u8> {
-        let mut out = vec![0; length];
-        for (start, bytes) in self.contents {
-            for (n, byte) in out.iter_mut().enumerate() {
-                let from = (at + n as u64).checked_sub(*start);
-                if let Some(b) = from.and_then(|from| bytes.get(usize::try_from(from).ok()?)) {
-                    *byte = *b;
-                }
-            }
-        }
-        out
+        let byte = |at: u64| {
+            let before = self.contents.partition_point(|(start, _)| *start <= at);
+            let (start, bytes) = self.contents.get(before.checked_sub(1)?)?;
+            bytes.get(usize::try_from(at - start).ok()?).copied()
+        };
+        (at..).take(length).map(|at| byte(at).unwrap_or(0)).collect()
     }
 
     fn u64(&self, at: u64) -> u64 {
@@ -218,6 +214,23 @@ fn files(asm: &mut Asm, code: &mut Code, o: &Outline) -> Result<()> {
     for (fd, what) in &open {
         reopen(asm, code, o, *fd, what)?;
     }
+    // What is cut may be open for reading, too.
+    for wanted in [true, false] {
+        for (fd, what) in &open {
+            if let Opened::File { writable, preopen, path, size: Some(size), .. } = what
+                && *writable == wanted
+            {
+                length(asm, code, *fd, *size, *writable, &shown(o, *preopen, path));
+            }
+        }
+    }
+    for (fd, what) in &open {
+        if let Opened::File { offset, size: Some(_), .. } = what {
+            let seek = asm.import("fd_seek");
+            code.all([I::I32Const(*fd as i32), I::I64Const(*offset as i64), I::I32Const(0)]);
+            code.i(I::LocalGet(AT)).call(seek).i(I::Drop);
+        }
+    }
     let taken: BTreeSet<u32> = open.iter().map(|(fd, _)| *fd).collect();
     let free = (given..most).filter(|fd| !taken.contains(fd));
     for fd in there.into_iter().chain(free) {
@@ -239,8 +252,7 @@ fn reopen(asm: &mut Asm, code: &mut Code, o: &Outline, fd: u32, what: &Opened) -
         }
         _ => return Ok(()),
     };
-    let guest = o.preopens.get(*preopen).map_or("", String::as_str);
-    let shown = format!("{}/{path}", guest.trim_end_matches('/'));
+    let shown = shown(o, *preopen, path);
     if path.len() > LONGEST {
         return Err(unfit(format!("the path {shown:.80} is too long")));
     }
@@ -263,15 +275,13 @@ fn reopen(asm: &mut Asm, code: &mut Code, o: &Outline, fd: u32, what: &Opened) -
     code.i(I::BrIf(2)).i(I::End).i(I::End);
     fail(asm, code, &format!("{shown:.200} is open in this program, and cannot be opened here"));
     code.i(I::End);
-    if let Opened::File { writable, append, offset, size: Some(size), .. } = what {
-        length(asm, code, fd, *size, *writable, &shown);
-        if !append || *offset > 0 {
-            let seek = asm.import("fd_seek");
-            code.all([I::I32Const(fd as i32), I::I64Const(*offset as i64), I::I32Const(0)]);
-            code.i(I::LocalGet(AT)).call(seek).i(I::Drop);
-        }
-    }
     Ok(())
+}
+
+/// A path as the program knows it.
+fn shown(o: &Outline, preopen: usize, path: &str) -> String {
+    let guest = o.preopens.get(preopen).map_or("", String::as_str);
+    format!("{}/{path}", guest.trim_end_matches('/'))
 }
 
 /// What was written after the checkpoint is cut off; a file that is shorter than it was is another.

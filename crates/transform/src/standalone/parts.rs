@@ -78,6 +78,10 @@ impl Parts {
         parts.add_globals(w);
         parts.add_exports(w, start);
         parts.add_tables(w)?;
+        let referred: Vec<u32> = w.space.referred.iter().copied().collect();
+        if !referred.is_empty() {
+            parts.elems.declared(Elements::Functions(referred.into()));
+        }
         parts.add_contents(w)?;
         Ok(parts)
     }
@@ -213,7 +217,6 @@ impl Parts {
         w: &mut Writer<'_, '_>,
         r: wasmparser::ElementSectionReader<'_>,
     ) -> Result<()> {
-        let mut declared = vec![];
         for (n, e) in (0..).zip(r) {
             let e = e.map_err(Error::invalid)?;
             let items = items(&mut w.space, e.items)?;
@@ -225,8 +228,6 @@ impl Parts {
                     if w.p.table_is_fixed(table) {
                         self.elems.active(table_index, &offset, items);
                     } else {
-                        // Its functions may be referred to elsewhere, which one segment must say.
-                        declared.push(items.clone());
                         self.elems.active(table_index, &zero(w, table), nothing(&items));
                     }
                 }
@@ -236,12 +237,6 @@ impl Parts {
                 ElementKind::Passive | ElementKind::Declared => {
                     self.elems.declared(items);
                 }
-            }
-        }
-        // Only where there are such references; else what is used is what the program uses.
-        if w.p.uses_ref_func() {
-            for items in declared {
-                self.elems.declared(items);
             }
         }
         Ok(())

@@ -10,6 +10,9 @@ use std::collections::HashMap;
 use wasm_encoder::{BlockType, Instruction as I};
 use wasmparser::ValType;
 
+/// Bytes of code for what is on the stack. A state may have a frame at each call of a large function.
+const MOST_CODE: usize = 512 << 20;
+
 /// Frames that one function puts in place: a power of two.
 const TOGETHER: u32 = 256;
 
@@ -47,6 +50,7 @@ impl Writer<'_, '_> {
         let first_rest = self.space.first() + self.ours.len() as u32;
         let first_enter = first_rest + rests.len() as u32;
         let none = Sites::default();
+        let mut size = 0;
         for rest in &rests {
             let enter = match &rest.call {
                 Some(results) => enters.iter().position(|e| e.results == *results),
@@ -57,6 +61,10 @@ impl Writer<'_, '_> {
             let body = body(p, rest.func)?;
             let emitter = Emitter::new(space, m, &body, &none, Poll::Atomic);
             let code = emitter.standalone(&rest.site, &rest.globals, first_enter + enter as u32)?;
+            size += code.bytes.len();
+            if size > MOST_CODE {
+                return Err(unfit("what is left of the functions on its stack is too much code"));
+            }
             let ty = self.signature(&[], m.func_type(rest.func).results());
             self.function(ty, code.bytes);
         }
@@ -236,10 +244,11 @@ impl Writer<'_, '_> {
             }
         }
         for table in &state.tables {
-            let entries = (0..).zip(&table.entries);
-            for (n, v) in entries {
+            let ty = self.m.tables.get(table.index as usize).ok_or_else(bad)?;
+            for (n, v) in (0i64..).zip(&table.entries) {
                 if let Value::ExnRef(Some(e)) = *v {
-                    code.extend([I::I32Const(n), I::GlobalGet(at(e)?), I::TableSet(table.index)]);
+                    let n = if ty.table64 { I::I64Const(n) } else { I::I32Const(n as i32) };
+                    code.extend([n, I::GlobalGet(at(e)?), I::TableSet(table.index)]);
                 }
             }
         }
