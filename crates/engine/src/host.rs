@@ -15,7 +15,7 @@ use crate::values::{self, Out, Passed};
 use crate::{Error, Result};
 use dormouse_state::{HostState as Saved, MAX_HOST_NAME, MAX_HOST_STATES};
 use dormouse_wasi::{Call, DIRECTED_MODULE};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -184,6 +184,7 @@ impl HostFunctions {
     /// If it imports one with another type, or there are names that cannot be.
     pub(crate) fn link(&self, linker: &mut Linker<Host>, main: &Module) -> Result<()> {
         self.check_names()?;
+        let mut linked = HashSet::new();
         for i in main.imports() {
             let (module, name) = (i.module(), i.name());
             let Some(f) = self.functions.get(&(module.to_owned(), name.to_owned())) else {
@@ -193,6 +194,10 @@ impl HostFunctions {
             let ty = FuncType::new(main.engine(), types(&f.params), types(&f.results));
             if !i.ty().func().is_some_and(|wanted| FuncType::eq(wanted, &ty)) {
                 return Err(Error::HostImportType { name: format!("{module}.{name}") });
+            }
+            // It may be imported more than once.
+            if !linked.insert((module, name)) {
+                continue;
             }
             let (body, results) = (f.body.clone(), f.results.clone());
             linker.func_new(module, name, ty, move |mut caller, args, out| {
