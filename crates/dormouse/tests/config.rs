@@ -267,14 +267,106 @@ fn mistakes_are_told_with_file_and_line() {
     let strange = with("DORMOUSE_EVRY", "5s", &["config"]);
     assert_eq!(strange.code, Some(0));
     assert!(strange.err.contains("did you mean DORMOUSE_EVERY?"), "{}", strange.err);
-    // Clap's own complaint is followed by where it comes from.
-    let needs = with("DORMOUSE_ENCRYPT_MODULE", "1", &["run", "x.wasm"]);
-    assert_eq!(needs.code, Some(2));
-    assert!(
-        needs.err.contains("--encrypt-module is set by DORMOUSE_ENCRYPT_MODULE"),
-        "{}",
-        needs.err
-    );
+}
+
+/// A setting is no reason for a command to fail that nobody asked anything of it.
+#[test]
+fn what_needs_another_option_waits_for_it() {
+    let f = Files::new();
+    let copy = f.p.guest("copy", COPY);
+    let run = |name: &str, value: &str, options: &[&str]| {
+        let mut command = f.command(&["run"]);
+        command.env(name, value).args(options).arg(&copy);
+        Ended::of(command.output().unwrap())
+    };
+    for (key, value, variable) in [
+        ("identity", "[\"key\"]", "key"),
+        ("resume-if-any", "true", "1"),
+        ("encrypt-module", "true", "yes"),
+    ] {
+        let name = format!("DORMOUSE_{}", key.to_uppercase().replace('-', "_"));
+        let ended = run(&name, variable, &[]);
+        assert_eq!(ended.code, Some(9), "{name}: {}", ended.err);
+        for table in ["", "[run]\n"] {
+            write(f.user(), &format!("{table}{key} = {value}\n"));
+            let ended = f.dormouse(&["run", &copy]);
+            assert_eq!(ended.code, Some(9), "{table}{key}: {}", ended.err);
+        }
+        assert_eq!(f.of("run", key).1, json!([f.user(), 2]), "it holds where it can");
+        std::fs::remove_file(f.user()).unwrap();
+    }
+    // Typed, it is a mistake as ever.
+    for typed in [&["--encrypt-module"][..], &["--identity", "key"], &["--resume-if-any"]] {
+        let ended = run("DORMOUSE_EVERY", "1h", typed);
+        assert_eq!(ended.code, Some(2), "{typed:?}: {}", ended.err);
+    }
+    // One that is set needs another that is set, and that one a name. The job has a checkpoint, and goes on.
+    write(f.user(), "resume-if-any = true\nidentity = [\"key\"]\n");
+    assert_eq!(f.dormouse(&["run", &copy]).code, Some(9));
+    write(f.user(), "resume-if-any = true\n");
+    let job = f.command(&["run", "--name", "job", &copy]).stdin(Stdio::piped()).spawn().unwrap();
+    f.p.wait_for("a checkpoint", || f.dormouse(&["checkpoint", "job", "--stop"]).code == Some(0));
+    assert_eq!(Ended::wait(job).code, Some(85));
+    let again = f.dormouse(&["run", "--name", "job", &copy]);
+    assert_eq!(again.code, Some(9));
+    assert!(!again.err.contains("checkpoints of an earlier run"), "{}", again.err);
+    assert!(again.err.contains("job@1"), "{}", again.err);
+    let anew = f.dormouse(&["run", "--name", "job", "--no-resume-if-any", &copy]);
+    assert!(anew.err.contains("checkpoints of an earlier run"), "{}", anew.err);
+}
+
+/// What is documented of it: each command that opens checkpoints does so with it.
+#[cfg(feature = "encryption")]
+#[test]
+fn an_identity_in_a_variable_opens_what_is_encrypted() {
+    use age::secrecy::ExposeSecret;
+    let f = Files::new();
+    let copy = f.p.guest("copy", COPY);
+    let identity = age::x25519::Identity::generate();
+    write(f.p.path("key"), identity.to_string().expose_secret());
+    let recipient = identity.to_public().to_string();
+    write(f.user(), "encrypt-module = true\nresume-if-any = true\n");
+    let line = ["run", "--name", "job", "--encrypt-to", &recipient, &copy];
+    let job = f.command(&line).stdin(Stdio::piped()).spawn().unwrap();
+    f.p.wait_for("a checkpoint", || f.dormouse(&["checkpoint", "job", "--stop"]).code == Some(0));
+    assert_eq!(Ended::wait(job).code, Some(85));
+    for (args, code) in [
+        (&["inspect", "job"][..], 0),
+        (&["verify"], 0),
+        (&["resume", "job", "--dry-run"], 0),
+        (&line, 9),
+        (&["resume", "job@1"], 9),
+    ] {
+        let without = f.dormouse(args);
+        assert!((without.out.clone() + &without.err).contains("encrypted"), "{args:?}");
+        let with = f.command(args).env("DORMOUSE_IDENTITY", f.p.path("key")).output().unwrap();
+        let with = Ended::of(with);
+        assert_eq!(with.code, Some(code), "{args:?}: {}", with.err);
+        assert!(!(with.out + &with.err).contains("of them are encrypted"), "{args:?}");
+    }
+    let mut plain = f.command(&["run", &copy]);
+    let plain = Ended::of(plain.env("DORMOUSE_IDENTITY", "/not/there").output().unwrap());
+    assert_eq!(plain.code, Some(9), "{}", plain.err);
+}
+
+#[test]
+fn an_empty_variable_is_none() {
+    let f = Files::new();
+    write(f.user(), "store = \"here\"\nevery = \"1h\"\ntier-up = true\n");
+    let mut command = f.command(&["config", "--json"]);
+    for name in ["STORE", "EVERY", "TIER_UP", "ENV", "NO_CONFIG", "MAX_LAYERS", "IDENTITY"] {
+        command.env(format!("DORMOUSE_{name}"), "");
+    }
+    let set = Ended::of(command.output().unwrap());
+    assert_eq!(set.code, Some(0), "{}", set.err);
+    for (line, key) in [(1, "store"), (2, "every"), (3, "tier-up")] {
+        assert_eq!(found(&set, "run", key).1, json!([f.user(), line]));
+    }
+    assert_eq!(found(&set, "run", "max-layers").1, "default");
+    assert_eq!(found(&set, "run", "env").0, Value::Null);
+    std::fs::remove_file(f.user()).unwrap();
+    let mut command = f.command(&["ps"]);
+    assert_eq!(command.env("DORMOUSE_STORE", "").output().unwrap().status.code(), Some(0));
 }
 
 /// A directory from elsewhere brings its own file.
@@ -283,6 +375,7 @@ fn a_projects_file_says_only_how_a_program_is_run() {
     let f = Files::new();
     for (text, why) in [
         ("on = [\"post-resume=touch /tmp/x\"]", "it has commands run on this host"),
+        ("hook-timeout = \"1ms\"", "it decides whether your own hooks come to an end"),
         ("dir = [\"/\"]", "it decides which directories of this host a program gets"),
         ("[resume]\nno-recorded-dirs = false", "it decides which directories"),
         ("env = [\"AWS_SECRET_ACCESS_KEY\"]", "it can hand variables of this host to a program"),
@@ -332,6 +425,52 @@ fn a_projects_file_says_only_how_a_program_is_run() {
             }
         }
     }
+}
+
+/// Whoever may write into a directory above cannot stop commands in those below.
+#[test]
+fn what_is_no_file_of_ours_is_left_out() {
+    let f = Files::new();
+    let every = "every = \"7h\"\n";
+    let is_left_out = |what: &str, why: &str| {
+        let ended = f.dormouse(&["ps"]);
+        assert_eq!(ended.code, Some(0), "{what}: {}", ended.err);
+        let told = f.dormouse(&["config"]).out;
+        let line = format!("project  {} (not read: {why})\n", f.project().display());
+        assert!(told.starts_with(&line), "{what}: {told}");
+        assert_eq!(f.of("run", "every").0, Value::Null, "{what}");
+    };
+    std::fs::create_dir(f.project()).unwrap();
+    is_left_out("a directory", "it is not a file");
+    std::fs::remove_dir(f.project()).unwrap();
+    assert!(Command::new("mkfifo").arg(f.project()).status().unwrap().success());
+    is_left_out("a pipe", "it is not a file");
+    std::fs::remove_file(f.project()).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(f.project()).unwrap();
+    is_left_out("a socket", "it is not a file");
+    drop(socket);
+    std::fs::remove_file(f.project()).unwrap();
+    write(f.p.path("elsewhere"), every);
+    std::os::unix::fs::symlink(f.p.path("elsewhere"), f.project()).unwrap();
+    assert_eq!(f.of("run", "every").0, "7h", "a link of one's own is followed");
+
+    // Only root can make what is another's.
+    let nobody = Some(65534);
+    if std::os::unix::fs::lchown(f.project(), nobody, None).is_err() {
+        return;
+    }
+    is_left_out("another's link", "it belongs to another user");
+    std::os::unix::fs::lchown(f.project(), Some(0), None).unwrap();
+    std::os::unix::fs::chown(f.p.path("elsewhere"), nobody, None).unwrap();
+    is_left_out("a link to another's", "it belongs to another user");
+    std::fs::remove_file(f.project()).unwrap();
+    write(f.project(), every);
+    std::os::unix::fs::chown(f.project(), nobody, None).unwrap();
+    is_left_out("another's file", "it belongs to another user");
+    std::fs::remove_file(f.project()).unwrap();
+    std::fs::create_dir(f.project()).unwrap();
+    std::os::unix::fs::chown(f.project(), nobody, None).unwrap();
+    is_left_out("another's directory", "it belongs to another user");
 }
 
 #[test]

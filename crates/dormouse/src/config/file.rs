@@ -11,8 +11,10 @@
 use super::{Origin, Setting, Source, Value, keys, variable};
 use clap::builder::ValueHint;
 use clap::{Arg, ArgAction, Command};
+use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
-use std::io::{ErrorKind, Read};
+use std::fs::{File, Metadata};
+use std::io::{Error, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -74,24 +76,17 @@ fn system() -> PathBuf {
 fn one(command: &Command, level: Level, path: PathBuf) -> Result<(Looked, Option<Source>), String> {
     let failed = |why: &dyn std::fmt::Display| format!("cannot read {}: {why}", path.display());
     let mut looked = Looked { level, path: path.clone(), read: false, left_out: None };
-    let meta = match std::fs::metadata(&path) {
-        Ok(meta) => meta,
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+    let file = match find(level, &path).map_err(|e| failed(&e))? {
+        Found::Nothing => return Ok((looked, None)),
+        // Anybody can put it into a directory above, such as /tmp.
+        Found::Strange(why) if level == Level::Project => {
+            looked.left_out = Some(why.to_owned());
             return Ok((looked, None));
         }
-        Err(e) => return Err(failed(&e)),
+        Found::Strange(why) => return Err(failed(&why)),
+        Found::File(file) => file,
     };
-    // A pipe would be waited for.
-    if !meta.is_file() {
-        return Err(failed(&"it is not a file"));
-    }
-    let own = rustix::process::geteuid().as_raw();
-    if level == Level::Project && meta.uid() != own && meta.uid() != 0 {
-        looked.left_out = Some("it belongs to another user".to_owned());
-        return Ok((looked, None));
-    }
     let mut text = String::new();
-    let file = std::fs::File::open(&path).map_err(|e| failed(&e))?;
     file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(|e| failed(&e))?;
     if text.len() as u64 > MAX_FILE {
         return Err(failed(&"it is larger than 1 MiB"));
@@ -99,6 +94,49 @@ fn one(command: &Command, level: Level, path: PathBuf) -> Result<(Looked, Option
     looked.read = true;
     let reader = Reader { command, level, path: &path, text: &text };
     Ok((looked, Some(reader.read()?)))
+}
+
+/// What there is where a file could be.
+enum Found {
+    Nothing,
+    /// Not one that is read, and why.
+    Strange(&'static str),
+    File(File),
+}
+
+fn find(level: Level, path: &Path) -> std::io::Result<Found> {
+    let own = rustix::process::geteuid().as_raw();
+    let foreign = |meta: &Metadata| level == Level::Project && meta.uid() != own && meta.uid() != 0;
+    let of_another = Found::Strange("it belongs to another user");
+    let nothing = |e: &Error| matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+    let link = match std::fs::symlink_metadata(path) {
+        Err(e) if nothing(&e) => return Ok(Found::Nothing),
+        meta => meta?,
+    };
+    // Also a link, whatever it leads to.
+    if foreign(&link) {
+        return Ok(of_another);
+    }
+    // What was no link does not become one by now; and a pipe is not waited for.
+    let follow = if link.is_symlink() { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | follow;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(e) => {
+            return match std::fs::metadata(path) {
+                Ok(meta) if foreign(&meta) => Ok(of_another),
+                Ok(meta) if !meta.is_file() => Ok(Found::Strange("it is not a file")),
+                Err(e) if nothing(&e) => Ok(Found::Nothing),
+                _ => Err(e.into()),
+            };
+        }
+    };
+    let meta = file.metadata()?;
+    Ok(match meta.is_file() {
+        _ if foreign(&meta) => of_another,
+        true => Found::File(file),
+        false => Found::Strange("it is not a file"),
+    })
 }
 
 struct Reader<'a> {

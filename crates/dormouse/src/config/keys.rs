@@ -29,12 +29,11 @@ const ONCE: [&str; 18] = [
 ];
 
 /// What a project's file may set: how a program is run, which is of no consequence but for that program.
-const PROJECT: [&str; 19] = [
+const PROJECT: [&str; 18] = [
     "deterministic",
     "every",
     "files",
     "grace",
-    "hook-timeout",
     "interpret",
     "invoke",
     "lazy",
@@ -58,6 +57,7 @@ pub fn refused_in_project(key: &str) -> Option<&'static str> {
     }
     Some(match key {
         "on" => "it has commands run on this host",
+        "hook-timeout" => "it decides whether your own hooks come to an end",
         "dir" | "no-recorded-dirs" => "it decides which directories of this host a program gets",
         "env" => "it can hand variables of this host to a program",
         "store" => "it decides what `resume` wakes, and with which directories",
@@ -132,6 +132,33 @@ pub fn check(command: &Command, key: &str, value: &Value) -> Result<(), String> 
         }
     }
     Ok(())
+}
+
+/// What an option, typed so, needs besides: of each of these one. Clap does not tell, but it complains.
+pub fn required(command: &Command, words: Vec<OsString>) -> Vec<Vec<String>> {
+    let without = |words: Vec<OsString>| {
+        let parsed = command.clone().no_binary_name(true).try_get_matches_from(words);
+        parsed.err().map_or(vec![], |e| missing(&e))
+    };
+    if words.is_empty() {
+        return vec![];
+    }
+    let anyhow = without(vec![]);
+    let own = without(words).into_iter().filter(|usage| !anyhow.contains(usage));
+    // `--name <JOB>`, or `<--wasm <FILE>|--coredump <FILE>>`.
+    own.map(|usage| {
+        let words = usage.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        words.filter_map(|word| word.strip_prefix("--")).map(str::to_owned).collect()
+    })
+    .collect()
+}
+
+/// What clap misses, as its help has it.
+pub fn missing(e: &clap::Error) -> Vec<String> {
+    match (e.kind(), e.get(ContextKind::InvalidArg)) {
+        (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(all))) => all.clone(),
+        _ => vec![],
+    }
 }
 
 fn words(e: &clap::Error) -> String {

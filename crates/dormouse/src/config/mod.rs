@@ -10,12 +10,11 @@
 //! ```
 //!
 //! There is no second list of what can be set: keys are the long options that clap knows, and values are read by the parsers
-//! of those. What was typed wins over all, and drops what conflicts with it.
+//! of those. What was typed wins over all, and drops what conflicts with it. What needs an option that is not there is left out.
 
 mod file;
 mod keys;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 pub use file::{Level, Looked};
@@ -157,7 +156,27 @@ impl Sources {
                 }
             }
         }
-        Ok(held.into_iter().map(|(_, setting)| setting).collect())
+        let mut held: Vec<Setting> = held.into_iter().map(|(_, setting)| setting).collect();
+        // Without a call, whatever an option needs could yet be typed.
+        if typed.is_some() {
+            let typed = command.get_arguments().filter(|arg| is_typed(arg.get_id().as_str()));
+            let typed: Vec<&str> = typed.filter_map(Arg::get_long).collect();
+            leave_out_what_lacks(command, &typed, &mut held);
+        }
+        Ok(held)
+    }
+}
+
+/// Removes what needs options that are neither typed nor set: nobody asked for it in this call. For what is typed, clap says so.
+fn leave_out_what_lacks(command: &Command, typed: &[&str], held: &mut Vec<Setting>) {
+    loop {
+        let acts = |key: &str| held.iter().any(|s| s.key == key && !as_typed(s).is_empty());
+        let is_met = |one_of: &Vec<String>| {
+            one_of.iter().any(|key| typed.contains(&key.as_str()) || acts(key))
+        };
+        let lacks = |s: &Setting| !keys::required(command, as_typed(s)).iter().all(is_met);
+        let Some(at) = held.iter().position(lacks) else { return };
+        held.remove(at);
     }
 }
 
@@ -203,12 +222,8 @@ pub fn complete(command: &Command, mut words: Vec<OsString>) -> Result<Completed
 
 /// The options that must be there besides those that were typed, and are not.
 fn lacking(e: &clap::Error) -> Vec<String> {
-    match (e.kind(), e.get(ContextKind::InvalidArg)) {
-        (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(all))) => {
-            all.iter().filter_map(|arg| arg.split([' ', '=']).next()).map(str::to_owned).collect()
-        }
-        _ => vec![],
-    }
+    let first = |arg: &String| arg.split([' ', '=']).next().map(str::to_owned);
+    keys::missing(e).iter().filter_map(first).collect()
 }
 
 /// Whether `DORMOUSE_NO_CONFIG` does not keep files from being read.
