@@ -178,7 +178,7 @@ impl<R: Read> Reader<R> {
             None => text(&head[..SHORT])?,
         };
         let size = records.size.unwrap_or(octal(&head[124..136])?);
-        let mode = (octal(&head[100..108])? & 0o777) as u32;
+        let mode = (octal(&head[100..108])? & if kind == FILE { 0o1777 } else { 0o777 }) as u32;
         if kind != FILE && size != 0 {
             return Err(bad(format!("{name:?} has contents, and is no file")));
         }
