@@ -107,7 +107,7 @@ fn header(name: &str, mode: u32, size: u64, seconds: u64, kind: u8, link: &str) 
     let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
     let short = |text: &str| text.as_bytes()[..text.len().min(SHORT)].to_vec();
     put(0, &short(name));
-    put(100, format!("{:07o}", mode & 0o777).as_bytes());
+    put(100, format!("{:07o}", mode & 0o1777).as_bytes());
     put(108, b"0000000");
     put(116, b"0000000");
     put(124, format!("{:011o}", size.min(MAX_OCTAL)).as_bytes());
