@@ -141,8 +141,11 @@ impl Carrying {
         let (mut stored, mut gone) = (all, vec![]);
         if let Some((known, parent)) = base {
             let changed = changed(known);
+            // What was only read, and is closed, is still there; a resume passes over it.
             let is_gone = |(name, was): &(&String, &Found)| {
-                was.item.what != What::Gone && !found.contains_key(*name)
+                was.item.what != What::Gone
+                    && !was.item.is_only_read()
+                    && !found.contains_key(*name)
             };
             gone.extend(known.found.iter().filter(is_gone).map(|(name, _)| name.clone()));
             let mut more = known.stored;

@@ -254,6 +254,13 @@ impl Job {
                         checkpoint.info.name()
                     )));
                 }
+                let (written, removed) = wasi.put_back();
+                if written + removed > 0 {
+                    told(Notice::Warning(format!(
+                        "files were not as they were at {}: {written} were put back from the image, {removed} removed",
+                        checkpoint.info.name()
+                    )));
+                }
                 Ok(wasi)
             };
             let shown = (!lazy).then(|| Progress::begin(&told, Activity::Reading));
@@ -367,14 +374,17 @@ impl Job {
         let mark = checkpoint.info.annotations.get(annotations::MARK);
         let carried =
             Some(checkpoint).filter(|_| self.files == Some(Files::Copy)).and_then(carried);
-        // A stranger is not to say where files are written.
-        let recorded_dirs = self.recorded_dirs && !(checkpoint.info.pulled && carried.is_some());
+        let clone = name != checkpoint.info.job;
+        // A stranger is not to say where files are written; and those of the first job are not a clone's, now and at all its
+        // later resumes.
+        let recorded_dirs =
+            self.recorded_dirs && !((checkpoint.info.pulled || clone) && carried.is_some());
         RestoreOptions {
             dirs: std::mem::take(&mut self.dirs),
             env: std::mem::take(&mut self.env),
             stdio: std::mem::take(&mut self.stdio),
             check_files: self.undoes(),
-            clone: name != checkpoint.info.job,
+            clone,
             undo: self.undoes().then(|| undo_log(&self.store, name)),
             carry: self.files == Some(Files::Copy),
             carried,

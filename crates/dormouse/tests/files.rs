@@ -166,7 +166,6 @@ fn what_others_damaged_is_mended_and_theirs_stays() {
     killed(&p, child);
     let work = p.path("work");
     std::fs::write(work.join("a"), "XXXlo world").unwrap();
-    std::fs::write(work.join("in"), "other").unwrap();
     std::fs::write(work.join("d/theirs"), "theirs").unwrap();
     std::fs::write(work.join("old"), "again").unwrap();
     std::fs::remove_file(work.join("l")).unwrap();
@@ -174,9 +173,23 @@ fn what_others_damaged_is_mended_and_theirs_stays() {
     std::fs::remove_file(work.join("d/x")).unwrap();
     symlink("/etc/passwd", work.join("d/x")).unwrap();
     std::fs::remove_dir_all(work.join("m2")).unwrap();
-    goes_on(&p, &["job"]);
+    std::fs::write(work.join(".dormouse-resume.tmp"), "theirs").unwrap();
+    // What the program has only read is not its own.
+    let input = std::fs::metadata(work.join("in")).unwrap().modified().unwrap();
+    std::fs::write(work.join("in"), "other").unwrap();
+    let refused = resume(&p, &["job"]);
+    assert!(refused.error().contains("\"/w/in\" was changed"), "{}", refused.err);
+    assert_eq!(std::fs::read_to_string(work.join("in")).unwrap(), "other");
+    std::fs::write(work.join("in"), "input!").unwrap();
+    let file = std::fs::File::options().write(true).open(work.join("in")).unwrap();
+    file.set_modified(input).unwrap();
+    std::fs::write(work.join("a"), "XXXlo world").unwrap();
+    let e = resume(&p, &["job"]);
+    assert_eq!((e.out.as_str(), e.code), (SEEN, Some(0)), "{}", e.err);
+    assert!(e.err.contains("1 were put back from the image, 0 removed"), "{}", e.err);
     let mut expected = undisturbed();
     expected.insert("d/theirs".into(), "100644 \"theirs\"".to_owned());
+    expected.insert(".dormouse-resume.tmp".into(), "100644 \"theirs\"".to_owned());
     assert_eq!(tree(&work), expected);
 }
 
@@ -368,13 +381,14 @@ fn a_clone_writes_nothing_of_the_first() {
     assert_eq!(Ended::wait(child).code, Some(0));
     let after = tree(&p.path("work"));
     let refused = resume(&p, &["job", "--clone", "twin"]);
-    assert_eq!(
-        refused.error().split_once(": give").unwrap().0,
-        "\"/w/a\" is not as it was at the checkpoint, and it is the first job's, so a clone does not put it back"
-    );
+    assert!(refused.error().contains("name one with --dir HOST::/w"), "{}", refused.err);
     assert_eq!(tree(&p.path("work")), after);
     let dir = format!("{}::/w", p.path("twin").display());
-    goes_on(&p, &["job", "--clone", "twin", "--dir", &dir]);
+    let stopped =
+        p.dormouse(&["resume", "job", "--clone", "twin", "--dir", &dir, "--stop-at", "0"]);
+    assert_eq!(stopped.code, Some(85), "{}", stopped.err);
+    // Its own checkpoints lead to its own.
+    goes_on(&p, &["twin"]);
     assert_eq!(tree(&p.path("twin")), undisturbed());
     assert_eq!(tree(&p.path("work")), after);
 }
@@ -493,6 +507,11 @@ fn names_that_mean_something_else_are_refused() {
         "{}",
         failed.err
     );
+    // Once it is gone nothing is in the way any more.
+    std::fs::remove_file(p.path("work/.wh.x")).unwrap();
+    std::fs::write(p.path("work/other"), "").unwrap();
+    let failed = p.dormouse(&["checkpoint", "job"]);
+    assert!(!failed.err.contains("names that begin with .wh."), "{}", failed.err);
     let e = Ended::wait(child);
     assert_eq!((e.code, e.out.as_str()), (Some(0), ">"), "{}", e.err);
 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A place that was noted stays: it is part of all later checkpoints too, until the program takes it away again and it was
-//! the program that made it. So does a file that was open. A signature is device, inode, length, modes and times, and whether
+//! the program that made it. A file that is only open goes along while it is open, marked as [`ONLY_READ`]: it is somebody
+//! else's, so a resume writes it only where it is missing. A signature is device, inode, length, modes and times, and whether
 //! the program has written since: a clock that stands still between two writes hides nothing.
 
 use crate::describe::guest_path;
@@ -17,12 +18,14 @@ use crate::os::{self, AsFd, Identity};
 use crate::sleep::mtime;
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions, PermissionsExt};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 
 /// What names in a layer begin with that mean something else.
 const WHITEOUT: &str = ".wh.";
+/// Beside a file's permissions: the program had it open, and had not changed it.
+pub const ONLY_READ: u32 = 0o1000;
 /// Directories one beneath the other in what was renamed.
 const MAX_DEPTH: usize = 1000;
 
@@ -54,13 +57,20 @@ pub enum What {
     },
     /// A regular file.
     File {
-        /// Permissions.
+        /// Permissions, and [`ONLY_READ`].
         mode: u32,
         /// When it was changed, in nanoseconds since 1970.
         mtime: u64,
         /// Bytes.
         size: u64,
     },
+}
+
+impl Item {
+    /// Whether it is a file that the program had open and had not changed.
+    pub fn is_only_read(&self) -> bool {
+        matches!(self.what, What::File { mode, .. } if mode & ONLY_READ != 0)
+    }
 }
 
 /// An item as it was found.
@@ -89,14 +99,16 @@ pub(crate) struct Changes {
     places: BTreeMap<Place, Change>,
     /// How often it was looked.
     pub looks: u64,
-    /// A name that cannot be carried.
-    strange: Option<Place>,
+    /// Directories with names that could not be carried when they were last looked at.
+    strange: BTreeSet<Place>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Change {
     /// The program made it, where there was nothing when the job began.
     ours: bool,
+    /// It is only open.
+    only_read: bool,
     touched: u64,
 }
 
@@ -105,7 +117,11 @@ impl Changes {
     pub fn of(items: &[Item]) -> Changes {
         let mut changes = Changes::default();
         for item in items {
-            changes.touched(&Place { preopen: item.dir, path: item.path.clone() });
+            let place = Place { preopen: item.dir, path: item.path.clone() };
+            match item.is_only_read() {
+                true => changes.open(place),
+                false => changes.touched(&place),
+            }
         }
         changes
     }
@@ -121,9 +137,15 @@ impl Changes {
     }
 
     fn note(&mut self, place: &Place, ours: bool) {
-        let touched = self.looks;
-        let new = Change { ours, touched };
-        self.places.entry(place.clone()).or_insert(new).touched = touched;
+        let new = Change { ours, only_read: false, touched: self.looks };
+        let change = self.places.entry(place.clone()).or_insert(new);
+        (change.only_read, change.touched) = (false, self.looks);
+    }
+
+    /// It is open now.
+    fn open(&mut self, place: Place) {
+        let new = Change { ours: false, only_read: true, touched: 0 };
+        self.places.entry(place).or_insert(new);
     }
 
     /// There is nothing any more.
@@ -146,7 +168,7 @@ impl Changes {
             for entry in entries.flatten() {
                 let name = entry.file_name();
                 let Some(name) = name.to_str().filter(|_| depth < MAX_DEPTH) else {
-                    self.strange = Some(Place { preopen: to.preopen, path: path.clone() });
+                    self.strange.insert(Place { preopen: to.preopen, path: path.clone() });
                     continue;
                 };
                 let rest = format!("{beneath}/{name}");
@@ -192,30 +214,43 @@ pub(crate) fn look(dir: &Dir, path: &str) -> io::Result<Option<Metadata>> {
     }
 }
 
+/// Whether a directory has names that cannot be carried, or lies too deep.
+fn is_strange(dir: &Dir, path: &str) -> bool {
+    let path = if path.is_empty() { "." } else { path };
+    let too_deep = path.split('/').count() > MAX_DEPTH;
+    match dir.read_dir(path) {
+        Ok(mut entries) => entries
+            .any(|entry| entry.is_ok_and(|entry| too_deep || entry.file_name().to_str().is_none())),
+        Err(e) => !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    }
+}
+
 impl Host {
     /// Looks at all that was changed, and at all files that are open.
     pub(crate) fn changed_files(&mut self) -> Result<Option<Vec<Found>>, WasiError> {
         if self.changes.is_none() {
             return Ok(None);
         }
-        let mut open = vec![];
+        let mut open = BTreeSet::new();
         for (fd, descriptor) in self.fds.iter() {
             let Descriptor::File(file) = descriptor else { continue };
             let asking = || doing(format!("asking about fd {fd}, {:?}", self.path_of(&file.place)));
             let meta = file.metadata().map_err(asking())?;
             if meta.is_file() {
-                open.push(self.find(fd, &file.place, file.file.as_fd(), &meta)?);
+                open.insert(self.find(fd, &file.place, file.file.as_fd(), &meta)?);
             }
         }
         let Some(changes) = &mut self.changes else { return Ok(None) };
-        for place in open {
-            let touched = 0;
-            changes.places.entry(place).or_insert(Change { ours: false, touched });
-        }
+        changes.places.retain(|place, change| !change.only_read || open.contains(place));
+        open.into_iter().for_each(|place| changes.open(place));
+        let preopens = &self.preopens;
+        changes.strange.retain(|place| {
+            preopens.get(place.preopen).is_some_and(|preopen| is_strange(&preopen.dir, &place.path))
+        });
         let looked = changes.looks;
         changes.looks += 1;
         let Some(changes) = &self.changes else { return Ok(None) };
-        if let Some(place) = &changes.strange {
+        if let Some(place) = changes.strange.first() {
             return Err(
                 self.not_carried(place, "it has names that are not UTF-8, or too many levels")
             );
@@ -223,20 +258,33 @@ impl Host {
         let mut above = Above::default();
         let mut all = vec![];
         for (place, change) in &changes.places {
-            let Some((item, signature)) = self.item(place, &mut above)? else { continue };
+            let Some((mut item, signature)) = self.item(place, &mut above)? else { continue };
+            if let (What::File { mode, .. }, true) = (&mut item.what, change.only_read) {
+                *mode |= ONLY_READ;
+            }
             all.push(Found { item, signature, touched: change.touched, looked });
         }
         // Through one name of a file all its names change.
         let mut newest: HashMap<Identity, u64> = HashMap::new();
+        let mut changed: HashSet<Identity> = HashSet::new();
         for found in &all {
             if let Some((id, ..)) = found.signature {
                 let newest = newest.entry(id).or_default();
                 *newest = found.touched.max(*newest);
+                if !found.item.is_only_read() {
+                    changed.insert(id);
+                }
             }
         }
         for found in &mut all {
             if let Some(touched) = found.signature.and_then(|(id, ..)| newest.get(&id)) {
                 found.touched = *touched;
+            }
+            if let (What::File { mode, .. }, Some((id, ..))) =
+                (&mut found.item.what, &found.signature)
+                && changed.contains(id)
+            {
+                *mode &= !ONLY_READ;
             }
         }
         Ok(Some(all))
@@ -253,16 +301,21 @@ impl Host {
             // The directory itself was given.
             return Ok(None);
         }
-        if place.path.split('/').any(|part| part.starts_with(WHITEOUT)) {
-            return Err(
-                self.not_carried(place, "names that begin with .wh. mean something else there")
-            );
-        }
         let asking = |e| doing(format!("asking about {:?}", self.path_of(place)))(e);
         let found = match above.is_plain(place.preopen, &preopen.dir, &place.path) {
             true => look(&preopen.dir, &place.path).map_err(asking)?,
             false => None,
         };
+        if place.path.split('/').any(|part| part.starts_with(WHITEOUT)) {
+            // Nor can it be said that there is nothing.
+            return match found {
+                None => Ok(None),
+                Some(_) => {
+                    Err(self
+                        .not_carried(place, "names that begin with .wh. mean something else there"))
+                }
+            };
+        }
         let item = |what| Item { dir: place.preopen, path: place.path.clone(), what };
         let Some(meta) = found else { return Ok(Some((item(What::Gone), None))) };
         let mode = PermissionsExt::mode(&meta.permissions()) & 0o777;

@@ -42,6 +42,8 @@ pub(crate) struct Host {
     pub changes: Option<Changes>,
     /// The files could not go back to the checkpoint.
     pub stranded: bool,
+    /// How many files were written at the resume, and how many names removed, because the image said so.
+    pub recreated: (usize, usize),
 }
 
 /// A directory given to the guest.

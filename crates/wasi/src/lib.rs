@@ -88,7 +88,7 @@ mod unsynced;
 use std::path::PathBuf;
 
 pub use calls::{CALLS, Call, ValType};
-pub use carry::{Found, Item, What};
+pub use carry::{Found, Item, ONLY_READ, What};
 pub use describe::{Description, FdDescription, PreopenDescription, WaitDescription};
 pub use directed::{DIRECTED, DIRECTED_MODULE, Exclusions};
 pub use errors::WasiError;
@@ -279,6 +279,12 @@ impl Wasi {
     /// from an earlier mark in between, or it was at another place. Not if they were carried.
     pub fn is_stranded(&self) -> bool {
         self.host.stranded
+    }
+
+    /// How many files and links were written, and names removed, when it was restored, because of
+    /// [`RestoreOptions::carried`].
+    pub fn put_back(&self) -> (usize, usize) {
+        self.host.recreated
     }
 
     /// A handle that ends waiting, for other threads.

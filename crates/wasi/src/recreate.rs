@@ -13,6 +13,7 @@ use crate::carry::{Above, Item, What, look};
 use crate::errors::{WasiError, doing};
 use crate::fds::{Host, Place};
 use crate::sleep::mtime;
+use crate::state::SavedFd;
 use cap_fs_ext::DirExt;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +21,6 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// What a file is called until it is whole.
-const TEMPORARY: &str = ".dormouse-resume.tmp";
 const CHUNK: usize = 64 << 10;
 
 /// Files that travelled with a checkpoint.
@@ -63,7 +62,26 @@ fn places(items: &[Item]) -> Places<'_> {
     items.iter().enumerate().map(|(at, item)| ((item.dir, &item.path[..]), at)).collect()
 }
 
+impl Carried {
+    /// Without files that the program had only read, and closed: older layers may still have them.
+    pub(crate) fn that_matter(mut self, fds: &[(u32, SavedFd)]) -> Carried {
+        let place = |(_, saved): &(u32, SavedFd)| match saved {
+            SavedFd::File(file) => Some((file.place.preopen, file.place.path.clone())),
+            _ => None,
+        };
+        let open: BTreeSet<_> = fds.iter().filter_map(place).collect();
+        self.items
+            .retain(|item| !item.is_only_read() || open.contains(&(item.dir, item.path.clone())));
+        self
+    }
+}
+
 impl Plan {
+    /// How many files and links are written, and how many names removed.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.written.len() + self.links.len(), self.removed.len())
+    }
+
     /// What would be other than it is.
     fn changes(&self) -> impl Iterator<Item = usize> {
         let lists = [&self.removed, &self.dirs, &self.links];
@@ -115,12 +133,15 @@ impl Host {
                         plan.times.push(at);
                     }
                 }
+                // The check of open files says whether it is what it was.
+                (What::File { .. }, Some(_)) if item.is_only_read() => {}
                 (What::File { .. }, _) => drop(plan.written.insert(at)),
             }
         }
         if compare.is_empty() {
             return Ok(plan);
         }
+        let mut differ = BTreeSet::new();
         let mut each = |dir: usize, path: &str, bytes: &mut dyn Read| {
             let Some(at) = places.get(&(dir, path)).filter(|at| compare.contains(at)) else {
                 return Ok(());
@@ -129,12 +150,13 @@ impl Host {
             // What cannot be read can perhaps be replaced.
             let same = preopen.dir.open(path).map(|file| same(file.into_std(), bytes));
             if !same.unwrap_or(Ok(false))? {
-                plan.written.insert(*at);
+                differ.insert(*at);
             }
             Ok(())
         };
         carried.contents.read(&mut each).map_err(doing("comparing files with the image"))?;
-        plan.times.retain(|at| !plan.written.contains(at));
+        plan.times.retain(|at| !differ.contains(at));
+        plan.written.extend(differ.into_iter().filter(|at| !items[*at].is_only_read()));
         Ok(plan)
     }
 
@@ -177,6 +199,37 @@ impl Host {
             Some(at) => Err(WasiError::NotOursToWrite { path: self.name_of(&items[at]) }),
             None => Ok(()),
         }
+    }
+
+    /// The names are to survive the end of the machine, too: the program goes on from them.
+    fn sync_names(&self, plan: &Plan, items: &[Item]) -> Result<(), WasiError> {
+        let mut dirs = BTreeSet::new();
+        for item in plan.changes().map(|at| &items[at]) {
+            // Those above may have been made with it.
+            let mut path = &item.path[..];
+            while let Some((above, _)) = path.rsplit_once('/') {
+                path = above;
+                dirs.insert((item.dir, above));
+            }
+            dirs.insert((item.dir, ""));
+        }
+        for (preopen, path) in dirs {
+            let place = Place { preopen, path: path.to_owned() };
+            let syncing = doing(format!("syncing {:?}", self.path_of(&place)));
+            let Some(preopen) = self.preopens.get(preopen) else { continue };
+            match sync_dir(&preopen.dir, path) {
+                // Removed with what was in it; or it may not be read, which is no reason to stop.
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::NotFound
+                            | io::ErrorKind::NotADirectory
+                            | io::ErrorKind::PermissionDenied
+                    ) => {}
+                done => done.map_err(syncing)?,
+            }
+        }
+        Ok(())
     }
 
     /// What would be written, made and removed, by the program's names.
@@ -245,8 +298,13 @@ impl Host {
             let dir = self.dir_of(item)?;
             dir.set_permissions(&item.path, Permissions::from_mode(mode)).map_err(putting(item))?;
         }
-        Ok(())
+        self.sync_names(plan, items)
     }
+}
+
+fn sync_dir(dir: &Dir, path: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    dir.open_with(if path.is_empty() { "." } else { path }, options.read(true))?.sync_all()
 }
 
 fn same(mut file: std::fs::File, bytes: &mut dyn Read) -> io::Result<bool> {
@@ -299,12 +357,14 @@ fn make_above(dir: &Dir, path: &str) -> io::Result<()> {
 fn write(dir: &Dir, item: &Item, bytes: &mut dyn Read) -> io::Result<()> {
     let What::File { mode, mtime, size } = item.what else { return Ok(()) };
     make_above(dir, &item.path)?;
+    // A name that nobody else has: what is there already may be the program's, or its user's.
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
+    let name = format!(".dormouse-resume-{:016x}.tmp", u64::from_le_bytes(random));
     let temporary = match item.path.rsplit_once('/') {
-        Some((above, _)) => format!("{above}/{TEMPORARY}"),
-        None => TEMPORARY.to_owned(),
+        Some((above, _)) => format!("{above}/{name}"),
+        None => name,
     };
-    // Of a resume that was killed.
-    remove(dir, &temporary, false)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let mut file = dir.open_with(&temporary, &options)?.into_std();
@@ -312,7 +372,7 @@ fn write(dir: &Dir, item: &Item, bytes: &mut dyn Read) -> io::Result<()> {
         if io::copy(&mut bytes.take(size), &mut file)? != size {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode & 0o777);
         file.set_permissions(mode)?;
         set_mtime(&file, mtime)?;
         file.sync_all()?;

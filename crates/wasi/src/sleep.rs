@@ -92,6 +92,7 @@ impl Host {
             undo: None,
             changes: cfg.carry.then(Changes::default),
             stranded: false,
+            recreated: (0, 0),
         };
         host.clock.start();
         let too_many = |_| WasiError::TooMuch("more file descriptors than a program can have");
@@ -238,7 +239,8 @@ impl Host {
         let (check_files, undo, mark) = (opts.check_files, opts.undo.clone(), opts.mark);
         let (fds, end, streams) = (std::mem::take(&mut saved.fds), saved.end, saved.streams);
         let theirs = theirs(&opts);
-        let (clone, carry, carried) = (opts.clone, opts.carry, opts.carried.clone());
+        let (clone, carry) = (opts.clone, opts.carry);
+        let carried = opts.carried.clone().map(|carried| carried.that_matter(&fds));
         let mut host = Host::awake(saved, opts)?;
         if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
             host.stranded = !rewind(path, mark, &host.preopens)? && carried.is_none();
@@ -247,6 +249,7 @@ impl Host {
             let mut plan = host.plan(carried)?;
             host.may_recreate(&mut plan, &carried.items, &theirs)?;
             host.recreate(&plan, carried)?;
+            host.recreated = plan.counts();
         }
         let cuts = host.reopen(fds, end, check_files)?;
         host.may_cut(&cuts, theirs)?;
@@ -271,7 +274,7 @@ impl Host {
         let (check_files, undo, mark) = (opts.check_files, opts.undo.clone(), opts.mark);
         let (fds, end) = (std::mem::take(&mut saved.fds), saved.end);
         let theirs = theirs(&opts);
-        let carried = opts.carried.clone();
+        let carried = opts.carried.clone().map(|carried| carried.that_matter(&fds));
         if let Some(carried) = &carried
             && let Some(rehearsal) = in_nothing(&saved, &opts, carried)
         {
@@ -340,6 +343,7 @@ impl Host {
             undo: None,
             changes: None,
             stranded: false,
+            recreated: (0, 0),
         })
     }
 

@@ -391,11 +391,28 @@ fn a_recreation_that_fails_can_be_made_again() {
     let names: Vec<_> = then.keys().map(|path| path.to_str().unwrap()).collect();
     assert_eq!(names, ["a", "b", "b/c", "l"], "nothing else is left");
     assert_eq!(then[Path::new("b/c")].1, short_of("two"));
-    // A process that died left this.
+    // Whoever made this: it is not ours.
     fs::write(to.join(".dormouse-resume.tmp"), "half").unwrap();
     fs::write(to.join("a"), "two").unwrap();
     drop(moved(&bytes, &to, whole(), false).unwrap());
+    assert_eq!(fs::read(to.join(".dormouse-resume.tmp")).unwrap(), b"half");
+    fs::remove_file(to.join(".dormouse-resume.tmp")).unwrap();
     assert_eq!(tree(&to), then);
+}
+
+/// A name that cannot be carried is no reason to fail once it is gone.
+#[test]
+fn strange_names_are_looked_at_again() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut job = Job::new();
+    job.guest.mkdir("s").unwrap();
+    let strange = std::ffi::OsStr::from_bytes(b"\xff");
+    fs::write(job.work.join("s").join(strange), "").unwrap();
+    job.guest.rename("s", "t").unwrap();
+    let why = job.guest.wasi.changed_files().unwrap_err().to_string();
+    assert!(why.contains("not UTF-8"), "{why}");
+    fs::remove_file(job.work.join("t").join(strange)).unwrap();
+    job.guest.wasi.changed_files().unwrap();
 }
 
 fn short_of(text: &str) -> Vec<u8> {

@@ -6,7 +6,7 @@ use crate::symbols::Symbols;
 use crate::{cli, size, ui};
 use dormouse::annotations;
 use dormouse_store::{FileKind, FileTree};
-use dormouse_wasi::{Description, FdDescription, Wasi};
+use dormouse_wasi::{Description, FdDescription, ONLY_READ, Wasi};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -49,13 +49,19 @@ struct File {
 fn files(tree: Option<&FileTree>, rule: Option<&String>, wasi: &Description) -> Vec<File> {
     let carried = tree.into_iter().flat_map(FileTree::iter).filter_map(|(name, kind)| {
         let (dir, path) = dormouse::split(name)?;
+        // What was only read, and closed, does not matter any more.
+        let path = wasi.path_of(dir, path);
+        let only_read = matches!(kind, FileKind::File { mode, .. } if mode & ONLY_READ != 0);
+        if only_read && !wasi.fds.iter().any(|fd| fd.path == path) {
+            return None;
+        }
         let (kind, size) = match kind {
             FileKind::Gone => ("gone", None),
             FileKind::Dir { .. } => ("directory", None),
             FileKind::Link { .. } => ("link", None),
             FileKind::File { size, .. } => ("file", Some(*size)),
         };
-        Some(File { path: wasi.path_of(dir, path), rule: "copied", kind, size })
+        Some(File { path, rule: "copied", kind, size })
     });
     let mut files: Vec<File> = carried.collect();
     let told: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();

@@ -43,7 +43,7 @@ pub enum FileKind {
     },
     /// A regular file.
     File {
-        /// Permissions, of the lowest 9 bits.
+        /// Permissions, of the lowest 9 bits; and 0o1000 for one that the program has only read.
         mode: u32,
         /// When it was changed, in nanoseconds since 1970.
         mtime: u64,

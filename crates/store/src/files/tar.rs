@@ -107,7 +107,7 @@ fn header(name: &str, mode: u32, size: u64, seconds: u64, kind: u8, link: &str) 
     let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
     let short = |text: &str| text.as_bytes()[..text.len().min(SHORT)].to_vec();
     put(0, &short(name));
-    put(100, format!("{:07o}", mode & 0o777).as_bytes());
+    put(100, format!("{:07o}", mode & 0o1777).as_bytes());
     put(108, b"0000000");
     put(116, b"0000000");
     put(124, format!("{:011o}", size.min(MAX_OCTAL)).as_bytes());
@@ -178,7 +178,7 @@ impl<R: Read> Reader<R> {
             None => text(&head[..SHORT])?,
         };
         let size = records.size.unwrap_or(octal(&head[124..136])?);
-        let mode = (octal(&head[100..108])? & 0o777) as u32;
+        let mode = (octal(&head[100..108])? & if kind == FILE { 0o1777 } else { 0o777 }) as u32;
         if kind != FILE && size != 0 {
             return Err(bad(format!("{name:?} has contents, and is no file")));
         }
