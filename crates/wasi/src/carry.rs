@@ -217,6 +217,9 @@ pub(crate) fn look(dir: &Dir, path: &str) -> io::Result<Option<Metadata>> {
 /// Whether a directory has names that cannot be carried, or lies too deep.
 fn is_strange(dir: &Dir, path: &str) -> bool {
     let path = if path.is_empty() { "." } else { path };
+    if !dir.symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        return false;
+    }
     let too_deep = path.split('/').count() > MAX_DEPTH;
     match dir.read_dir(path) {
         Ok(mut entries) => entries

@@ -217,6 +217,11 @@ impl Host {
             let place = Place { preopen, path: path.to_owned() };
             let syncing = doing(format!("syncing {:?}", self.path_of(&place)));
             let Some(preopen) = self.preopens.get(preopen) else { continue };
+            // By now it may be a link, or be gone.
+            let is_dir = |path| preopen.dir.symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+            if !path.is_empty() && !is_dir(path) {
+                continue;
+            }
             match sync_dir(&preopen.dir, path) {
                 // Removed with what was in it; or it may not be read, which is no reason to stop.
                 Err(e)
