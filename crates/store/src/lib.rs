@@ -59,6 +59,7 @@
 mod archive;
 mod blob;
 mod depot;
+mod entries;
 mod error;
 mod export;
 #[cfg(all(test, unix))]
@@ -94,7 +95,6 @@ mod seal;
 #[path = "unsealed.rs"]
 mod seal;
 mod sizes;
-mod tar;
 mod verify;
 
 pub use blob::{BlobRef, hex, sha256};

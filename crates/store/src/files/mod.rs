@@ -12,9 +12,9 @@
 //! ```
 //!
 //! Layers come from strangers. A layer holds files, directories and symbolic links beneath numbered directories, by plain
-//! names; anything else is refused, and only what writers write is read ([`tar`]).
+//! names; anything else is refused, and only what writers write is read ([`item`]).
 
-mod tar;
+mod item;
 mod tree;
 mod write;
 

@@ -9,8 +9,9 @@
 //! directories of all that is above it. So any layers come to something.
 
 use super::FileKind;
-use super::tar::Reader;
+use super::item;
 use crate::blob::{self, BlobRef};
+use crate::entries::{Reader, bad};
 use crate::error::{Bad, Subject};
 use crate::layer::ReadAt;
 use crate::open::Store;
@@ -138,12 +139,15 @@ impl Opened {
         let mut read = || {
             let mut tar = tar(&source)?;
             for at in 0.. {
-                match tar.next()? {
+                match item::next(&mut tar)? {
                     Some((name, kind)) => self.tree.add(name, kind, (layer, at))?,
                     None => break,
                 }
             }
-            Ok(())
+            match tar.into_rest().read(&mut [0])? {
+                0 => Ok(()),
+                _ => Err(bad("something follows its end")),
+            }
         };
         read().map_err(|e: io::Error| subject.malformed(e))?;
         self.layers.push((subject, source));
@@ -161,7 +165,7 @@ impl Opened {
             };
             let mut tar = tar(source).map_err(damaged)?;
             for at in 0.. {
-                let Some((name, kind)) = tar.next().map_err(damaged)? else { break };
+                let Some((name, kind)) = item::next(&mut tar).map_err(damaged)? else { break };
                 let live = self.tree.nodes.get(&name).is_some_and(|node| node.at == (layer, at));
                 if live && matches!(kind, FileKind::File { .. }) {
                     each(&name, &mut tar)?;

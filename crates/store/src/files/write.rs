@@ -1,6 +1,6 @@
 //! Writing a layer of files, and the place where their contents wait for it.
 
-use super::{FileKind, NewFiles, tar};
+use super::{FileKind, NewFiles, item};
 use crate::blob::{self, Staged, Stager};
 use crate::error::StoreError;
 use crate::open::Store;
@@ -31,8 +31,8 @@ impl Store {
 }
 
 fn write(new: &NewFiles<'_>, sink: &mut Sink) -> io::Result<()> {
-    let mut zstd =
-        zstd::stream::write::Encoder::new(BufWriter::with_capacity(1 << 16, sink), LEVEL)?;
+    let zstd = zstd::stream::write::Encoder::new(BufWriter::with_capacity(1 << 16, sink), LEVEL)?;
+    let mut tar = tar::Builder::new(zstd);
     let mut items: Vec<_> = new.items.iter().collect();
     // What is gone first, the deepest first: some tools make the directory of each whiteout anew.
     items.sort_by(|(a, what_a, _), (b, what_b, _)| {
@@ -43,11 +43,10 @@ fn write(new: &NewFiles<'_>, sink: &mut Sink) -> io::Result<()> {
         match new.spool {
             Some(mut spool) => {
                 spool.seek(SeekFrom::Start(*from))?;
-                tar::write(&mut zstd, name, kind, &mut spool)?;
+                item::write(&mut tar, name, kind, &mut spool)?;
             }
-            None => tar::write(&mut zstd, name, kind, &mut io::empty())?,
+            None => item::write(&mut tar, name, kind, &mut io::empty())?,
         }
     }
-    tar::finish(&mut zstd)?;
-    zstd.finish()?.flush()
+    tar.into_inner()?.finish()?.flush()
 }
