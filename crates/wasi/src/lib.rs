@@ -63,6 +63,7 @@ mod calls;
 mod carry;
 mod clocks;
 mod describe;
+mod digests;
 mod directed;
 mod dirs;
 mod errors;
@@ -84,12 +85,14 @@ mod stdio;
 mod types;
 mod undo;
 mod unsynced;
+mod wake;
 
 use std::path::PathBuf;
 
 pub use calls::{CALLS, Call, ValType};
 pub use carry::{Found, Item, ONLY_READ, What};
 pub use describe::{Description, FdDescription, PreopenDescription, WaitDescription};
+pub use digests::Digests;
 pub use directed::{DIRECTED, DIRECTED_MODULE, Exclusions};
 pub use errors::WasiError;
 pub use memory::touch_buffers;
@@ -285,6 +288,11 @@ impl Wasi {
     /// [`RestoreOptions::carried`].
     pub fn put_back(&self) -> (usize, usize) {
         self.host.recreated
+    }
+
+    /// What the program's open files hold, for a thread that looks at them before [`Wasi::save`] is called.
+    pub fn digests(&self) -> std::sync::Arc<Digests> {
+        self.host.digests.clone()
     }
 
     /// A handle that ends waiting, for other threads.

@@ -386,6 +386,7 @@ mod tests {
             nonblock: false,
             offset: 0,
             noted: None,
+            known: None,
         };
         let mut writer = Undo::open(&log, &preopens, None).unwrap();
         writer.made(&place("a"));
