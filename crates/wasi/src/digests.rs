@@ -107,7 +107,7 @@ impl Known {
     }
 
     fn catch_up(&self, stop: impl Fn() -> bool) -> io::Result<()> {
-        let file = self.open()?;
+        let file = self.open_at(&lock(&self.state))?;
         let mut buffer = vec![0; CHUNK as usize];
         let mut next = 0;
         while !stop() {
@@ -135,13 +135,9 @@ impl Known {
         Ok(())
     }
 
-    /// A reader of its own: the program's may only write.
-    fn open(&self) -> io::Result<File> {
-        let (root, path) = {
-            let state = lock(&self.state);
-            (state.root.clone(), state.path.clone())
-        };
-        let file = open_to_read(&root, &path)?;
+    /// A reader of its own: the program's may only write, and the program would see that it was used.
+    fn open_at(&self, state: &State) -> io::Result<File> {
+        let file = open_to_read(&state.root, &state.path)?;
         match identity(&Metadata::from_file(&file)?) == self.id {
             true => Ok(file),
             false => Err(io::ErrorKind::NotFound.into()),
@@ -149,7 +145,7 @@ impl Known {
     }
 
     /// The digest of a file whose program stands, if no more than `budget` bytes must be read for it.
-    fn digest(&self, file: &OpenFile, meta: &Metadata, budget: &mut u64) -> Option<Digest> {
+    fn digest(&self, meta: &Metadata, budget: &mut u64) -> Option<Digest> {
         let mut state = lock(&self.state);
         state.settle(meta);
         let unknown = state.chunks.iter().filter(|chunk| chunk.is_none()).count() as u64;
@@ -159,15 +155,8 @@ impl Known {
         }
         *budget -= bytes;
         if unknown > 0 {
-            let own = if file.readable {
-                None
-            } else {
-                drop(state);
-                let own = self.open().ok()?;
-                state = lock(&self.state);
-                Some(own)
-            };
-            state.fill(own.as_ref().unwrap_or(&file.file), meta.len()).ok()?;
+            let file = self.open_at(&state).ok()?;
+            state.fill(&file, meta.len()).ok()?;
         }
         Some(all(&state.chunks))
     }
@@ -239,7 +228,7 @@ impl Host {
 impl OpenFile {
     /// What it holds, if no more than `budget` bytes must be read.
     pub(crate) fn digest(&self, meta: &Metadata, budget: &mut u64) -> Option<Digest> {
-        self.known.as_ref()?.digest(self, meta, budget)
+        self.known.as_ref()?.digest(meta, budget)
     }
 
     /// Bytes `from..to` were changed just now.
@@ -260,8 +249,8 @@ impl OpenFile {
         now: &Metadata,
     ) -> io::Result<bool> {
         let Some(known) = &self.known else { return Ok(true) };
-        let own = if self.readable { None } else { Some(known.open()?) };
         let mut state = lock(&known.state);
+        let file = known.open_at(&state)?;
         state.settle(now);
         if length != now.len() {
             // What follows is cut off when all is checked.
@@ -270,7 +259,7 @@ impl OpenFile {
             state.stamp.0 = length;
             state.written = true;
         }
-        state.fill(own.as_ref().unwrap_or(&self.file), length)?;
+        state.fill(&file, length)?;
         Ok(all(&state.chunks) == *digest)
     }
 }

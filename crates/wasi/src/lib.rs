@@ -279,7 +279,8 @@ impl Wasi {
     }
 
     /// Whether the undo log does not know [`RestoreOptions::mark`], so that the files are not put back: the job went on
-    /// from an earlier mark in between, or it was at another place. Not if they were carried.
+    /// from an earlier mark in between, or it was at another place. If files were carried, then only where the log is
+    /// damaged: what the program changed for the first time after the mark stays as it is.
     pub fn is_stranded(&self) -> bool {
         self.host.stranded
     }

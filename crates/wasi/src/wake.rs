@@ -11,7 +11,7 @@ use crate::dirs::Listing;
 use crate::errors::{WasiError, doing};
 use crate::fds::{Descriptor, FdTable, Host, Inodes, OpenDir, OpenFile, Place, Preopen, identity};
 use crate::os::{self, Signal, StreamKind};
-use crate::rewind::{rewind, way_back};
+use crate::rewind::{forget, rewind, way_back};
 use crate::sleep::{mtime, open_preopen};
 use crate::state::{Contents, Saved, SavedFd, SavedFile, SavedPreopen, SavedStream};
 use crate::stdio::{StdioConfig, Stream};
@@ -32,13 +32,19 @@ impl Host {
         let carried = opts.carried.clone().map(|carried| carried.that_matter(&fds));
         let mut host = Host::awake(saved, opts)?;
         if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
-            host.stranded = !rewind(path, mark, &host.preopens)? && carried.is_none();
+            host.stranded = match rewind(path, mark, &host.preopens) {
+                Err(WasiError::Undo { .. }) if carried.is_some() => true,
+                back => !back? && carried.is_none(),
+            };
         }
         if let Some(carried) = &carried {
             let mut plan = host.plan(carried)?;
             host.may_recreate(&mut plan, &carried.items, &theirs)?;
             host.recreate(&plan, carried)?;
             host.recreated = plan.counts();
+            if let (Some(path), Some(mark), true) = (&undo, mark, host.stranded) {
+                forget(path, mark)?;
+            }
         }
         let cuts = host.reopen(fds, end, check_files)?;
         host.may_cut(&cuts, theirs)?;
@@ -73,8 +79,10 @@ impl Host {
         let dirs = host.preopens.iter().map(|p| (p.guest.clone(), p.host.clone())).collect();
         let mut rehearsal = Rehearsal { dirs, ..Rehearsal::default() };
         if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
-            (rehearsal.stranded, rehearsal.put_back) = way_back(path, mark, &host.preopens)?;
-            rehearsal.stranded &= carried.is_none();
+            (rehearsal.stranded, rehearsal.put_back) = match way_back(path, mark, &host.preopens) {
+                Err(WasiError::Undo { .. }) if carried.is_some() => (true, false),
+                back => back.map(|(stranded, any)| (stranded && carried.is_none(), any))?,
+            };
         }
         // Files that will be put back cannot be compared before they are.
         if !rehearsal.put_back

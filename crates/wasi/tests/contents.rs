@@ -97,6 +97,26 @@ fn large_files_are_looked_at_before() {
     Wasi::restore(&bytes, options()).unwrap();
 }
 
+/// A program that asks when its file was read last learns nothing of checkpoints.
+#[test]
+fn looking_leaves_no_trace() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("in");
+    fs::write(&path, "input").unwrap();
+    let read = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(5);
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_times(fs::FileTimes::new().set_accessed(read)).unwrap();
+    let mut g = Guest::new(dir.path());
+    g.open("in", 0, READ, 0).unwrap();
+    g.wasi.digests().catch_up(|| false);
+    let bytes = g.wasi.save().unwrap();
+    Wasi::restore(&bytes, options()).unwrap();
+    // Other systems have no such way of reading.
+    if cfg!(target_os = "linux") {
+        assert_eq!(fs::metadata(&path).unwrap().accessed().unwrap(), read);
+    }
+}
+
 #[test]
 fn other_names() {
     let dir = tempdir().unwrap();

@@ -393,6 +393,7 @@ fn a_description_names_what_is_open() {
     assert_eq!(json["fds"][0]["kind"], "stdin");
     let expected = serde_json::json!({
         "fd": 4, "kind": "file", "path": "/work/f", "offset": 3, "size": 3, "flags": ["read", "write", "append"],
+        "digest": "4f8b42c22dd3729b519ba6f68d2da7cc5b2d606d05daed5ad5128cc03e6c6358",
     });
     assert_eq!(json["fds"][4], expected);
     assert!(json["waiting"]["left_ns"].as_u64().unwrap() <= 1 << 40);
