@@ -28,7 +28,7 @@
 //! excluded   list of  u64 start, u64 end: addresses that need not be kept, ascending, with something between
 //! place      u32 index of a preopen, bytes path beneath it (UTF-8, parts joined by "/", no ".", "..", empty part)
 //! flags      bit 0 read, 1 write, 2 append, 3 nonblock
-//! size       length of the file; mtime: ns since 1970 if it is open for reading only, else 0
+//! size       length of the file; mtime: ns since 1970 if it is open for reading only and that is known, else 0
 //! ino        the number the guest sees
 //! listing    u8       0 none | 1 a directory that is being read:
 //!     1:  list of  bytes name (UTF-8), filetype u8, ino u64

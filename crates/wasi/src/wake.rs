@@ -285,7 +285,7 @@ impl Host {
                 true => return Ok(now.len() > then.size),
                 false => "its contents are others".to_owned(),
             }
-        } else if !file.writable && mtime(now) != then.mtime {
+        } else if !file.writable && then.mtime != 0 && mtime(now) != then.mtime {
             "it has another modification time".to_owned()
         } else {
             return Ok(now.len() > then.size);
