@@ -68,6 +68,18 @@ pub fn wasm(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     Ok(program.standalone(&snapshot).map_err(dormouse_engine::Error::from)?)
 }
 
+/// The same with safepoints: an embedder of any engine with multiple memories and tail calls can stop it, and
+/// [`import::read`](crate::import::read) takes in what it saved. Left alone, it runs as [`wasm`] does, a little slower.
+///
+/// # Errors
+/// As [`wasm`]; if the module becomes too large.
+pub fn checkpointable(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
+    let options = Options { restartable, ..Options::default() };
+    let program = Program::new(wasm(checkpoint)?.into(), &options);
+    let module = program.and_then(|program| program.checkpointable());
+    Ok(module.map_err(dormouse_engine::Error::from)?)
+}
+
 /// The core dump of a checkpoint, in the format of WebAssembly's [tool
 /// conventions](https://github.com/WebAssembly/tool-conventions/blob/main/Coredump.md).
 ///

@@ -48,6 +48,7 @@ mod grace;
 mod held;
 mod hooks;
 mod host;
+pub mod import;
 pub mod interval;
 mod job;
 mod lazy;

@@ -446,6 +446,66 @@ mod release {
         assert_eq!(reader, module);
     }
 
+    /// Into another engine, stopped there, and back: again and again, until it ends. All of it together is one run.
+    fn there_and_back(guest: &Guest, engine: &Engine, first: u64, after: &[u32]) {
+        let p = Place::new();
+        let work = p.path("work");
+        fs::create_dir(&work).unwrap();
+        for input in &guest.inputs {
+            fs::copy(input, work.join(input.file_name().unwrap())).unwrap();
+        }
+        let dir = format!("{}::/work", work.display());
+        let first = first.to_string();
+        let mut command = p.command(&["run", "--name", "job", "--stop-at", &first, "--dir", &dir]);
+        let mut ended = Ended::of(command.arg(&guest.wasm).args(&guest.args).output().unwrap());
+        let (mut out, mut trips, mut job) = (ended.out.clone(), 0, "job");
+        for after in after {
+            if ended.code != Some(85) {
+                break;
+            }
+            p.ok(&["export", job, "--wasm", "on.wasm", "--checkpointable"]);
+            let mut command = engine.run(&p.path("on.wasm"), &work);
+            command.env("STOP_AFTER", after.to_string()).env("CHECKPOINT", p.path("saved.tar"));
+            ended = Ended::of(command.output().unwrap());
+            out += &ended.out;
+            if ended.code != Some(85) {
+                break;
+            }
+            trips += 1;
+            p.ok(&["import", "saved.tar", "--name", "back"]);
+            job = "back";
+            // A few safepoints here, and away again.
+            ended = p.dormouse(&["resume", job, "--dir", &dir, "--stop-at", &first]);
+            out += &ended.out;
+        }
+        let what = format!("{} in {}: {trips} trips", guest.name, engine.name);
+        assert!(trips > 0, "{what}: {out} {}", ended.err);
+        if ended.code == Some(85) {
+            ended = p.dormouse(&["resume", job, "--dir", &dir]);
+            out += &ended.out;
+        }
+        let expected = &guest.expected;
+        assert_eq!(ended.code.map(i64::from), expected["exit"].as_i64(), "{what}: {}", ended.err);
+        assert_eq!(digest(out.as_bytes()), expected["stdout_sha256"], "{what}: {out}");
+        for name in &guest.files {
+            let found = fs::read(work.join(name)).unwrap();
+            assert_eq!(digest(&found), expected["files"][name], "{what}: {name}");
+        }
+    }
+
+    /// With its safepoints, a program is stopped in V8, in a page and elsewhere, and goes on here.
+    #[test]
+    fn stopped_elsewhere() {
+        let all = guests();
+        let guest = |name: &str| all.iter().find(|g| g.name == name).unwrap();
+        for engine in engines().iter().filter(|e| ["bun", "chromium"].contains(&e.name)) {
+            there_and_back(guest("mix"), engine, 50, &[0, 0, 0]);
+            there_and_back(guest("writer"), engine, 12, &[3, 1, 8]);
+            there_and_back(guest("sqlite"), engine, 3000, &[5, 40]);
+            there_and_back(guest("lua-mix"), engine, 5000, &[0, 2]);
+        }
+    }
+
     #[test]
     fn hand_written() {
         of_kind("wat", &[1, 7, 60], &|_| true);

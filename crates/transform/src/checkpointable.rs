@@ -32,9 +32,9 @@ pub struct Captured {
     pub objects: u32,
     /// Bits of the mutable globals, in their order; those of references do not count.
     pub globals: Vec<u128>,
-    /// The mutable globals that are references, in their order.
+    /// Functions that globals refer to, by their indices; those of others do not count.
     pub references: Vec<Option<u32>>,
-    /// The tables that the program can write, in their order.
+    /// The tables, by their indices; those that the program cannot write do not count.
     pub tables: Vec<Vec<Option<u32>>>,
     /// Sizes of the memories, in pages of 64 KiB.
     pub memories: Vec<u64>,
@@ -88,25 +88,23 @@ impl Program {
             Some(Hierarchy::Exn) => Value::ExnRef(None),
             _ => Value::ExternRefNull,
         };
-        let (mut bits, mut references) = (captured.globals.iter(), captured.references.iter());
+        let mut bits = captured.globals.iter();
         let mut globals = vec![];
         for (index, ty) in inventory.globals {
             let bits = bits.next().ok_or(Error::Frames("too few globals"))?;
-            globals.push((
-                index,
-                match ty {
-                    ValType::Ref(_) => {
-                        reference(ty, *references.next().ok_or(Error::Frames("too few globals"))?)
-                    }
-                    _ => number(ty, *bits),
-                },
-            ));
+            let function = captured.references.get(index as usize).copied().flatten();
+            let value = match ty {
+                ValType::Ref(_) => reference(ty, function),
+                _ => number(ty, *bits),
+            };
+            globals.push((index, value));
         }
         let mut tables = vec![];
-        for (n, index) in inventory.tables.into_iter().enumerate() {
-            let entries = captured.tables.get(n).ok_or(Error::Frames("too few tables"))?;
+        for index in inventory.tables {
+            let entries = captured.tables.get(index as usize);
+            let entries = entries.ok_or(Error::Frames("too few tables"))?.iter();
             let ty = ValType::Ref(self.module.tables[index as usize].element_type);
-            let entries = entries.iter().map(|function| reference(ty, *function)).collect();
+            let entries = entries.map(|function| reference(ty, *function)).collect();
             tables.push(Table { index, entries });
         }
         if captured.memories.len() != inventory.memories as usize {

@@ -120,18 +120,25 @@ impl Outline {
                     let place = Place { preopen, path };
                     SavedFd::Dir { place, preopen: false, ino, listing: None }
                 }
-                Opened::File { preopen, path, readable, writable, append, nonblock, offset, size } => {
-                    SavedFd::File(SavedFile {
-                        place: Place { preopen, path },
-                        readable,
-                        writable,
-                        append,
-                        nonblock,
-                        offset,
-                        ino,
-                        contents: size.map(|size| Contents { size, mtime: 0, digest: None }),
-                    })
-                }
+                Opened::File {
+                    preopen,
+                    path,
+                    readable,
+                    writable,
+                    append,
+                    nonblock,
+                    offset,
+                    size,
+                } => SavedFd::File(SavedFile {
+                    place: Place { preopen, path },
+                    readable,
+                    writable,
+                    append,
+                    nonblock,
+                    offset,
+                    ino,
+                    contents: size.map(|size| Contents { size, mtime: 0, digest: None }),
+                }),
             };
             (fd, saved)
         };

@@ -1,6 +1,7 @@
 // Runs a WASI command in memory, with nothing of the engine's own but WebAssembly: in a page, or elsewhere.
-// SHIM is the module of @bjorn3/browser_wasi_shim; DIRS are [guest, tree], a tree names files (bytes) and trees.
-export async function run(shim, bytes, dirs, write) {
+// SHIM is the module of @bjorn3/browser_wasi_shim; DIRS are [guest, tree], a tree names files (bytes) and trees. STOP, if it is given: the
+// module contrib/dormouse.mjs, and after how many calls the program is stopped.
+export async function run(shim, bytes, dirs, write, stop) {
   const { WASI, File, Directory, OpenFile, PreopenDirectory, Fd, wasi } = shim;
 
   class Stream extends Fd {
@@ -33,7 +34,13 @@ export async function run(shim, bytes, dirs, write) {
   const fds = [new OpenFile(new File([])), new Stream(1), new Stream(2), ...given];
   const host = new WASI(["other"], [], fds, { debug: false });
   const module = await WebAssembly.compile(bytes);
-  const instance = await WebAssembly.instantiate(module, { wasi_snapshot_preview1: host.wasiImport });
+  const imports = { wasi_snapshot_preview1: host.wasiImport };
+  const program = stop && new stop.dormouse.Program(module);
+  const instance = await (program ? program.instantiate(imports) : WebAssembly.instantiate(module, imports));
+  let calls = 0;
+  program?.stopWhen(() => ++calls >= stop.after);
+  if (stop?.after === 0) program.stop();
   const code = host.start(instance);
-  return { code, trees: given.map((dir) => give(dir.dir.contents)) };
+  const checkpoint = program?.stopped ? program.checkpoint() : undefined;
+  return { code, checkpoint, trees: given.map((dir) => give(dir.dir.contents)) };
 }
