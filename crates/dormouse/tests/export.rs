@@ -506,6 +506,92 @@ mod release {
         }
     }
 
+    /// What was saved elsewhere may be anything.
+    #[test]
+    fn what_comes_in_is_looked_at() {
+        let p = Place::new();
+        looks(&p);
+        p.ok(&["export", "job", "--wasm", "on.wasm", "--checkpointable"]);
+        // Left alone, it ends like any other.
+        let rest = stock(&p, &["--dir", "in"]);
+        assert_eq!((rest.code, rest.out.as_str()), (Some(0), "firsttwo\n"), "{}", rest.err);
+        let engines = engines();
+        let Some(engine) = engines.iter().find(|e| e.name == "bun") else { return };
+        let command = engine.run(&p.path("on.wasm"), &p.path("in"));
+        let dir = format!("{}::in", p.path("in").display());
+        let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let mut command = Command::new(command.get_program());
+        command.args(&args[..args.len() - 1]).arg(&dir);
+        command.env("STOP_AFTER", "5").env("CHECKPOINT", p.path("good.tar"));
+        let stopped = Ended::of(command.output().unwrap());
+        assert_eq!(stopped.code, Some(85), "{}", stopped.err);
+        let good = fs::read(p.path("good.tar")).unwrap();
+        let import = |bytes: &[u8], args: &[&str]| {
+            fs::write(p.path("bad.tar"), bytes).unwrap();
+            p.dormouse(&[&["import", "bad.tar"], args].concat())
+        };
+        let named = ["--name", "bad"];
+        assert!(import(&good, &[]).error().contains("give one with --name"));
+        assert!(import(b"", &named).error().contains("it ends too early"));
+        assert!(import(&[0; 4096], &named).error().contains("does not come next in it"));
+        let find = |what: &[u8]| good.windows(what.len()).position(|w| w == what).unwrap();
+        let with = |at: usize, bytes: &[u8]| {
+            let mut other = good.clone();
+            other[at..at + bytes.len()].copy_from_slice(bytes);
+            other
+        };
+        let version = with(find(b"{\"dormouse\":1") + 12, b"7");
+        assert!(import(&version, &named).error().contains("of version 7"));
+        let fd = with(find(b"\"fd\":4") + 5, b"0");
+        assert_eq!(import(&fd, &named).code, Some(125));
+        let path = with(find(b"in.txt\""), b"../.t/");
+        assert_eq!(import(&path, &named).code, Some(125));
+        // Anywhere else: it is refused, or goes on as it was told to, and never panics.
+        let (mut taken, mut at) = (0, 0);
+        while at < good.len() {
+            let e = import(&with(at, &[good[at] ^ 0x41]), &named);
+            assert!(matches!(e.code, Some(0 | 125)), "byte {at}: {:?} {}", e.code, e.err);
+            if e.code == Some(0) {
+                taken += 1;
+                let e = p.dormouse(&["resume", "bad", "--dir", &dir, "--timeout", "10s"]);
+                assert!(e.code.is_some_and(|code| code != 101), "byte {at}: {}", e.err);
+            }
+            // Most is zeros.
+            at += if at < 24_000 { 271 } else { 9001 };
+        }
+        assert!(taken > 0);
+        let good = import(&good, &["--name", "good"]);
+        assert_eq!(good.code, Some(0), "{}", good.err);
+        let rest = p.dormouse(&["resume", "good", "--dir", &dir]);
+        assert_eq!(
+            (rest.code, stopped.out + &rest.out),
+            (Some(0), "firsttwo\n".to_owned()),
+            "{}",
+            rest.err
+        );
+    }
+
+    /// A checkpoint as one file.
+    #[test]
+    fn archives() {
+        let p = Place::new();
+        looks(&p);
+        p.ok(&["export", "job", "--archive", "job.tar"]);
+        let there = p.path("there");
+        let there = there.to_str().unwrap();
+        p.ok(&["import", "job.tar", "--store", there]);
+        p.ok(&["import", "job.tar", "--store", there, "--name", "other"]);
+        for job in ["job", "other"] {
+            let rest = p.dormouse(&["resume", job, "--store", there, "--dir", "in"]);
+            assert_eq!((rest.code, rest.out.as_str()), (Some(0), "firsttwo\n"), "{}", rest.err);
+        }
+        let bytes = fs::read(p.path("job.tar")).unwrap();
+        fs::write(p.path("half.tar"), &bytes[..bytes.len() / 2]).unwrap();
+        let half = p.dormouse(&["import", "half.tar", "--store", there, "--name", "half"]);
+        assert_eq!(half.code, Some(125), "{}", half.err);
+        assert!(!p.ok(&["list", "--store", there]).contains("half"));
+    }
+
     #[test]
     fn hand_written() {
         of_kind("wat", &[1, 7, 60], &|_| true);
