@@ -283,7 +283,7 @@ impl Host {
             let reading = doing(format!("reading fd {fd}, {:?}", path()));
             match file.begins_with(then.size, digest, now).map_err(reading)? {
                 true => return Ok(now.len() > then.size),
-                false => "its contents are others".to_owned(),
+                false => "its contents differ".to_owned(),
             }
         } else if !file.writable && then.mtime != 0 && mtime(now) != then.mtime {
             "it has another modification time".to_owned()
