@@ -57,6 +57,7 @@ mod lease;
 mod lease_tests;
 mod limits;
 mod live;
+mod newest;
 mod outcome;
 mod pages;
 pub mod places;
