@@ -9,7 +9,8 @@
 //!   digest = SHA-256 of (SHA-256 of the first 256 KiB, of the next 256 KiB, ..)
 //! ```
 //!
-//! A change by others is seen by the file's times; a change by the program is known, since its writes go through here.
+//! Whoever else changes a file changes its times, and all that was known of it is forgotten. The program's own writes go through
+//! [`OpenFile::change`], which looks at the times before and after.
 
 use crate::carry::open_to_read;
 use crate::fds::identity;
@@ -21,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// SHA-256.
@@ -36,6 +38,8 @@ pub(crate) const STANDING: u64 = 4 << 20;
 #[derive(Debug, Default)]
 pub struct Digests {
     files: Mutex<HashMap<Identity, Weak<Known>>>,
+    /// How many looks there were.
+    looks: AtomicUsize,
 }
 
 /// What is known of one file, however often it is open.
@@ -45,27 +49,35 @@ pub(crate) struct Known {
     state: Mutex<State>,
 }
 
+/// Length, and times of the last changes.
+type Stamp = (u64, u64, (i64, i64));
+
 #[derive(Debug)]
 struct State {
     /// Where it is found.
     root: Arc<Dir>,
     path: String,
+    /// Of each chunk, if it is known.
     chunks: Vec<Option<Digest>>,
-    /// Length, and times of the last changes, when `chunks` were made.
-    stamp: (u64, u64, (i64, i64)),
-    /// The program wrote into it since.
-    written: bool,
-    /// How often chunks were forgotten.
+    /// What the file was like when the program or we saw it last.
+    stamp: Stamp,
+    /// How often something was forgotten.
     changes: u64,
 }
 
 impl Digests {
     /// Hashes what is not known yet of the files that are open, until `stop` says so. The program may run meanwhile.
     pub fn catch_up(&self, stop: impl Fn() -> bool) {
-        let files: Vec<_> = lock(&self.files).values().filter_map(Weak::upgrade).collect();
+        let mut files: Vec<_> = lock(&self.files).values().cloned().collect();
+        // Whoever is never at rest does not keep the others from being looked at.
+        let first = self.looks.fetch_add(1, Ordering::Relaxed) % files.len().max(1);
+        files.rotate_left(first);
         for known in files {
+            if stop() {
+                return;
+            }
             // What cannot be read has no digest.
-            let _ = known.catch_up(&stop);
+            let _ = known.upgrade().map_or(Ok(()), |known| known.catch_up(&stop));
         }
     }
 
@@ -80,13 +92,15 @@ impl Digests {
             files.retain(|_, known| known.strong_count() > 0);
         }
         let (root, path) = (root.clone(), path.to_owned());
-        let state =
-            State { root, path, chunks: vec![], stamp: (0, 0, (0, 0)), written: false, changes: 0 };
+        let state = State { root, path, chunks: vec![], stamp: NEVER, changes: 0 };
         let known = Arc::new(Known { id, state: Mutex::new(state) });
         files.insert(id, Arc::downgrade(&known));
         known
     }
 }
+
+/// No file is like this.
+const NEVER: Stamp = (u64::MAX, 0, (0, 0));
 
 impl Known {
     fn is_at(&self, root: &Arc<Dir>, path: &str) {
@@ -95,48 +109,46 @@ impl Known {
         path.clone_into(&mut state.path);
     }
 
-    /// The program has just changed bytes `from..to`. What it adds at the end need not be told.
-    pub fn written(&self, from: u64, to: u64) {
-        let mut state = lock(&self.state);
-        state.written = true;
-        state.changes += 1;
-        let chunks = state.chunks.len() as u64;
-        for chunk in (from / CHUNK).min(chunks)..to.div_ceil(CHUNK).min(chunks) {
-            state.chunks[chunk as usize] = None;
-        }
-    }
-
     fn catch_up(&self, stop: impl Fn() -> bool) -> io::Result<()> {
-        let file = self.open_at(&lock(&self.state))?;
+        if !self.has_unknown()? {
+            return Ok(());
+        }
+        let file = self.open(&lock(&self.state))?;
         let mut buffer = vec![0; CHUNK as usize];
         let mut next = 0;
         while !stop() {
-            let meta = Metadata::from_file(&file)?;
-            if meta.len() > LARGEST {
-                return Ok(());
-            }
-            let (n, changes) = {
+            let (n, length, changes) = {
                 let mut state = lock(&self.state);
-                state.settle(&meta);
-                let unknown = |chunk: &Option<Digest>| chunk.is_none();
+                state.settle(&Metadata::from_file(&file)?);
                 let rest = state.chunks.get(next..).unwrap_or_default();
-                let Some(n) = rest.iter().position(unknown) else { return Ok(()) };
-                (next + n, state.changes)
+                let Some(n) = rest.iter().position(Option::is_none) else { return Ok(()) };
+                (next + n, state.stamp.0, state.changes)
             };
-            let digest = hash(&file, n as u64, meta.len(), &mut buffer)?;
-            let after = stamp(&Metadata::from_file(&file)?);
+            let digest = hash(&file, n as u64, length, &mut buffer)?;
             let mut state = lock(&self.state);
-            if state.changes == changes && state.stamp == after {
+            state.settle(&Metadata::from_file(&file)?);
+            if state.changes == changes {
                 state.chunks[n] = Some(digest);
             }
-            // One that is being written into is for the next time.
+            // What is being written into is for the next time.
             next = n + 1;
         }
         Ok(())
     }
 
+    /// Whether there is something to be read, without opening it.
+    fn has_unknown(&self) -> io::Result<bool> {
+        let mut state = lock(&self.state);
+        let meta = state.root.symlink_metadata(&state.path)?;
+        if identity(&meta) != self.id {
+            return Ok(false);
+        }
+        state.settle(&meta);
+        Ok(state.chunks.contains(&None))
+    }
+
     /// A reader of its own: the program's may only write, and the program would see that it was used.
-    fn open_at(&self, state: &State) -> io::Result<File> {
+    fn open(&self, state: &State) -> io::Result<File> {
         let file = open_to_read(&state.root, &state.path)?;
         match identity(&Metadata::from_file(&file)?) == self.id {
             true => Ok(file),
@@ -155,8 +167,8 @@ impl Known {
         }
         *budget -= bytes;
         if unknown > 0 {
-            let file = self.open_at(&state).ok()?;
-            state.fill(&file, meta.len()).ok()?;
+            let file = self.open(&state).ok()?;
+            fill(&file, &mut state.chunks, 0, meta.len()).ok()?;
         }
         Some(all(&state.chunks))
     }
@@ -165,44 +177,23 @@ impl Known {
 impl State {
     /// Forgets what is not known of a file any more that is like this now.
     fn settle(&mut self, meta: &Metadata) {
-        let (now, written) = (stamp(meta), std::mem::take(&mut self.written));
-        if now == self.stamp {
-            return;
-        }
-        if !written {
+        let now = stamp(meta);
+        if now != self.stamp {
             self.chunks.clear();
+            self.resize(now);
         }
+    }
+
+    /// It is like this now, and all that is known holds but for its end.
+    fn resize(&mut self, now: Stamp) {
         if now.0 != self.stamp.0 {
             // What is the last chunk, or was, has another length.
             self.chunks.truncate((now.0.min(self.stamp.0) / CHUNK) as usize);
         }
-        self.chunks.resize(now.0.min(LARGEST).div_ceil(CHUNK) as usize, None);
+        let chunks = if now.0 > LARGEST { 0 } else { now.0.div_ceil(CHUNK) };
+        self.chunks.resize(chunks as usize, None);
         self.stamp = now;
         self.changes += 1;
-    }
-
-    /// Hashes what is not known.
-    fn fill(&mut self, file: &File, length: u64) -> io::Result<()> {
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
-        let part = self.chunks.len().div_ceil(threads).max(16);
-        let fill = |first: usize, chunks: &mut [Option<Digest>]| {
-            let mut buffer = vec![0; CHUNK as usize];
-            for (n, chunk) in (first as u64..).zip(chunks).filter(|(_, chunk)| chunk.is_none()) {
-                *chunk = Some(hash(file, n, length, &mut buffer)?);
-            }
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let mut parts = self.chunks.chunks_mut(part).enumerate();
-            let first = parts.next();
-            let others: Vec<_> =
-                parts.map(|(i, chunks)| scope.spawn(move || fill(i * part, chunks))).collect();
-            let mut done = first.map_or(Ok(()), |(_, chunks)| fill(0, chunks));
-            for other in others {
-                done = done.and(other.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
-            }
-            done
-        })
     }
 }
 
@@ -210,7 +201,8 @@ impl Host {
     /// What is to be known of a file that is opened now.
     pub(crate) fn knows(&self, preopen: usize, path: &str, meta: &Metadata) -> Option<Arc<Known>> {
         let root = self.preopens.get(preopen).filter(|_| meta.is_file())?;
-        Some(self.digests.opened(identity(meta), &root.dir, path))
+        let digests = self.digests.as_ref()?;
+        Some(digests.opened(identity(meta), &root.dir, path))
     }
 
     /// Files may have other names now.
@@ -231,44 +223,91 @@ impl OpenFile {
         self.known.as_ref()?.digest(meta, budget)
     }
 
-    /// Bytes `from..to` were changed just now.
-    pub(crate) fn written(&self, from: u64, to: u64) {
-        if let Some(known) = &self.known {
-            known.written(from, to);
+    /// Does something that changes bytes `from..to`, and nothing else; what is added at the end need not be told.
+    pub(crate) fn change<T>(
+        &self,
+        from: u64,
+        to: u64,
+        deed: impl FnOnce(&File) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let Some(known) = &self.known else { return deed(&self.file) };
+        // Nobody looks at it meanwhile.
+        let mut state = lock(&known.state);
+        if state.chunks.iter().all(Option::is_none) {
+            // Most programs: nobody has looked yet.
+            state.stamp = NEVER;
+            state.changes += 1;
+            return deed(&self.file);
         }
+        match self.metadata() {
+            Ok(meta) => state.settle(&meta),
+            Err(_) => state.chunks.clear(),
+        }
+        let done = deed(&self.file);
+        let chunks = state.chunks.len() as u64;
+        let touched = (from / CHUNK).min(chunks)..to.div_ceil(CHUNK).min(chunks);
+        touched.for_each(|chunk| state.chunks[chunk as usize] = None);
+        match self.metadata() {
+            Ok(meta) => state.resize(stamp(&meta)),
+            Err(_) => state.stamp = NEVER,
+        }
+        done
     }
 
-    /// Whether its first bytes have a digest.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub(crate) fn begins_with(
-        &self,
-        length: u64,
-        digest: &Digest,
-        now: &Metadata,
-    ) -> io::Result<bool> {
-        let Some(known) = &self.known else { return Ok(true) };
+    /// Whether its first bytes have a digest; none if it cannot be read.
+    pub(crate) fn begins_with(&self, length: u64, digest: &Digest, now: &Metadata) -> Option<bool> {
+        let known = self.known.as_ref()?;
         let mut state = lock(&known.state);
-        let file = known.open_at(&state)?;
+        let file = known.open(&state).ok()?;
         state.settle(now);
-        if length != now.len() {
-            // What follows is cut off when all is checked.
-            state.chunks.truncate((length / CHUNK) as usize);
-            state.chunks.resize(length.div_ceil(CHUNK) as usize, None);
-            state.stamp.0 = length;
-            state.written = true;
+        let mut chunks = vec![None; length.div_ceil(CHUNK) as usize];
+        fill(&file, &mut chunks, THREADS, length).ok()?;
+        let whole = (length / CHUNK) as usize;
+        state.chunks.iter_mut().zip(&chunks[..whole]).for_each(|(known, found)| *known = *found);
+        if length == now.len() && state.chunks.len() == chunks.len() {
+            state.chunks.clone_from(&chunks);
         }
-        state.fill(&file, length)?;
-        Ok(all(&state.chunks) == *digest)
+        Some(all(&chunks) == *digest)
     }
+}
+
+/// Others that help with a large file, at a resume.
+const THREADS: usize = 7;
+
+/// Hashes what is not known; with as many others, if there are any to be had.
+fn fill(file: &File, chunks: &mut [Option<Digest>], others: usize, length: u64) -> io::Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(others + 1));
+    let part = chunks.len().div_ceil(threads).max(16);
+    let fill = |first: usize, chunks: &mut [Option<Digest>]| {
+        let mut buffer = vec![0; CHUNK as usize];
+        for (n, chunk) in (first as u64..).zip(chunks).filter(|(_, chunk)| chunk.is_none()) {
+            *chunk = Some(hash(file, n, length, &mut buffer)?);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let mut parts = chunks.chunks_mut(part).enumerate();
+        let first = parts.next();
+        let help = |(i, chunks)| {
+            let help = move || fill(i * part, chunks);
+            // Whoever cannot be had leaves it to us, in the end.
+            std::thread::Builder::new().spawn_scoped(scope, help).ok()
+        };
+        let others: Vec<_> = parts.filter_map(help).collect();
+        let mut done = first.map_or(Ok(()), |(_, chunks)| fill(0, chunks));
+        for other in others {
+            done = done.and(other.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
+        }
+        done
+    })?;
+    fill(0, chunks)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn stamp(meta: &Metadata) -> (u64, u64, (i64, i64)) {
+fn stamp(meta: &Metadata) -> Stamp {
     (meta.len(), mtime(meta), (meta.ctime(), meta.ctime_nsec()))
 }
 

@@ -80,7 +80,7 @@ pub enum WasiError {
     },
     /// What was kept of files that were changed after the checkpoint is not enough to put them back.
     #[error(
-        "the files cannot go back to the checkpoint: undo log {}: {source}; put them back yourself and resume with --files none",
+        "the files cannot go back to the checkpoint: undo log {}: {source}; put them back yourself and resume with --files none; where they travelled with the checkpoint, --clone and --dir make them anew elsewhere",
         log.display()
     )]
     Undo {

@@ -41,8 +41,8 @@ pub(crate) struct Host {
     pub undo: Option<Undo>,
     /// What was changed since the job began, if that is to travel.
     pub changes: Option<Changes>,
-    /// What open files hold.
-    pub digests: Arc<Digests>,
+    /// What open files hold, if that is to be known.
+    pub digests: Option<Arc<Digests>>,
     /// The files could not go back to the checkpoint.
     pub stranded: bool,
     /// How many files were written at the resume, and how many names removed, because the image said so.

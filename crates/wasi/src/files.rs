@@ -113,15 +113,15 @@ impl Host {
                 }
                 let file = self.fds.file_mut(fd)?;
                 // As Linux does: a file in append mode is written at its end, whatever the offset asked for.
-                let (from, done) = match (file.append, at) {
-                    (true, _) => (u64::MAX, os::append(&file.file, data)),
-                    (false, At::Cursor) => {
-                        (file.offset, os::write_at(&file.file, data, file.offset))
-                    }
-                    (false, At::Offset(offset)) => (offset, os::write_at(&file.file, data, offset)),
+                let from = match at {
+                    At::Cursor => file.offset,
+                    At::Offset(offset) => offset,
                 };
-                file.written(from, from.saturating_add(data.len() as u64));
-                let n = done?;
+                let to = from.saturating_add(data.len() as u64);
+                let n = match file.append {
+                    true => file.change(u64::MAX, u64::MAX, |file| os::append(file, data))?,
+                    false => file.change(from, to, |file| os::write_at(file, data, from))?,
+                };
                 match (at, file.append) {
                     (At::Cursor, true) => file.offset = file.file.metadata()?.len(),
                     (At::Cursor, false) => {
@@ -257,10 +257,7 @@ impl Host {
         size: u64,
     ) -> Result<(), Fail> {
         self.before_change(fd, size, u64::MAX);
-        let file = self.fds.file(fd)?;
-        let done = file.file.set_len(size);
-        file.written(size, u64::MAX);
-        Ok(done?)
+        Ok(self.fds.file(fd)?.change(size, u64::MAX, |file| file.set_len(size))?)
     }
 
     pub fn fd_filestat_set_times(

@@ -124,6 +124,8 @@ pub struct WasiConfig {
     pub undo: Option<PathBuf>,
     /// Whether it is noted which files the program changes, for [`Wasi::changed_files`].
     pub carry: bool,
+    /// Whether nobody will want to know whether open files are as they were ([`RestoreOptions::check_files`]).
+    pub unchecked: bool,
 }
 
 /// How a saved program is connected to this host.
@@ -279,8 +281,7 @@ impl Wasi {
     }
 
     /// Whether the undo log does not know [`RestoreOptions::mark`], so that the files are not put back: the job went on
-    /// from an earlier mark in between, or it was at another place. If files were carried, then only where the log is
-    /// damaged: what the program changed for the first time after the mark stays as it is.
+    /// from an earlier mark in between, or it was at another place. Not if they were carried.
     pub fn is_stranded(&self) -> bool {
         self.host.stranded
     }
@@ -292,7 +293,8 @@ impl Wasi {
     }
 
     /// What the program's open files hold, for a thread that looks at them before [`Wasi::save`] is called.
-    pub fn digests(&self) -> std::sync::Arc<Digests> {
+    /// None if nobody wants to know.
+    pub fn digests(&self) -> Option<std::sync::Arc<Digests>> {
         self.host.digests.clone()
     }
 

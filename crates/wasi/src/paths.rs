@@ -252,11 +252,8 @@ impl Host {
                 let meta = file.metadata()?;
                 if meta.is_file() {
                     undo.change(&self.preopens, &file, 0, meta.len());
-                    file.file.set_len(0)?;
+                    file.change(0, u64::MAX, |file| file.set_len(0))?;
                 }
-            }
-            if oflags & TRUNC != 0 {
-                file.written(0, u64::MAX);
             }
             Descriptor::File(file)
         };

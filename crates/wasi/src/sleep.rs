@@ -83,7 +83,7 @@ impl Host {
             signal: Arc::new(signal),
             undo: None,
             changes: cfg.carry.then(Changes::default),
-            digests: Arc::default(),
+            digests: (!cfg.unchecked).then(Arc::default),
             stranded: false,
             recreated: (0, 0),
         };

@@ -11,7 +11,7 @@ use crate::dirs::Listing;
 use crate::errors::{WasiError, doing};
 use crate::fds::{Descriptor, FdTable, Host, Inodes, OpenDir, OpenFile, Place, Preopen, identity};
 use crate::os::{self, Signal, StreamKind};
-use crate::rewind::{forget, rewind, way_back};
+use crate::rewind::{rewind, way_back};
 use crate::sleep::{mtime, open_preopen};
 use crate::state::{Contents, Saved, SavedFd, SavedFile, SavedPreopen, SavedStream};
 use crate::stdio::{StdioConfig, Stream};
@@ -32,19 +32,13 @@ impl Host {
         let carried = opts.carried.clone().map(|carried| carried.that_matter(&fds));
         let mut host = Host::awake(saved, opts)?;
         if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
-            host.stranded = match rewind(path, mark, &host.preopens) {
-                Err(WasiError::Undo { .. }) if carried.is_some() => true,
-                back => !back? && carried.is_none(),
-            };
+            host.stranded = !rewind(path, mark, &host.preopens)? && carried.is_none();
         }
         if let Some(carried) = &carried {
             let mut plan = host.plan(carried)?;
             host.may_recreate(&mut plan, &carried.items, &theirs)?;
             host.recreate(&plan, carried)?;
             host.recreated = plan.counts();
-            if let (Some(path), Some(mark), true) = (&undo, mark, host.stranded) {
-                forget(path, mark)?;
-            }
         }
         let cuts = host.reopen(fds, end, check_files)?;
         host.may_cut(&cuts, theirs)?;
@@ -54,7 +48,7 @@ impl Host {
                     "cutting fd {fd}, {:?}, back to {size} bytes",
                     host.path_of(&file.place)
                 ));
-                file.file.set_len(size).map_err(what)?;
+                file.change(size, u64::MAX, |file| file.set_len(size)).map_err(what)?;
             }
         }
         restore_streams(&mut host.stdio, &streams, check_files && !clone);
@@ -79,10 +73,8 @@ impl Host {
         let dirs = host.preopens.iter().map(|p| (p.guest.clone(), p.host.clone())).collect();
         let mut rehearsal = Rehearsal { dirs, ..Rehearsal::default() };
         if let (Some(path), Some(mark), true) = (&undo, mark, check_files) {
-            (rehearsal.stranded, rehearsal.put_back) = match way_back(path, mark, &host.preopens) {
-                Err(WasiError::Undo { .. }) if carried.is_some() => (true, false),
-                back => back.map(|(stranded, any)| (stranded && carried.is_none(), any))?,
-            };
+            (rehearsal.stranded, rehearsal.put_back) = way_back(path, mark, &host.preopens)?;
+            rehearsal.stranded &= carried.is_none();
         }
         // Files that will be put back cannot be compared before they are.
         if !rehearsal.put_back
@@ -139,7 +131,7 @@ impl Host {
             signal: Arc::new(signal),
             undo: None,
             changes: None,
-            digests: Arc::default(),
+            digests: opts.check_files.then(Arc::default),
             stranded: false,
             recreated: (0, 0),
         })
@@ -279,12 +271,11 @@ impl Host {
         }
         let what = if !file.writable && now.len() != then.size {
             format!("{} bytes long, was {}", now.len(), then.size)
-        } else if let Some(digest) = &then.digest {
-            let reading = doing(format!("reading fd {fd}, {:?}", path()));
-            match file.begins_with(then.size, digest, now).map_err(reading)? {
-                true => return Ok(now.len() > then.size),
-                false => "its contents differ".to_owned(),
+        } else if let Some(same) = then.digest.and_then(|d| file.begins_with(then.size, &d, now)) {
+            if same {
+                return Ok(now.len() > then.size);
             }
+            "its contents differ".to_owned()
         } else if !file.writable && then.mtime != 0 && mtime(now) != then.mtime {
             "it has another modification time".to_owned()
         } else {

@@ -2,12 +2,13 @@
 
 mod guest;
 
-use dormouse_wasi::{RestoreOptions, Wasi, WasiError};
+use dormouse_wasi::{Digests, RestoreOptions, Wasi, WasiConfig, WasiError};
 use guest::*;
 use proptest::prelude::*;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 use tempfile::tempdir;
@@ -20,6 +21,10 @@ fn overwrite(path: &Path, at: u64) {
     let file = File::options().write(true).open(path).unwrap();
     file.write_all_at(b"X", at).unwrap();
     file.set_modified(time).unwrap();
+}
+
+fn look(wasi: &Wasi) -> Arc<Digests> {
+    wasi.digests().unwrap()
 }
 
 fn refused(bytes: &[u8]) -> String {
@@ -71,7 +76,7 @@ fn large_files_are_looked_at_before() {
     let mut g = Guest::new(dir.path());
     let fd = g.open("large", 0, READ | WRITE, 0).unwrap();
     let without = g.wasi.save().unwrap();
-    g.wasi.digests().catch_up(|| false);
+    look(&g.wasi).catch_up(|| false);
     let with = g.wasi.save().unwrap();
     assert_eq!(with.len(), without.len() + 32);
     // The next one knows all but what it wrote since; of a resumed one all is known.
@@ -90,11 +95,11 @@ fn large_files_are_looked_at_before() {
     Wasi::restore(&without, options()).unwrap();
     // Others change it while the program runs, and while it is looked at.
     let g = Guest::of(Wasi::restore(&without, options()).unwrap());
-    g.wasi.digests().catch_up(|| false);
+    look(&g.wasi).catch_up(|| false);
     overwrite(&path, 0);
     let changed = g.wasi.save().unwrap();
     assert_eq!(changed.len(), without.len(), "more must be read than there is time for");
-    g.wasi.digests().catch_up(|| false);
+    look(&g.wasi).catch_up(|| false);
     let bytes = g.wasi.save().unwrap();
     drop(g);
     Wasi::restore(&bytes, options()).unwrap();
@@ -111,13 +116,72 @@ fn looking_leaves_no_trace() {
     file.set_times(fs::FileTimes::new().set_accessed(read)).unwrap();
     let mut g = Guest::new(dir.path());
     g.open("in", 0, READ, 0).unwrap();
-    g.wasi.digests().catch_up(|| false);
+    look(&g.wasi).catch_up(|| false);
     let bytes = g.wasi.save().unwrap();
     Wasi::restore(&bytes, options()).unwrap();
     // Other systems have no such way of reading.
     if cfg!(target_os = "linux") {
         assert_eq!(fs::metadata(&path).unwrap().accessed().unwrap(), read);
     }
+}
+
+/// Two write into a file: what the other one did is part of the checkpoint, whichever chunk it is in.
+#[test]
+fn what_others_write_between_is_in_it() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("shared");
+    fs::write(&path, vec![7; 700_000]).unwrap();
+    let mut g = Guest::new(dir.path());
+    let fd = g.open("shared", 0, READ | WRITE, 0).unwrap();
+    let log = g.open("log", CREAT, WRITE, APPEND).unwrap();
+    g.write(log, &vec![1; 600_000]).unwrap();
+    g.wasi.save().unwrap();
+    let other = File::options().write(true).open(&path).unwrap();
+    other.write_all_at(b"theirs", 300_000).unwrap();
+    g.write(fd, b"ours").unwrap();
+    // As logrotate does.
+    File::options().write(true).open(dir.path().join("log")).unwrap().set_len(0).unwrap();
+    g.write(log, &vec![2; 400_000]).unwrap();
+    let bytes = g.wasi.save().unwrap();
+    drop(g);
+    Wasi::restore(&bytes, options()).unwrap();
+    other.write_all_at(b"later", 300_000).unwrap();
+    assert!(refused(&bytes).contains("shared"));
+}
+
+/// A file that may be written, and not read, is checked by its length.
+#[test]
+fn what_cannot_be_read_goes_on() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut g = Guest::new(dir.path());
+    let log = g.open("log", CREAT, WRITE, APPEND).unwrap();
+    g.write(log, b"line").unwrap();
+    let bytes = g.wasi.save().unwrap();
+    drop(g);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o200)).unwrap();
+    Wasi::restore(&bytes, options()).unwrap();
+}
+
+/// With `--files none`, nothing is read.
+#[test]
+fn nobody_wants_to_know() {
+    let dir = tempdir().unwrap();
+    let cfg = WasiConfig {
+        dirs: vec![(dir.path().to_owned(), "/work".to_owned())],
+        stdio: quiet(b""),
+        unchecked: true,
+        ..WasiConfig::default()
+    };
+    let mut g = Guest::of(Wasi::new(cfg).unwrap());
+    g.open("f", CREAT, WRITE, 0).unwrap();
+    assert!(g.wasi.digests().is_none());
+    let bytes = g.wasi.save().unwrap();
+    let described = Wasi::describe(&bytes).unwrap();
+    assert!(described.fds.iter().all(|fd| fd.digest.is_none()));
+    let unchecked = RestoreOptions { check_files: false, ..options() };
+    assert!(Wasi::restore(&bytes, unchecked).unwrap().digests().is_none());
 }
 
 #[test]
@@ -168,7 +232,7 @@ proptest! {
         let mut g = Guest::new(dir.path());
         let mut fd = g.open("file", CREAT, READ | WRITE, 0).unwrap();
         let log = g.open("file", CREAT, WRITE, APPEND).unwrap();
-        let (done, digests) = (AtomicBool::new(false), std::sync::Mutex::new(g.wasi.digests()));
+        let (done, digests) = (AtomicBool::new(false), std::sync::Mutex::new(look(&g.wasi)));
         let stop = || done.load(Ordering::Relaxed);
         std::thread::scope(|scope| {
             if busy {
@@ -192,12 +256,12 @@ proptest! {
                         g.close(fd).unwrap();
                         fd = g.open("file", flags, READ | WRITE, 0).unwrap();
                     }
-                    Deed::CatchUp => g.wasi.digests().catch_up(stop),
+                    Deed::CatchUp => look(&g.wasi).catch_up(stop),
                     Deed::Save => drop(g.wasi.save().unwrap()),
                     Deed::Resume => {
                         let bytes = g.wasi.save().unwrap();
                         g = Guest::of(Wasi::restore(&bytes, options()).unwrap());
-                        *digests.lock().unwrap() = g.wasi.digests();
+                        *digests.lock().unwrap() = look(&g.wasi);
                     }
                 }
             }

@@ -485,34 +485,6 @@ fn a_recreation_that_is_killed_can_be_made_again() {
     }
 }
 
-/// What is in the image need not be in the log.
-#[test]
-fn a_damaged_log_does_not_matter_where_contents_travelled() {
-    let mut job = Job::new();
-    let (bytes, mark, _) = job.mark();
-    job.guest.unlink("b").unwrap();
-    let is_log = |path: &PathBuf| path.extension().is_some_and(|e| e == "undo");
-    let log = fs::read_dir(&job.undo).unwrap().map(|e| e.unwrap().path()).find(is_log).unwrap();
-    fs::write(log, "").unwrap();
-    let with = |carried| RestoreOptions {
-        undo: Some(job.undo.clone()),
-        mark: Some(mark),
-        carried,
-        ..options()
-    };
-    let whole = || Some(carried(vec![file("b", "as it was")], &[("b", Ok("as it was"))]));
-    assert!(Wasi::restore(&bytes, with(None)).is_err());
-    assert!(Wasi::rehearse(&bytes, with(whole())).unwrap().stranded);
-    assert!(!job.work.join("b").exists());
-    let wasi = Wasi::restore(&bytes, with(whole())).unwrap();
-    assert!(wasi.is_stranded());
-    assert_eq!(fs::read_to_string(job.work.join("b")).unwrap(), "as it was");
-    drop(wasi);
-    // The log goes on from there.
-    let wasi = Wasi::restore(&bytes, with(whole())).unwrap();
-    assert!(!wasi.is_stranded());
-}
-
 /// A name that cannot be carried is no reason to fail once it is gone.
 #[test]
 fn strange_names_are_looked_at_again() {
