@@ -118,6 +118,8 @@ export class Program {
   // Passes calls on, and keeps account of what is open: descriptors, and where they lead.
   #watch(wasi) {
     const after = {
+      // What has no name any more, or lies under another file's, cannot be found again.
+      path_unlink_file: ([dir, at, length]) => this.#gone(this.#place(dir, at, length)),
       path_open: ([dir, , at, length, oflags, rights, , flags, opened]) => {
         const place = this.#place(dir, at, length);
         const writable = (BigInt(rights) & 64n) !== 0n;
@@ -127,6 +129,7 @@ export class Program {
       },
       fd_close: ([fd]) => this.#files.delete(fd),
       fd_renumber: ([from, to]) => {
+        if (from === to) return;
         this.#files.set(to, this.#files.get(from));
         this.#files.delete(from);
       },
@@ -134,6 +137,7 @@ export class Program {
       path_rename: ([oldDir, oldAt, oldLength, newDir, newAt, newLength]) => {
         const from = this.#place(oldDir, oldAt, oldLength);
         const to = this.#place(newDir, newAt, newLength);
+        if (from.dir !== to.dir || from.path !== to.path) this.#gone(to);
         for (const file of this.#files.values())
           if (file.dir === from.dir && `${file.path}/`.startsWith(`${from.path}/`)) {
             file.path = to.path + file.path.slice(from.path.length);
@@ -180,7 +184,11 @@ export class Program {
   }
   #directories = [];
 
-  // Where a path leads from a directory: in none if that cannot be told.
+  #gone(place) {
+    for (const file of this.#files.values()) if (file.dir === place.dir && file.path === place.path) file.gone = true;
+  }
+
+  // Where a path leads from a directory, by its names.
   #place(fd, at, length) {
     const above = this.#files.get(fd);
     const name = new TextDecoder().decode(new Uint8Array(this.#exports.memory.buffer, at, length));
@@ -196,6 +204,7 @@ export class Program {
     this.#files ??= this.#given();
     const clock = this.#ask(8, (at) => this.#wasi.clock_time_get(1, 1n, at));
     const fds = [...this.#files].sort(([a], [b]) => a - b).map(([fd, file]) => {
+      if (file.gone) throw new Error(`the file ${file.path} is open (descriptor ${fd}), and was deleted or replaced`);
       if (file.stdio !== undefined) return { fd, stdio: file.stdio };
       if (file.preopen !== undefined) return { fd, preopen: file.preopen };
       const stat = this.#ask(64, (at) => this.#wasi.fd_filestat_get(fd, at));

@@ -14,29 +14,27 @@
 use crate::{Error, Result, annotations};
 use dormouse_engine::restartable;
 use dormouse_state::State;
-use dormouse_store::{CheckpointInfo, MemoryPages, NewCheckpoint, Store, sha256};
+use dormouse_store::{CheckpointInfo, MemoryPages, NewCheckpoint, Store, TarReader, sha256};
 use dormouse_transform::{Captured, Options, Program};
 use dormouse_wasi::{Opened, Outline};
 use serde::Deserialize;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 
 /// Bytes of `dormouse.json`.
-const MAX_JSON: u64 = 256 << 20;
+const MAX_JSON: u64 = 16 << 20;
 /// Bytes of a module.
 const MAX_MODULE: u64 = 1 << 30;
-/// Bytes of frames, globals, flags.
-const MAX_PART: u64 = 1 << 30;
-/// Bytes of a tar's block.
-const BLOCK: usize = 512;
+/// Bytes of frames; of globals; of flags.
+const MAX_PART: u64 = 256 << 20;
 
 /// Takes in the checkpoint of a file, under `name` and that job's next number; an archive without a name under its own. Returns when it
 /// is durable.
 ///
 /// # Errors
-/// What is no such file, or no program can have left; what the store says.
+/// What is no such file, or no program can have left; a name of a job whose checkpoints are encrypted; what the store says.
 pub fn read(store: &Store, mut from: impl Read, name: Option<&str>) -> Result<CheckpointInfo> {
     // Which it is, its first name tells.
-    let mut first = [0; BLOCK];
+    let mut first = [0; 512];
     from.read_exact(&mut first).map_err(|e| bad(broken(e)))?;
     let is_capture = first.starts_with(b"dormouse.json\0");
     let mut from = first.chain(from);
@@ -44,21 +42,21 @@ pub fn read(store: &Store, mut from: impl Read, name: Option<&str>) -> Result<Ch
         return Ok(store.read_archive(&mut from, name)?);
     }
     let name = name.ok_or_else(|| bad("it has no name of its own; give one with --name"))?;
+    let newest = store.list(name)?.pop();
+    if newest.is_some_and(|newest| newest.annotations.contains_key(annotations::RECIPIENTS)) {
+        let why = format!("it is not encrypted, as those of {name} are; give it another --name");
+        return Err(bad(why));
+    }
     let capture = Capture::read(from)?;
-    let state = capture.state()?;
     let memories = (0..).zip(&capture.memories);
     let pages: Vec<_> = memories.map(|(index, bytes)| MemoryPages::whole(index, bytes)).collect();
-    let mut new = NewCheckpoint::new(&capture.module, &state, &pages);
-    new.annotations.insert(annotations::PROGRAM.to_owned(), format!("{name}.wasm"));
-    // Through a store of its own, so that it comes in as all do that come from elsewhere.
-    let io = |source| Error::Io { action: "write", path: store.dir().to_owned(), source };
-    let own = tempfile::tempdir().map_err(io)?;
-    let own = Store::create_or_open(own.path())?;
-    own.save(name, new)?;
-    let mut archive = tempfile::tempfile().map_err(io)?;
-    own.write_archive(name, None, &mut archive)?;
-    archive.seek(SeekFrom::Start(0)).map_err(io)?;
-    Ok(store.read_archive(&mut archive, Some(name))?)
+    let program = (annotations::PROGRAM.to_owned(), format!("{name}.wasm"));
+    let new = NewCheckpoint {
+        annotations: [program].into(),
+        foreign: true,
+        ..NewCheckpoint::new(&capture.module, &capture.state, &pages)
+    };
+    Ok(store.save(name, new)?)
 }
 
 fn bad(why: impl Into<String>) -> Error {
@@ -67,6 +65,7 @@ fn bad(why: impl Into<String>) -> Error {
 
 fn broken(e: io::Error) -> String {
     match e.kind() {
+        io::ErrorKind::InvalidData => e.to_string(),
         io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
         _ => format!("it cannot be read: {e}"),
     }
@@ -74,14 +73,14 @@ fn broken(e: io::Error) -> String {
 
 /// What is in such a file.
 struct Capture {
-    said: Said,
     module: Vec<u8>,
-    captured: Captured,
+    state: State,
     memories: Vec<Vec<u8>>,
 }
 
 /// `dormouse.json`
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Said {
     dormouse: u32,
     functions: Vec<Option<u32>>,
@@ -93,6 +92,7 @@ struct Said {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SaidWasi {
     monotonic: String,
     directories: Vec<String>,
@@ -100,35 +100,37 @@ struct SaidWasi {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SaidFd {
     fd: u32,
-    #[serde(flatten)]
-    what: SaidOpened,
+    stdio: Option<usize>,
+    preopen: Option<usize>,
+    dir: Option<usize>,
+    path: Option<String>,
+    directory: Option<bool>,
+    read: Option<bool>,
+    write: Option<bool>,
+    append: Option<bool>,
+    nonblock: Option<bool>,
+    offset: Option<String>,
+    size: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum SaidOpened {
-    Stdio {
-        stdio: usize,
-    },
-    Preopen {
-        preopen: usize,
-    },
-    File {
-        dir: usize,
-        path: String,
-        read: bool,
-        write: bool,
-        append: bool,
-        nonblock: bool,
-        offset: String,
-        size: Option<String>,
-    },
-    Directory {
-        dir: usize,
-        path: String,
-    },
+/// The parts of a tar, in their order.
+struct Parts<R>(TarReader<R>);
+
+impl<R: Read> Parts<R> {
+    fn next(&mut self, name: &str, most: u64) -> Result<Vec<u8>> {
+        let entry = self.0.next().map_err(|e| bad(broken(e)))?;
+        let entry = entry.filter(|entry| entry.name == name && entry.is_file());
+        let size = entry.ok_or_else(|| bad(format!("{name} does not come next in it")))?.size;
+        if size > most {
+            return Err(bad(format!("its {name} has {size} bytes; at most {most} can be")));
+        }
+        let mut bytes = vec![];
+        (&mut self.0).take(size).read_to_end(&mut bytes).map_err(|e| bad(broken(e)))?;
+        Ok(bytes)
+    }
 }
 
 fn number(text: &str) -> Result<u64> {
@@ -137,26 +139,8 @@ fn number(text: &str) -> Result<u64> {
 
 impl Capture {
     fn read(from: impl Read) -> Result<Capture> {
-        let mut tar = tar::Archive::new(from);
-        let mut entries = tar.entries().map_err(|e| bad(broken(e)))?;
-        let mut next = |name: &str, most: u64| -> Result<Vec<u8>> {
-            let entry = entries.next().transpose().map_err(|e| bad(broken(e)))?;
-            let mut entry = entry.ok_or_else(|| bad(format!("{name} is missing")))?;
-            if *entry.path_bytes() != *name.as_bytes() {
-                return Err(bad(format!("{name} does not come next in it")));
-            }
-            let size = entry.size();
-            if size > most {
-                return Err(bad(format!("its {name} has {size} bytes; at most {most} can be")));
-            }
-            let mut bytes = vec![];
-            entry.read_to_end(&mut bytes).map_err(|e| bad(broken(e)))?;
-            match bytes.len() as u64 == size {
-                true => Ok(bytes),
-                false => Err(bad("it ends too early")),
-            }
-        };
-        let said: Said = serde_json::from_slice(&next("dormouse.json", MAX_JSON)?)
+        let mut parts = Parts(TarReader::new(from));
+        let said: Said = serde_json::from_slice(&parts.next("dormouse.json", MAX_JSON)?)
             .map_err(|e| bad(format!("its dormouse.json cannot be read: {e}")))?;
         if said.dormouse != 1 {
             let why = format!(
@@ -165,77 +149,80 @@ impl Capture {
             );
             return Err(bad(why));
         }
-        let module = next("original.wasm", MAX_MODULE)?;
-        let frames = next("frames", MAX_PART)?;
-        let globals = next("globals", MAX_PART)?;
+        let wasi = outline(&said.wasi)?.encode()?;
+        let module = parts.next("original.wasm", MAX_MODULE)?;
+        let options = Options { restartable, ..Options::default() };
+        let program = Program::new(module.as_slice().into(), &options);
+        let program = program.map_err(dormouse_engine::Error::from)?;
+        let most = program.inventory().memories as usize;
+        if said.memories.len() != most {
+            return Err(bad(format!(
+                "it has {} memories, and its module {most}",
+                said.memories.len()
+            )));
+        }
+        let frames = parts.next("frames", MAX_PART)?;
+        let globals = parts.next("globals", MAX_PART)?;
         let bits = |global: &[u8]| u128::from_le_bytes(global.try_into().unwrap_or_default());
         let captured = Captured {
             frames,
-            functions: said.functions.clone(),
+            functions: said.functions,
             objects: said.objects,
             globals: globals.chunks_exact(16).map(bits).collect(),
-            references: said.globals.clone(),
-            tables: said.tables.clone(),
-            memories: said.memories.clone(),
-            dropped: next("dropped", MAX_PART)?.into_iter().map(|flag| flag != 0).collect(),
+            references: said.globals,
+            tables: said.tables,
+            memories: said.memories,
+            dropped: parts.next("dropped", MAX_PART)?.into_iter().map(|flag| flag != 0).collect(),
         };
-        let memory = |(index, pages): (usize, &u64)| {
-            let size = pages.checked_mul(65536).ok_or_else(|| bad("a memory is too large"))?;
-            let bytes = next(&format!("memory-{index}"), size)?;
-            match bytes.len() as u64 == size {
-                true => Ok(bytes),
-                false => Err(bad(format!("its memory-{index} is not as long as it says"))),
-            }
-        };
-        let memories = said.memories.iter().enumerate().map(memory).collect::<Result<_>>()?;
-        Ok(Capture { said, module, captured, memories })
-    }
-
-    fn state(&self) -> Result<State> {
-        let options = Options { restartable, ..Options::default() };
-        let program = Program::new(self.module.as_slice().into(), &options);
-        let program = program.map_err(dormouse_engine::Error::from)?;
-        let wasi = self.outline()?.encode()?;
-        let state = program.state(&self.captured, sha256(&self.module), wasi);
+        let state = program.state(&captured, sha256(&module), wasi);
         let state = state.map_err(dormouse_engine::Error::from)?;
         state.check().map_err(|e| bad(e.to_string()))?;
-        Ok(state)
+        let memory = |memory: &dormouse_state::Memory| {
+            let name = format!("memory-{}", memory.index);
+            let size = memory.pages * 65536;
+            let bytes = parts.next(&name, size)?;
+            match bytes.len() as u64 == size {
+                true => Ok(bytes),
+                false => Err(bad(format!("its {name} is not as long as it says"))),
+            }
+        };
+        let memories = state.memories.iter().map(memory).collect::<Result<_>>()?;
+        Ok(Capture { module, state, memories })
     }
+}
 
-    fn outline(&self) -> Result<Outline> {
-        let wasi = &self.said.wasi;
-        let mut fds = vec![];
-        for SaidFd { fd, what } in &wasi.fds {
-            let opened = match what {
-                SaidOpened::Stdio { stdio } => Opened::Stdio(*stdio),
-                SaidOpened::Preopen { preopen } => Opened::Preopen(*preopen),
-                SaidOpened::Directory { dir, path } => {
-                    Opened::Directory { preopen: *dir, path: path.clone() }
-                }
-                SaidOpened::File { dir, path, read, write, append, nonblock, offset, size } => {
-                    Opened::File {
-                        preopen: *dir,
-                        path: path.clone(),
-                        readable: *read,
-                        writable: *write,
-                        append: *append,
-                        nonblock: *nonblock,
-                        offset: number(offset)?,
-                        size: size.as_deref().map(number).transpose()?,
-                    }
-                }
-            };
-            fds.push((*fd, opened));
+fn outline(wasi: &SaidWasi) -> Result<Outline> {
+    let opened = |said: &SaidFd| -> Result<Opened> {
+        let wrong = || bad(format!("what it says of descriptor {} cannot be", said.fd));
+        let path = || said.path.clone().ok_or_else(wrong);
+        match (said.stdio, said.preopen, said.dir) {
+            (Some(which), None, None) => Ok(Opened::Stdio(which)),
+            (None, Some(preopen), None) => Ok(Opened::Preopen(preopen)),
+            (None, None, Some(preopen)) if said.directory == Some(true) => {
+                Ok(Opened::Directory { preopen, path: path()? })
+            }
+            (None, None, Some(preopen)) => Ok(Opened::File {
+                preopen,
+                path: path()?,
+                readable: said.read.ok_or_else(wrong)?,
+                writable: said.write.ok_or_else(wrong)?,
+                append: said.append.ok_or_else(wrong)?,
+                nonblock: said.nonblock.ok_or_else(wrong)?,
+                offset: number(said.offset.as_deref().ok_or_else(wrong)?)?,
+                size: said.size.as_deref().map(number).transpose()?,
+            }),
+            _ => Err(wrong()),
         }
-        Ok(Outline {
-            args: vec![],
-            env: vec![],
-            preopens: wasi.directories.clone(),
-            fds,
-            monotonic_ns: number(&wasi.monotonic)?,
-            pending: None,
-            restored: 0,
-            in_checkpoint: false,
-        })
-    }
+    };
+    let fds = wasi.fds.iter().map(|said| Ok((said.fd, opened(said)?)));
+    Ok(Outline {
+        args: vec![],
+        env: vec![],
+        preopens: wasi.directories.clone(),
+        fds: fds.collect::<Result<_>>()?,
+        monotonic_ns: number(&wasi.monotonic)?,
+        pending: None,
+        restored: 0,
+        in_checkpoint: false,
+    })
 }

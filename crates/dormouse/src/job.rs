@@ -361,6 +361,7 @@ impl Job {
             stdio: std::mem::take(&mut self.stdio),
             carry: self.files == Some(Files::Copy) && undo.is_some(),
             undo,
+            unchecked: self.files == Some(Files::None),
         }
     }
 

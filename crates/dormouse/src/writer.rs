@@ -14,7 +14,7 @@
 //! will not go on is not copied at all.
 
 use crate::books::{Ahead, Measured};
-use crate::carrying::{Carrying, Copied, Files};
+use crate::carrying::{Carrying, Copied};
 use crate::depot::Carry;
 use crate::desk::{Answer, Desk};
 use crate::lazy::Lazy;
@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 /// Rounds at most. Each is to have less to copy than the one before.
 const ROUNDS: u32 = 10;
 /// How long open files are read before a checkpoint.
-const LONGEST_LOOK: Duration = Duration::from_secs(2);
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
 /// Pages that are left for when the program stands: 1 MiB, copied in less time than a round takes.
 const FEW: u64 = 256;
 /// From so many pages on, 64 MiB, the first round writes instead of copying.
@@ -157,8 +157,8 @@ impl Writer {
 
     /// The program that this is about, at its beginning or gone on from a checkpoint.
     pub fn watch(&self, run: &mut Run) {
-        if self.annotations.get(annotations::FILES).is_none_or(|rule| rule != Files::None.word()) {
-            let _ = self.digests.set(run.wasi().digests());
+        if let Some(digests) = run.wasi().digests() {
+            let _ = self.digests.set(digests);
         }
         *self.exclusions() = run.exclusions();
         let mut memories = self.memories();
@@ -223,16 +223,16 @@ impl Writer {
     /// # Errors
     /// If a layer cannot be written: the program need not be stopped, there will be no checkpoint.
     pub fn rounds(&self, image: u64) -> Result<(), String> {
+        // What is not known of its open files by then is for the next time.
+        let end = Instant::now() + LONGEST_LOOK;
+        let enough = || self.hurry.load(Ordering::Relaxed) || Instant::now() > end;
+        self.digests.get().into_iter().for_each(|digests| digests.catch_up(enough));
         let mut memories = self.memories();
         if self.next_image() != image {
             return Ok(());
         }
         let mut ahead = self.ahead();
         let _work = ahead.meter.work();
-        // What is not known of its open files by then is for the next time.
-        let end = Instant::now() + LONGEST_LOOK;
-        let enough = || self.hurry.load(Ordering::Relaxed) || Instant::now() > end;
-        self.digests.get().into_iter().for_each(|digests| digests.catch_up(enough));
         let done = self.rounds_of(&mut memories, &mut ahead).or_else(|e| {
             memories.iter_mut().for_each(Tracked::give_up);
             match e {

@@ -20,28 +20,36 @@ const SHORT: usize = 100;
 /// Bytes of pax records before one header: two paths of the longest, and numbers.
 pub(crate) const MAX_PAX: u64 = 16 << 10;
 
-/// What a header says.
+/// What the header of an entry of a tar says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub kind: EntryType,
+pub struct Entry {
+    pub(crate) kind: EntryType,
+    /// Its name, as it stands there: whatever somebody wrote.
     pub name: String,
     /// Where a symbolic link leads; else empty.
     pub link: String,
+    /// Permissions.
     pub mode: u32,
     /// Nanoseconds since 1970.
     pub mtime: u64,
+    /// Bytes that follow it.
     pub size: u64,
 }
 
 impl Entry {
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.kind == EntryType::Regular
+    }
+
     /// A file for its owner, of no time.
-    pub fn file(name: &str, size: u64) -> Entry {
+    pub(crate) fn file(name: &str, size: u64) -> Entry {
         let (name, link) = (name.to_owned(), String::new());
         Entry { kind: EntryType::Regular, name, link, mode: 0o600, mtime: 0, size }
     }
 
     /// Writes it, with its bytes.
-    pub fn write<W: Write>(
+    pub(crate) fn write<W: Write>(
         &self,
         out: &mut tar::Builder<W>,
         bytes: &mut dyn Read,
@@ -64,7 +72,7 @@ impl Entry {
         }
     }
 
-    pub fn header(&self) -> Header {
+    pub(crate) fn header(&self) -> Header {
         let mut header = Header::new_ustar();
         let short = |text: &str| text.as_bytes()[..text.len().min(SHORT)].to_vec();
         let (name, link) = (short(&self.name), short(&self.link));
@@ -82,9 +90,11 @@ impl Entry {
     }
 }
 
-/// Reads a tar, entry by entry; as [`Read`], the bytes of the entry.
-pub(crate) struct Reader<R> {
+/// Reads a tar in a stream, entry by entry, in bounded memory; as [`Read`], the bytes of the entry. Who made the tar may be a stranger.
+pub struct Reader<R> {
     from: R,
+    /// Whether it is to be as ours are, and not just one that can be read.
+    strict: bool,
     /// Bytes of the entry that were not read yet, and what fills it up.
     left: u64,
     padding: usize,
@@ -95,17 +105,28 @@ pub(crate) fn bad(why: impl Into<String>) -> io::Error {
 }
 
 impl<R: Read> Reader<R> {
+    /// A tar in the form of POSIX or GNU, whatever tool wrote it.
     pub fn new(from: R) -> Reader<R> {
-        Reader { from, left: 0, padding: 0 }
+        Reader { from, strict: false, left: 0, padding: 0 }
+    }
+
+    /// One in which nothing is passed over.
+    pub(crate) fn strict(from: R) -> Reader<R> {
+        Reader { strict: true, ..Reader::new(from) }
     }
 
     /// The next entry; what was not read of the one before is passed over. None at the end, both blocks of which are read.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] for what is no tar, or has names that are too long; [`io::ErrorKind::UnexpectedEof`] if it ends
+    /// early; those of the stream.
     pub fn next(&mut self) -> io::Result<Option<Entry>> {
         let left = self.left;
         if io::copy(&mut self.by_ref().take(left), &mut io::sink())? != left {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.skip_padding()?;
+        let strict = self.strict;
         let mut block = self.block()?;
         if block == [0; BLOCK] {
             return match self.block()? == [0; BLOCK] {
@@ -114,8 +135,8 @@ impl<R: Read> Reader<R> {
             };
         }
         let mut records = Records::default();
-        if checked(&block)?.entry_type() == EntryType::XHeader {
-            let size = checked(&block)?.entry_size()?;
+        if checked(&block, strict)?.entry_type() == EntryType::XHeader {
+            let size = checked(&block, strict)?.entry_size()?;
             if size > MAX_PAX {
                 return Err(bad("names that are too long"));
             }
@@ -123,10 +144,10 @@ impl<R: Read> Reader<R> {
             self.from.read_exact(&mut bytes)?;
             self.padding = padding(size);
             self.skip_padding()?;
-            records = Records::parse(&bytes)?;
+            records = Records::parse(&bytes, strict)?;
             block = self.block()?;
         }
-        let header = checked(&block)?;
+        let header = checked(&block, strict)?;
         let text = |bytes: &[u8]| {
             String::from_utf8(bytes.to_vec()).map_err(|_| bad("a name that is not UTF-8"))
         };
@@ -141,7 +162,7 @@ impl<R: Read> Reader<R> {
             link,
             mode: header.mode().map_err(|_| bad("a mode that cannot be read"))?,
             mtime: records.mtime.unwrap_or(seconds.saturating_mul(1_000_000_000)),
-            size: number(header.entry_size())?,
+            size: records.size.map_or_else(|| number(header.entry_size()), Ok)?,
         };
         (self.left, self.padding) = (entry.size, padding(entry.size));
         Ok(Some(entry))
@@ -181,12 +202,13 @@ fn padding(size: u64) -> usize {
 }
 
 /// A header that is one.
-fn checked(block: &[u8; BLOCK]) -> io::Result<&Header> {
+fn checked(block: &[u8; BLOCK], strict: bool) -> io::Result<&Header> {
     let header = Header::from_byte_slice(block);
     let mut again = header.clone();
     again.set_cksum();
     let sums = [header.cksum().ok(), again.cksum().ok()];
-    match sums[0].is_some() && sums[0] == sums[1] && header.as_ustar().is_some() {
+    let known = header.as_ustar().is_some() || (!strict && header.as_gnu().is_some());
+    match sums[0].is_some() && sums[0] == sums[1] && known {
         true => Ok(header),
         false => Err(bad("it is not a tar archive, or a damaged one")),
     }
@@ -198,10 +220,12 @@ struct Records {
     path: Option<String>,
     link: Option<String>,
     mtime: Option<u64>,
+    /// As older versions wrote it, from 8 GiB on.
+    size: Option<u64>,
 }
 
 impl Records {
-    fn parse(mut bytes: &[u8]) -> io::Result<Records> {
+    fn parse(mut bytes: &[u8], strict: bool) -> io::Result<Records> {
         let mut records = Records::default();
         while !bytes.is_empty() {
             let wrong = || bad("a pax record that cannot be read");
@@ -215,7 +239,10 @@ impl Records {
             match key {
                 "path" => records.path = Some(value.to_owned()),
                 "linkpath" => records.link = Some(value.to_owned()),
-                "mtime" => records.mtime = Some(time(value).ok_or_else(wrong)?),
+                "mtime" if strict => records.mtime = Some(time(value).ok_or_else(wrong)?),
+                "mtime" => records.mtime = time(value),
+                "size" => records.size = Some(value.parse().map_err(|_| wrong())?),
+                _ if !strict => {}
                 _ => return Err(bad(format!("a pax record {key:?}, which is not known"))),
             }
             bytes = rest;
@@ -287,6 +314,37 @@ mod tests {
             assert_eq!(Reader::new(&header.as_bytes()[..]).next().unwrap(), Some(entry));
         }
         assert_eq!([0, 1, 511, 512, 513].map(padding), [0, 511, 1, 0, 511]);
+    }
+
+    /// Older versions wrote sizes that do not fit into records; other tools write more of them, and other headers.
+    #[test]
+    fn others_tars_are_read() {
+        let mut old = tar::Builder::new(vec![]);
+        let large = (1u64 << 33) + 1;
+        old.append_pax_extensions([("size", large.to_string().as_bytes())]).unwrap();
+        let mut old = old.into_inner().unwrap();
+        old.truncate(old.len() - 2 * BLOCK);
+        old.extend(Entry::file("large", 0).header().as_bytes());
+        for mut reader in [Reader::strict(&old[..]), Reader::new(&old[..])] {
+            assert_eq!(reader.next().unwrap().unwrap().size, large);
+        }
+        let mut gnu = Header::new_gnu();
+        gnu.set_path("a").unwrap();
+        gnu.set_mode(0o644);
+        gnu.set_uid(1000);
+        gnu.set_gid(1000);
+        gnu.set_mtime(7);
+        gnu.set_size(0);
+        gnu.set_cksum();
+        assert_eq!(Reader::new(&gnu.as_bytes()[..]).next().unwrap().unwrap().name, "a");
+        assert!(Reader::strict(&gnu.as_bytes()[..]).next().is_err());
+        let mut posix = tar::Builder::new(vec![]);
+        posix.append_pax_extensions([("atime", &b"7.5"[..]), ("mtime", b"7.5")]).unwrap();
+        let mut posix = posix.into_inner().unwrap();
+        posix.truncate(posix.len() - 2 * BLOCK);
+        posix.extend(Entry::file("a", 0).header().as_bytes());
+        assert_eq!(Reader::new(&posix[..]).next().unwrap().unwrap().name, "a");
+        assert!(Reader::strict(&posix[..]).next().is_err());
     }
 
     #[test]

@@ -99,6 +99,7 @@ mod verify;
 
 pub use blob::{BlobRef, hex, sha256};
 pub use depot::{Depot, Sent, kept};
+pub use entries::{Entry as TarEntry, Reader as TarReader};
 pub use error::{Damage, DamageKind, StoreError};
 pub use export::Image;
 pub use files::{FILES_MEDIA_TYPE, FileKind, FileTree, MAX_FILE_NAMES, MAX_FILES, NewFiles};

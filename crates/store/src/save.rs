@@ -55,6 +55,8 @@ pub struct NewCheckpoint<'a> {
     pub files: Option<NewFiles<'a>>,
     /// Whether pages of which little changed are stored as differences to the parent's.
     pub deltas: bool,
+    /// Whether it comes from elsewhere, as if it had been pulled: see [`CheckpointInfo::pulled`].
+    pub foreign: bool,
     /// Asked before any blob gets its name, and once more right before the list is replaced, with the list locked.
     pub guard: Option<Guard<'a>>,
 }
@@ -82,6 +84,7 @@ impl<'a> NewCheckpoint<'a> {
             prepared: Vec::new(),
             files: None,
             deltas: true,
+            foreign: false,
             guard: None,
         }
     }
@@ -242,8 +245,8 @@ impl Store {
             published.publish(self, blob)?;
         }
         fs::sync_dir(&blobs).map_err(StoreError::io("sync", &blobs))?;
-        index
-            .add(&manifest, manifest_ref)
+        let add = if new.foreign { Index::add_pulled } else { Index::add };
+        add(&mut index, &manifest, manifest_ref)
             .map_err(|why| StoreError::io("encode", &self.dir)(io::Error::other(why)))?;
         let list = index.stage(&self.dir)?;
         if let Err(why) = allowed() {
@@ -255,7 +258,8 @@ impl Store {
         published.0.clear();
         fs::sync_dir(&self.dir).map_err(StoreError::io("sync", &self.dir))?;
         self.remember(module.digest);
-        Ok((manifest.info(manifest_ref), Parent::of(&manifest, new.state.module_digest)))
+        let info = CheckpointInfo { pulled: new.foreign, ..manifest.info(manifest_ref) };
+        Ok((info, Parent::of(&manifest, new.state.module_digest)))
     }
 
     /// The parent's layers, squashed as far as they were; those are to be published.

@@ -56,6 +56,9 @@ impl Program {
     /// # Errors
     /// What no such program can have left; references to objects of the host, and to caught exceptions.
     pub fn state(&self, captured: &Captured, digest: [u8; 32], wasi: Vec<u8>) -> Result<State> {
+        if self.slots_of(&captured.frames)?.len() > dormouse_state::MAX_FRAMES {
+            return Err(Error::Frames("too many frames"));
+        }
         let fill = [captured.functions.len() as u32, captured.objects, 0];
         let mut frames = vec![];
         for saved in self.read_frames(&captured.frames, fill)? {

@@ -108,6 +108,9 @@ impl Outline {
         if most >= MAX_FD {
             return Err(WasiError::TooMuch("more file descriptors than a program can have"));
         }
+        if self.fds.iter().any(|(_, what)| matches!(what, Opened::Stdio(3..))) {
+            return Err(WasiError::Damaged { at: 0, what: "an unknown standard stream" });
+        }
         let saved_fd = |(fd, what): (u32, Opened)| {
             let ino = u64::from(fd) + 1;
             let saved = match what {

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn refused(entry: &Entry, why: &str) {
-        let error = next(&mut Reader::new(&entry.header().as_bytes()[..])).unwrap_err();
+        let error = next(&mut Reader::strict(&entry.header().as_bytes()[..])).unwrap_err();
         assert!(error.to_string().contains(why), "{error}, not {why}");
     }
 
@@ -118,7 +118,7 @@ mod tests {
             write(&mut out, name, kind, &mut &bytes[..]).unwrap();
         }
         let bytes = out.into_inner().unwrap();
-        let mut tar = Reader::new(&bytes[..]);
+        let mut tar = Reader::strict(&bytes[..]);
         for (name, kind, _) in &items {
             assert_eq!(next(&mut tar).unwrap(), Some(((*name).to_owned(), kind.clone())));
         }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn permissions_are_all_that_a_mode_gives() {
         let header = Entry { mode: 0o6755, ..Entry::file("0/a", 0) }.header();
-        let found = next(&mut Reader::new(&header.as_bytes()[..])).unwrap();
+        let found = next(&mut Reader::strict(&header.as_bytes()[..])).unwrap();
         let kind = FileKind::File { mode: 0o755, mtime: 0, size: 0 };
         assert_eq!(found, Some(("0/a".to_owned(), kind)));
     }

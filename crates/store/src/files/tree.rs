@@ -125,7 +125,7 @@ fn tar(source: &Source) -> io::Result<Reader<impl Read>> {
     let start = FromStart { source, at: 0, size: source.size()? };
     let mut zstd = zstd::stream::read::Decoder::new(start)?;
     zstd.window_log_max(WINDOW)?;
-    Ok(Reader::new(zstd))
+    Ok(Reader::strict(zstd))
 }
 
 impl Opened {
