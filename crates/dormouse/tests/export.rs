@@ -546,6 +546,14 @@ mod release {
         assert_eq!(import(&fd, &named).code, Some(125));
         let path = with(find(b"in.txt\""), b"../.t/");
         assert_eq!(import(&path, &named).code, Some(125));
+        let stdio = with(find(b"\"stdio\":2") + 8, b"9");
+        assert!(import(&stdio, &named).error().contains("standard stream"));
+        let mut holes = with(find(b"memory-0\0") + 156, b"S");
+        let header = &mut holes[find(b"memory-0\0")..][..512];
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        assert!(import(&holes, &named).error().contains("memory-0 does not come next"));
         // Anywhere else: it is refused, or goes on as it was told to, and never panics.
         let (mut taken, mut at) = (0, 0);
         while at < good.len() {
@@ -569,6 +577,45 @@ mod release {
             "{}",
             rest.err
         );
+    }
+
+    /// Who is open without a name cannot be found again: that is said where it is stopped.
+    #[test]
+    fn deleted_elsewhere() {
+        let engines = engines();
+        let Some(engine) = engines.iter().find(|e| e.name == "bun") else { return };
+        let p = Place::new();
+        let text = r#"(module
+            (import "wasi_snapshot_preview1" "path_open"
+                (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
+            (memory (export "memory") 1) (global $n (mut i32) (i32.const 100000)) (data (i32.const 1000) "tmp")
+            (func $wait (local $i i32)
+                (loop (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (global.get $n)))))
+            (func (export "_start")
+                (call $wait)
+                (drop (call $open (i32.const 3) (i32.const 0) (i32.const 1000) (i32.const 3) (i32.const 1)
+                    (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 500)))
+                (drop (call $unlink (i32.const 3) (i32.const 1000) (i32.const 3)))
+                (call $wait)))"#;
+        fs::create_dir(p.path("in")).unwrap();
+        let guest = p.guest("deletes", text);
+        let dir = format!("{}::/work", p.path("in").display());
+        let run = ["run", "--name", "job", "--stop-at", "500", "--dir", &dir, &guest];
+        assert_eq!(p.dormouse(&run).code, Some(85));
+        p.ok(&["export", "job", "--wasm", "on.wasm", "--checkpointable"]);
+        // Calls: the directory's name, opening, deleting.
+        for (after, said) in
+            [("1", None), ("4", Some("the file tmp is open (descriptor 4), and was deleted"))]
+        {
+            let mut command = engine.run(&p.path("on.wasm"), &p.path("in"));
+            command.env("STOP_AFTER", after).env("CHECKPOINT", p.path("saved.tar"));
+            let e = Ended::of(command.output().unwrap());
+            match said {
+                None => assert_eq!(e.code, Some(85), "{}", e.err),
+                Some(said) => assert!(e.code != Some(85) && e.err.contains(said), "{}", e.err),
+            }
+        }
     }
 
     /// A checkpoint as one file.
