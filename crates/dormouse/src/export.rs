@@ -11,8 +11,9 @@ mod glue;
 use crate::{Error, Result};
 use dormouse_engine::restartable;
 use dormouse_store::{Checkpoint, PAGE_SIZE};
-use dormouse_transform::{Memories, Options, Program, Snapshot};
+use dormouse_transform::{Entries, Memories, Options, Program, Snapshot};
 use dormouse_wasi::{Call, Wasi};
+use std::sync::Arc;
 
 /// Zeros between bytes that are not, up to which one segment has both: engines take at most 100,000 segments, and each costs some bytes.
 const GAP: usize = 32;
@@ -84,8 +85,17 @@ pub fn core_dump(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
 /// The program, and what its memories hold.
 fn parts(checkpoint: &Checkpoint) -> Result<(Program, Memories)> {
     let options = Options { restartable, ..Options::default() };
-    let program = Program::new(checkpoint.module.as_slice().into(), &options);
-    let program = program.map_err(dormouse_engine::Error::from)?;
+    let module: Arc<[u8]> = checkpoint.module.as_slice().into();
+    let program = |options: &Options| {
+        Program::new(module.clone(), options).map_err(dormouse_engine::Error::from)
+    };
+    let mut known = program(&options)?;
+    let elsewhere = known.stopped_elsewhere(&checkpoint.state);
+    if !elsewhere.is_empty() {
+        let entries = Entries { known: elsewhere.into(), ..Entries::default() };
+        known = program(&Options { entries, ..options })?;
+    }
+    let program = known;
     let memories = &checkpoint.state.memories;
     let memories: Result<_> = memories.iter().map(|m| contents(checkpoint, m.index)).collect();
     Ok((program, memories?))

@@ -181,6 +181,8 @@ impl Run {
         store.data_mut().memory = memory;
         store.data_mut().safepoint = Some(safepoint);
         reserve_frames(&own, &mut store, code.machine.options.stack);
+        // 0 would say that an entry has come.
+        own.control.data_mut(&mut store)[control::ENTRIES as usize..][..4].fill(0xff);
         let requester = Requester::new(own.control.data_ptr(&store), interrupter);
         store.data_mut().requester = Some(requester.clone());
         Ok(Run {
@@ -219,6 +221,40 @@ impl Run {
         let at = control::COUNT as usize;
         let bytes = &self.own.control.data(&self.store)[at..at + 4];
         bytes.try_into().map_or(0, u32::from_le_bytes)
+    }
+
+    /// Stop when watched functions ([`Entries::watched`]) are entered for the `n`th time from here, before the function does
+    /// anything.
+    ///
+    /// # Errors
+    /// If what it stands at is not known: it was made for another module.
+    ///
+    /// [`Entries::watched`]: dormouse_transform::Entries::watched
+    pub fn stop_at_entry(&mut self, n: u32) -> Result<()> {
+        // The entry the program stands at is passed again first.
+        let again = self.next == Next::GoOn && self.stands_at_entry()?;
+        let n = n.saturating_add(again.into());
+        let at = control::ENTRIES as usize;
+        self.own.control.data_mut(&mut self.store)[at..at + 4].copy_from_slice(&n.to_le_bytes());
+        Ok(())
+    }
+
+    /// Whether a stopped program stands where [`Run::stop_at_entry`] wants it.
+    pub fn has_entered(&self) -> bool {
+        let at = control::ENTRIES as usize;
+        !self.code.machine.options.entries.watched.is_empty()
+            && self.own.control.data(&self.store)[at..at + 4] == [0; 4]
+    }
+
+    /// Whether the innermost frame waits at a watched entry.
+    fn stands_at_entry(&mut self) -> Result<bool> {
+        let sp = self.own.get(&mut self.store, self.own.sp) as usize;
+        let bytes = self.own.frames.data(&self.store).get(..sp).unwrap_or_default();
+        let program = self.code.program()?;
+        match program.slots_of(bytes)?.last() {
+            Some(&slot) => Ok(program.is_watched(slot)?),
+            None => Ok(false),
+        }
     }
 
     /// Runs until the program ends, stops, or has returned from everything that was asked for.
@@ -290,6 +326,9 @@ impl Run {
 
     /// Whether a stop was asked for; clears the request.
     fn take_request(&mut self) -> bool {
+        if self.has_entered() {
+            return true;
+        }
         if self.code.machine.options.counted {
             let at = control::COUNT as usize;
             self.own.control.data(&self.store)[at..at + 4] == [0; 4]
