@@ -16,10 +16,10 @@ use crate::linear::Creator;
 use crate::link::Host;
 use crate::values::{self, Passed};
 use crate::{Error, Result};
+use dormouse_state::State;
 use dormouse_transform::{
     Entries, Inventory, Options as TransformOptions, Poll, Program, names, uses_atomics,
 };
-use dormouse_state::State;
 use dormouse_wasi::DIRECTED_MODULE;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};

@@ -18,7 +18,8 @@ fn text(out: &Output) -> String {
 }
 
 fn start(code: &Arc<Code>, out: &Output) -> Run {
-    let config = WasiConfig { args: vec![b"test".to_vec()], stdio: stdio(out), ..Default::default() };
+    let config =
+        WasiConfig { args: vec![b"test".to_vec()], stdio: stdio(out), ..Default::default() };
     Run::start(code.clone(), Wasi::new(config).unwrap()).unwrap()
 }
 
@@ -155,8 +156,10 @@ fn stopped_at_entries() {
     for (name, wasm) in guests() {
         let (end, output) = plain(&wasm);
         let usual = Arc::new(ordinary.load((&*wasm).into()).unwrap());
-        let (functions, imports) =
-            (usual.program().unwrap().function_counts().0, usual.program().unwrap().imports().len());
+        let (functions, imports) = (
+            usual.program().unwrap().function_counts().0,
+            usual.program().unwrap().imports().len(),
+        );
         for func in 0..functions as u32 {
             let watched = Entries { watched: [func].into(), ..Entries::default() };
             let watching = machine(false, false, watched);

@@ -142,8 +142,7 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, p: &Program, largest: u32) ->
             c.extend([I::LocalGet(0), I::LocalGet(1), I::Call(end)]);
         }
         Helper::CountedPoll | Helper::CountedEntry => {
-            let offset =
-                if h == Helper::CountedPoll { control::COUNT } else { control::ENTRIES };
+            let offset = if h == Helper::CountedPoll { control::COUNT } else { control::ENTRIES };
             let count = MemArg { offset, align: 2, memory_index: control };
             locals.push(ValType::I32);
             c.extend([I::I32Const(0), I::I32Const(0), I::I32Load(count)]);

@@ -167,7 +167,8 @@ impl Program {
         let Entries { all, known, watched } = &options.entries;
         let marks = |list: &[u32]| {
             let mut marks = vec![false; module.funcs.len()];
-            list.iter().for_each(|&f| marks.get_mut(f as usize).into_iter().for_each(|m| *m = true));
+            list.iter()
+                .for_each(|&f| marks.get_mut(f as usize).into_iter().for_each(|m| *m = true));
             marks
         };
         let (known, watched) = (marks(known), marks(watched));
@@ -175,7 +176,8 @@ impl Program {
         for (i, can) in restartable.iter_mut().enumerate() {
             *can |= known[i] || watched[i];
         }
-        let more = reach::More { every_loop: options.every_loop, every_entry: *all, known, watched };
+        let more =
+            reach::More { every_loop: options.every_loop, every_entry: *all, known, watched };
         let reach = Reach::compute(&module, &restartable, &more)?;
         let mut first_slot = Vec::with_capacity(module.funcs.len() + 1);
         let mut next = 0u32;

@@ -92,6 +92,7 @@ impl Host {
             undo: None,
             changes: cfg.carry.then(Changes::default),
             stranded: false,
+            tape: None,
             recreated: (0, 0),
         };
         host.clock.start();
@@ -343,6 +344,7 @@ impl Host {
             undo: None,
             changes: None,
             stranded: false,
+            tape: None,
             recreated: (0, 0),
         })
     }
