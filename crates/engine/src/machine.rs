@@ -314,6 +314,11 @@ impl Machine {
 }
 
 impl Code {
+    /// The engine that it was made for.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
     /// SHA-256 of [`Code::bytes`].
     pub fn digest(&self) -> [u8; 32] {
         self.digest

@@ -211,7 +211,8 @@ impl Run {
     /// Counted mode: stop at the `n`th safepoint from here.
     pub fn stop_after(&mut self, n: u32) {
         // The safepoint the program stands at is passed again first.
-        let n = if self.next == Next::GoOn { n.saturating_add(1) } else { n };
+        let again = self.next == Next::GoOn && self.counts_again();
+        let n = n.saturating_add(again.into());
         let at = control::COUNT as usize;
         self.own.control.data_mut(&mut self.store)[at..at + 4].copy_from_slice(&n.to_le_bytes());
     }
@@ -248,13 +249,27 @@ impl Run {
 
     /// Whether the innermost frame waits at a watched entry.
     fn stands_at_entry(&mut self) -> Result<bool> {
-        let sp = self.own.get(&mut self.store, self.own.sp) as usize;
-        let bytes = self.own.frames.data(&self.store).get(..sp).unwrap_or_default();
-        let program = self.code.program()?;
-        match program.slots_of(bytes)?.last() {
-            Some(&slot) => Ok(program.is_watched(slot)?),
+        match self.innermost()? {
+            Some(slot) => Ok(self.code.program()?.is_watched(slot)?),
             None => Ok(false),
         }
+    }
+
+    /// Whether what it stands at is counted: what only a debugger stops at may not be.
+    fn counts_again(&mut self) -> bool {
+        if self.code.machine.options.entries.known.is_empty() {
+            return true;
+        }
+        let code = self.code.clone();
+        let counted = |slot| code.program().ok()?.is_counted(slot).ok();
+        self.innermost().ok().flatten().and_then(counted).unwrap_or(true)
+    }
+
+    /// Where the innermost function stands.
+    fn innermost(&mut self) -> Result<Option<u32>> {
+        let sp = self.own.get(&mut self.store, self.own.sp) as usize;
+        let bytes = self.own.frames.data(&self.store).get(..sp).unwrap_or_default();
+        Ok(self.code.program()?.slots_of(bytes)?.last().copied())
     }
 
     /// Runs until the program ends, stops, or has returned from everything that was asked for.

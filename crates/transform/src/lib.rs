@@ -131,6 +131,8 @@ pub struct Program {
     reach: Reach,
     poll: Poll,
     restartable: Vec<bool>,
+    /// Per import: it is so without a debugger's help.
+    blocking: Vec<bool>,
     dispatch: Dispatch,
     /// First slot of each function, and the number of all slots.
     first_slot: Vec<u32>,
@@ -164,6 +166,7 @@ impl Program {
         let module = Module::parse(bytes)?;
         let mut restartable: Vec<bool> =
             module.imports.iter().map(|i| (options.restartable)(&i.module, &i.name)).collect();
+        let blocking = restartable.clone();
         let Entries { all, known, watched } = &options.entries;
         let marks = |list: &[u32]| {
             let mut marks = vec![false; module.funcs.len()];
@@ -192,7 +195,7 @@ impl Program {
         first_slot.push(next);
         let (poll, known) = (options.poll, Mutex::default());
         let dispatch = Dispatch::new(&module, &reach);
-        Ok(Program { module, reach, poll, restartable, dispatch, first_slot, known })
+        Ok(Program { module, reach, poll, restartable, blocking, dispatch, first_slot, known })
     }
 
     /// The main module: the original with safepoints.
@@ -236,6 +239,12 @@ impl Program {
             e.0 == name && e.1 == wasmparser::ExternalKind::Func
         };
         self.module.exports.iter().find(is).map(|e| e.2)
+    }
+
+    /// All functions that are exported, by name.
+    pub fn exported_functions(&self) -> Vec<(String, u32)> {
+        let all = self.module.exports.iter().filter(|e| e.1 == wasmparser::ExternalKind::Func);
+        all.map(|e| (e.0.clone(), e.2)).collect()
     }
 
     /// The index of the memory exported under this name.
@@ -321,6 +330,18 @@ impl Program {
             sites.into_iter().filter(|&(f, offset)| !knows(f, offset)).map(|s| s.0).collect();
         unknown.dedup();
         unknown
+    }
+
+    /// Whether a counting program counts the safepoint of a slot when it goes on from there.
+    pub fn is_counted(&self, slot: u32) -> Result<bool> {
+        let (func, site) = self.site(slot)?;
+        Ok(match site.kind {
+            Kind::Entry => match self.blocking.get(func as usize) {
+                Some(&blocking) => blocking,
+                None => self.reach.entry_poll[func as usize],
+            },
+            _ => true,
+        })
     }
 
     /// Whether a slot is a watched entry.

@@ -169,7 +169,7 @@ pub enum WasiError {
     },
     /// Directories are too large to be copied.
     #[error(
-        "the program's directories hold more than {most} bytes, the most that are copied for a run of its own (there are {bytes}, at least)"
+        "the program's directories hold more than {most} bytes, the most that are copied for a run of its own (there are {bytes}, at least); give copies of your own with --dir HOST::GUEST, or let more be copied with --max-copy SIZE"
     )]
     ManyBytes {
         /// How many bytes files have, as far as they were counted.

@@ -36,6 +36,8 @@ pub struct Original<'a> {
     pub undo: Option<(&'a Path, Mark)>,
     /// How many bytes may be copied.
     pub most: u64,
+    /// Whether directories that are not there are made, with nothing in them.
+    pub made_if_missing: bool,
 }
 
 /// What was made.
@@ -70,6 +72,10 @@ impl Replica {
         let mut roots: Vec<(PathBuf, PathBuf)> = vec![];
         for host in &hosts {
             if !roots.iter().any(|(root, _)| host.starts_with(root)) {
+                if of.made_if_missing && !host.exists() {
+                    roots.push((host.clone(), into.join(roots.len().to_string())));
+                    continue;
+                }
                 copy.count(host).map_err(doing(format!("looking at {}", host.display())))?;
                 roots.push((host.clone(), into.join(roots.len().to_string())));
             }
@@ -80,7 +86,11 @@ impl Replica {
         let making = |path: &Path| doing(format!("making a copy in {}", path.display()));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(into).map_err(making(into))?;
         for (host, to) in &roots {
-            copy.tree(host, to).map_err(making(to))?;
+            let made = match host.exists() {
+                true => copy.tree(host, to),
+                false => fs::create_dir(to),
+            };
+            made.map_err(making(to))?;
         }
         let place = |host: &Path| {
             let (root, to) = roots.iter().find(|(root, _)| host.starts_with(root))?;

@@ -521,8 +521,13 @@ impl Job {
     fn replica(&self, (saved, mark, then): &(Vec<u8>, Mark, Tree)) {
         let both = || (tree(&self.work), tree(&self.undo));
         let (before, into) = (both(), self.work.with_file_name("replica"));
-        let original =
-            Original { saved, without: &[], undo: Some((&self.undo, *mark)), most: 1 << 30 };
+        let original = Original {
+            saved,
+            without: &[],
+            undo: Some((&self.undo, *mark)),
+            most: 1 << 30,
+            made_if_missing: false,
+        };
         let replica = Replica::make(&original, &into).unwrap();
         assert_eq!(replica.dirs, [(into.join("0"), "/work".to_owned())]);
         assert!(!replica.stranded && !into.join("undo").exists());
