@@ -22,7 +22,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 mod keep;
+mod look;
 pub use keep::{Keep, Rule};
+pub use look::Inspect;
 
 /// Runs WASI programs, puts them to sleep at any instant, and wakes them: here or elsewhere.
 #[derive(Parser)]
@@ -390,19 +392,6 @@ pub struct Stats {
     /// Only the last N checkpoints
     #[arg(long, value_name = "N")]
     pub last: Option<usize>,
-}
-
-#[derive(Args)]
-pub struct Inspect {
-    /// JOB (its newest good checkpoint) or JOB@N
-    pub target: Target,
-    #[command(flatten)]
-    pub listing: Listing,
-    #[command(flatten)]
-    pub opening: Opening,
-    /// Show all frames, however many
-    #[arg(long)]
-    pub all: bool,
 }
 
 #[derive(Args)]

@@ -20,7 +20,9 @@ pub mod ps;
 pub mod registry;
 pub mod rm;
 pub mod run;
+pub mod stack;
 pub mod stats;
+pub mod strip;
 pub mod verify;
 
 /// Exit status, or what went wrong.
