@@ -1,9 +1,9 @@
 //! `debug`, and `resume --until`: a program run again, stopped, and looked at.
 
-use super::{Done, run};
+use super::{Done, run, stack};
 use crate::{cli, ui};
 use dormouse::look::{self, Frame};
-use dormouse::store::{Checkpoint, Store};
+use dormouse::store::Store;
 use dormouse::{Job, Outcome, Stop, Target, Until, Where, places};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -77,12 +77,12 @@ pub fn stop(job: Job, store: &Store, target: &Target, until: &Until, shown: &Sho
     if shown.json {
         ui::print_json(&report(&stop, until, frames));
     } else {
-        ui::print(&text(&stop, &checkpoint, &frames, shown));
+        ui::print_styled(&text(&stop, &frames, shown));
     }
     Ok(0)
 }
 
-fn report(stop: &Stop, until: &Until, frames: Vec<Frame>) -> Report<'_> {
+fn report<'a>(stop: &'a Stop, until: &Until, frames: Vec<Frame>) -> Report<'a> {
     let (safepoints, func, times) = match stop.at {
         Where::Safepoint(n) => (Some(n), None, None),
         Where::Entry { func, times, .. } => (None, Some(func), Some(times)),
@@ -107,7 +107,7 @@ fn report(stop: &Stop, until: &Until, frames: Vec<Frame>) -> Report<'_> {
     }
 }
 
-fn text(stop: &Stop, checkpoint: &Checkpoint, frames: &[Frame], shown: &Shown) -> String {
+fn text(stop: &Stop, frames: &[Frame], shown: &Shown) -> String {
     let (name, from) = (stop.checkpoint.name(), stop.from.name());
     let mut out = match &stop.at {
         Where::Safepoint(n) => {
@@ -140,7 +140,7 @@ fn text(stop: &Stop, checkpoint: &Checkpoint, frames: &[Frame], shown: &Shown) -
         _ => {}
     }
     let _ = writeln!(out, "\n{}, innermost first", ui::count(frames.len(), "frame"));
-    out += &look::text(checkpoint, frames, shown.all);
+    out += &stack::text(frames, shown.all, false);
     let hint = &shown.hint;
     let _ = write!(out, "\nmore of it, and on from it:\n  dormouse inspect {name}{hint}\n");
     let _ = writeln!(out, "  dormouse debug {name} --until safepoint=1{hint}");

@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub mod check;
 pub mod config;
 pub mod control;
+pub mod debug;
 pub mod demo;
 pub mod export;
 pub mod gc;

@@ -3,7 +3,7 @@
 use super::{Done, gc};
 use crate::bar::Spinner;
 use crate::{cli, ui};
-use dormouse::{Error, running, stats};
+use dormouse::{Error, running, stats, travel};
 use dormouse_store::{Care, Store, StoreError};
 use std::collections::BTreeSet;
 
@@ -44,6 +44,9 @@ pub fn rm(args: cli::Rm) -> Done {
                         ui::warning(&format!("cannot delete {}: {e}", undo.display()));
                     }
                     _ => {}
+                }
+                if let Err(e) = travel::forget(&dir, &job) {
+                    ui::warning(&e.to_string());
                 }
                 // Nor is what they cost.
                 if let Err(e) = stats::forget(&dir, &job) {

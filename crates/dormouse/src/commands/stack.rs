@@ -36,7 +36,8 @@ pub fn text(frames: &[Frame], all: bool, full: bool) -> String {
         if all || full || i < SHOWN || i + SHOWN >= n {
             block(&mut out, first, run, full);
         } else if i == SHOWN {
-            let _ = writeln!(out, "  ... {}; --all shows them ...", ui::count(n - 2 * SHOWN, "more"));
+            let _ =
+                writeln!(out, "  ... {}; --all shows them ...", ui::count(n - 2 * SHOWN, "more"));
         }
     }
     out
@@ -70,7 +71,11 @@ fn block(out: &mut String, first: usize, run: &[Frame], full: bool) {
 
 /// A function and where it stands, in one line if there is room.
 fn headline(out: &mut String, lead: &str, name: &str, place: &str, source: &str, full: bool) {
-    let name = if full { ui::visible(name) } else { shortened(&ui::visible(name), 66 - place.len().min(30)) };
+    let name = if full {
+        ui::visible(name)
+    } else {
+        shortened(&ui::visible(name), 66 - place.len().min(30))
+    };
     let source = ui::visible(source);
     let width = lead.len() + name.chars().count() + place.len();
     let _ = write!(out, "{lead}{NAME}{name}{NAME:#}{place}");
@@ -141,7 +146,9 @@ fn everything(out: &mut String, frame: &Frame) {
         };
         match (&v.value, v.missing) {
             (Some(value), _) => line(format!("{}: {} = {value}{of}", v.name, v.ty)),
-            (None, missing) => line(format!("{}: {}   {}{of}", v.name, v.ty, missing.unwrap_or("?"))),
+            (None, missing) => {
+                line(format!("{}: {}   {}{of}", v.name, v.ty, missing.unwrap_or("?")))
+            }
         }
     }
     for l in &frame.locals {

@@ -10,9 +10,9 @@
 //!
 //! The first kind of name that fits is meant. With `=3`, the third time; unless there is a function that is called so.
 
+use crate::look::demangled;
 use crate::{Error, Result};
 use dormouse_transform::Program;
-use std::borrow::Cow;
 
 /// How many names like it are told.
 const NEAR: usize = 3;
@@ -144,10 +144,6 @@ fn short(name: &str) -> &str {
         }
         _ => name,
     }
-}
-
-fn demangled(name: &str) -> Cow<'_, str> {
-    Cow::Borrowed(name)
 }
 
 #[cfg(test)]
