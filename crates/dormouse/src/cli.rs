@@ -594,7 +594,9 @@ impl Cli {
             Command::Run(Run { engine, .. }) | Command::Resume(Resume { engine, .. }) => {
                 engine.place.is_set = store_is_set;
             }
-            Command::List(List { listing, .. }) | Command::Verify(Verify { listing, .. }) => {
+            Command::Debug(Debug { listing, .. })
+            | Command::List(List { listing, .. })
+            | Command::Verify(Verify { listing, .. }) => {
                 listing.place.is_set = store_is_set;
             }
             #[cfg(feature = "registry")]

@@ -228,7 +228,7 @@ pub enum Error {
     },
     /// A program that was run twice did two things.
     #[error(
-        "{from} went another way when it was run again: it trapped after {safepoints} safepoints first, and then {how}; what          it does depends on more than its state, clock and random numbers, such as what others do to files, or how long it waits; try again,          or stop it earlier with --until safepoint=K"
+        "{from} went another way when it was run again: it trapped after {safepoints} safepoints first, and then {how}; what it does depends on more than its state, clock and random numbers, such as what others do to files, or how long it waits; try again, or stop it earlier with --until safepoint=K"
     )]
     OtherWay {
         /// The checkpoint.

@@ -529,9 +529,13 @@ impl Job {
 
 /// Goes on for so many safepoints, or until the program ends; how many it passed.
 fn go(run: &mut Run, safepoints: u64) -> Result<(u64, Event)> {
+    go_by(run, safepoints, AT_ONCE)
+}
+
+fn go_by(run: &mut Run, safepoints: u64, at_once: u32) -> Result<(u64, Event)> {
     let mut passed = 0;
     loop {
-        let step = (safepoints - passed).min(AT_ONCE.into()) as u32;
+        let step = (safepoints - passed).min(at_once.into()) as u32;
         run.stop_after(step);
         let event = run.advance()?;
         passed += u64::from(step.saturating_sub(run.left()));
@@ -543,5 +547,47 @@ fn go(run: &mut Run, safepoints: u64) -> Result<(u64, Event)> {
         } else if passed >= safepoints {
             return Ok((passed, event));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dormouse_wasi::WasiConfig;
+
+    /// However many are counted at once, it stands at the same place, and traps after as many.
+    #[test]
+    fn counted_in_parts() {
+        let module: Arc<[u8]> = wat::parse_str(
+            r#"(module (func $f (param i32) (result i32) (i32.div_u (i32.const 1) (local.get 0)))
+                (func (export "_start") (local i32) (local.set 0 (i32.const 100))
+                    (loop (drop (call $f (local.get 0)))
+                        (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (br 0))))"#,
+        )
+        .unwrap()
+        .into();
+        let entries = Entries { all: true, ..Entries::default() };
+        let options = Options { counted: true, every_loop: true, entries, ..Options::default() };
+        let code = Arc::new(Machine::new(options).unwrap().load(module).unwrap());
+        let run = |safepoints, at_once| {
+            let config = WasiConfig { stdio: StdioConfig::null(), ..WasiConfig::default() };
+            let mut run = Run::start(code.clone(), Wasi::new(config).unwrap()).unwrap();
+            let (passed, event) = go_by(&mut run, safepoints, at_once).unwrap();
+            let stopped = event == Event::Stopped;
+            (passed, stopped.then(|| run.state().unwrap().frames))
+        };
+        let all = || {
+            // _start, and 101 times the loop and the function.
+            assert_eq!(run(u64::MAX, AT_ONCE), (203, None));
+            assert_eq!(run(u64::MAX, 7), (203, None));
+            for n in [1, 6, 7, 8, 100, 203] {
+                let (passed, frames) = run(n, AT_ONCE);
+                assert_eq!((passed, frames.is_some()), (n, true));
+                for at_once in [1, 2, 7] {
+                    assert!(run(n, at_once) == (n, frames.clone()), "{n} by {at_once}");
+                }
+            }
+        };
+        code.machine().on_stack(all).unwrap();
     }
 }

@@ -59,7 +59,10 @@ impl Scene {
             .map_err(no_name)
             .map_err(Error::io("name a copy in", &above))?;
         let path = above.join(hex(&random));
-        let mut scene = Scene { path, dirs: of.dirs.to_vec(), warnings: vec![], kept: false };
+        // As the undo log of the run has them.
+        let real = |host: &PathBuf| std::path::absolute(host).unwrap_or_else(|_| host.clone());
+        let dirs = of.dirs.iter().map(|(host, guest)| (real(host), guest.clone())).collect();
+        let mut scene = Scene { path, dirs, warnings: vec![], kept: false };
         let original = Original {
             saved,
             without: &of.dirs.iter().map(|dir| dir.1.clone()).collect::<Vec<_>>(),
