@@ -13,6 +13,7 @@ mod scene;
 
 pub(crate) use names::find;
 pub use scene::forget;
+
 pub(crate) use scene::{Given, Scene, sweep};
 
 use crate::outcome::Outcome;
@@ -99,8 +100,11 @@ pub enum Where {
     },
 }
 
-/// Where a stop came from, and how far it is from there, if that is known.
-pub(crate) fn origin(checkpoint: &CheckpointInfo) -> Option<(crate::Target, Option<u64>)> {
+/// Where a stop came from, and how far it is from there, if that is known. A stranger's is no stop: it goes with a job's rules.
+pub fn origin(checkpoint: &CheckpointInfo) -> Option<(crate::Target, Option<u64>)> {
+    if checkpoint.pulled {
+        return None;
+    }
     let text = checkpoint.annotations.get(crate::annotations::STOP)?;
     let (from, safepoints) = match text.split_once('+') {
         Some((from, n)) => (from, Some(n.parse().ok()?)),

@@ -409,6 +409,14 @@ fn names_of_stops() {
     assert_eq!(jobs(&p)[2], ("sim.debug".to_owned(), 16));
     assert_eq!(fs::read_dir(p.store().join("debug/sim.debug")).unwrap().count(), 16);
     p.dormouse(&["debug", "sim.debug@1"]).error();
+    // Copies go with their stops; what a run left that was killed, too.
+    fs::create_dir_all(p.store().join("debug/sim.debug/0123456789abcdef/0")).unwrap();
+    p.ok(&["rm", "sim.debug@5"]);
+    assert_eq!(fs::read_dir(p.store().join("debug/sim.debug")).unwrap().count(), 15);
+    p.ok(&["gc", "--keep-last", "1", "sim.debug"]);
+    assert_eq!(fs::read_dir(p.store().join("debug/sim.debug")).unwrap().count(), 1);
+    let seen = p.ok(&["inspect", "sim.debug"]);
+    assert!(seen.contains("stopped     15 safepoints after sim@1\n"), "{seen}");
 }
 
 /// What the program writes and reads.

@@ -111,7 +111,7 @@ fn every_entry_is_a_safepoint() {
             fewer += captures[1];
         }
     }
-    assert!(more > fewer + 1000, "{more} and {fewer}");
+    assert!(more > fewer + 500, "{more} and {fewer}");
 }
 
 /// Where it stands after so many safepoints does not depend on where it was stopped before.
@@ -205,5 +205,5 @@ fn stopped_at_entries() {
         }
     }
     assert!(stops >= 100, "{stops} stops");
-    assert!(elsewhere >= 20, "{elsewhere} of them where nothing can be stopped otherwise");
+    assert!(elsewhere >= 8, "{elsewhere} of them where nothing can be stopped otherwise");
 }

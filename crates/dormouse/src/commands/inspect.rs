@@ -2,8 +2,9 @@
 
 use super::{Done, stack, strip};
 use crate::{cli, size, ui};
-use dormouse::annotations;
 use dormouse::look::{self, Dwarf, Inspection, Memory, Table};
+use dormouse::{annotations, travel};
+use dormouse_store::CheckpointInfo;
 use dormouse_wasi::FdDescription;
 use std::fmt::Write as _;
 
@@ -23,7 +24,7 @@ pub fn inspect(args: cli::Inspect) -> Done {
     if args.listing.json {
         ui::print_json(&seen);
     } else {
-        ui::print_styled(&text(&seen, args.all || args.frames, args.frames));
+        ui::print_styled(&text(&seen, &checkpoint.info, args.all || args.frames, args.frames));
     }
     Ok(0)
 }
@@ -48,7 +49,7 @@ impl Lines {
     }
 }
 
-fn text(r: &Inspection, all: bool, full: bool) -> String {
+fn text(r: &Inspection, info: &CheckpointInfo, all: bool, full: bool) -> String {
     let c = &r.checkpoint;
     let limit = |few: usize| if all { usize::MAX } else { few };
     let mut out = Lines(String::new());
@@ -56,6 +57,12 @@ fn text(r: &Inspection, all: bool, full: bool) -> String {
     out.add("saved", ui::local_time(&c.created));
     if let Some(program) = c.annotations.get(annotations::PROGRAM) {
         out.add("program", program);
+    }
+    match travel::origin(info) {
+        Some((from, Some(1))) => out.add("stopped", format!("1 safepoint after {from}")),
+        Some((from, Some(n))) => out.add("stopped", format!("{n} safepoints after {from}")),
+        Some((from, None)) => out.add("stopped", format!("after {from}")),
+        None => {}
     }
     let told = [annotations::HOST, annotations::ENGINE].map(|key| c.annotations.get(key));
     if let [Some(host), Some(engine)] = told {

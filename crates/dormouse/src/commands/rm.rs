@@ -35,6 +35,9 @@ pub fn rm(args: cli::Rm) -> Done {
     let report = store.remove(&names, care)?;
     drop(spinner);
     if care == Care::Thorough {
+        if let Err(e) = travel::forget(&store) {
+            ui::warning(&e.to_string());
+        }
         for job in jobs {
             // What its files were at its checkpoints is of no use without them.
             if store.list(&job)?.is_empty() && !running::is_running(&dir, &job) {
@@ -44,9 +47,6 @@ pub fn rm(args: cli::Rm) -> Done {
                         ui::warning(&format!("cannot delete {}: {e}", undo.display()));
                     }
                     _ => {}
-                }
-                if let Err(e) = travel::forget(&dir, &job) {
-                    ui::warning(&e.to_string());
                 }
                 // Nor is what they cost.
                 if let Err(e) = stats::forget(&dir, &job) {

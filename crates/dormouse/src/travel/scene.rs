@@ -6,7 +6,7 @@
 //!    └─ 81b2../        0/ 1/ log/  those of a run, and what it did to them; gone when it ends, or kept with its stop
 //! ```
 
-use crate::{Error, Result, annotations};
+use crate::{Error, Result, annotations, running};
 use dormouse_store::{Checkpoint, CheckpointInfo, Store, hex};
 use dormouse_wasi::{Mark, Original, Replica, Wasi};
 use std::collections::HashSet;
@@ -152,11 +152,22 @@ pub(crate) fn sweep(store: &Path, job: &str, stops: &[CheckpointInfo]) -> std::i
     Ok(())
 }
 
-/// Removes what belongs to stops of a job that are not there any more.
+/// Removes copies of stops that are not there any more, unless their job is being run.
 ///
 /// # Errors
 /// What the system or the store says.
-pub fn forget(store: &Path, job: &str) -> Result<()> {
-    let stops = Store::open(store)?.list(job)?;
-    sweep(store, job, &stops).map_err(Error::io("delete copies in", place(store, job)))
+pub fn forget(store: &Store) -> Result<()> {
+    let dir = store.dir().join("debug");
+    let entries = match fs::read_dir(&dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(Error::io("list", &dir))?,
+    };
+    for job in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        if !running::is_running(store.dir(), &job) {
+            let stops = store.list(&job)?;
+            let place = place(store.dir(), &job);
+            sweep(store.dir(), &job, &stops).map_err(Error::io("delete copies in", place))?;
+        }
+    }
+    Ok(())
 }
