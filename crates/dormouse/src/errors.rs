@@ -238,6 +238,18 @@ pub enum Error {
         /// What it did the second time.
         how: String,
     },
+    /// A program cannot be saved where it stands before a trap.
+    #[error(
+        "it traps {safepoints} safepoints after {from}, and cannot be saved before that: {why}; `--until safepoint=K` stops it elsewhere"
+    )]
+    NotSaved {
+        /// The checkpoint.
+        from: String,
+        /// How far it is from there.
+        safepoints: u64,
+        /// Why not.
+        why: String,
+    },
     /// A job of this name is not one of stops.
     #[error(
         "job {job} has checkpoints of its own, so stops are not saved among them; give them another name with --name (of `resume`, --clone)"

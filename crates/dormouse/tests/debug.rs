@@ -511,3 +511,73 @@ fn a_script_that_fails() {
     let none = p.dormouse(&["debug", "lua"]);
     assert!(none.error().contains("it exited with status 1; `--until proc_exit`"), "{}", none.err);
 }
+
+/// Stops of a job whose checkpoints are encrypted are encrypted, for the same.
+#[test]
+fn what_is_secret_stays_so() {
+    use age::secrecy::ExposeSecret;
+    let p = Place::new();
+    let identity = age::x25519::Identity::generate();
+    fs::write(p.path("key"), identity.to_string().expose_secret()).unwrap();
+    let text = DIVIDES.replace("(data", r#"(data (i32.const 64) "what nobody may read") (data"#);
+    let wasm = p.guest("sim", &text);
+    let to = identity.to_public().to_string();
+    let run = [
+        "run",
+        "--name",
+        "sim",
+        "--stop-at",
+        "100",
+        "--encrypt-to",
+        &to,
+        "--encrypt-module",
+        &wasm,
+    ];
+    assert_eq!(p.dormouse(&run).code, Some(85));
+    p.dormouse(&["debug", "sim"]).error();
+    let stop = debug(&p, &["sim", "--identity", "key"]);
+    assert_eq!(stack(&stop)[0].1["by"], "0");
+    p.dormouse(&["inspect", "sim.debug"]).error();
+    assert_eq!(p.dormouse(&["resume", "sim.debug", "--identity", "key"]).code, Some(134));
+    for blob in fs::read_dir(p.store().join("blobs/sha256")).unwrap() {
+        let path = blob.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        // Layers are compressed otherwise, and states are plain.
+        let sealed = bytes.starts_with(b"age-encryption.org/v1");
+        let manifest = bytes.starts_with(b"{");
+        assert!(sealed || manifest, "{} is not encrypted", path.display());
+    }
+    assert_eq!(jobs(&p).len(), 2);
+}
+
+/// A program in a section that must not be split is stopped behind it, or not at all.
+#[test]
+fn sections_that_must_not_be_split() {
+    let p = Place::new();
+    let text = r#"(module
+      (import "dormouse" "disable" (func $disable (result i32)))
+      (import "dormouse" "enable" (func $enable (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 16) "\64")
+      (func $rounds (local $i i32)
+        (loop $l
+          (local.set $i (i32.add (local.get $i) (i32.const 1)))
+          (br_if $l (i32.lt_u (local.get $i) (i32.load (i32.const 16))))))
+      (func $free)
+      (func (export "_start")
+        (call $rounds)
+        (drop (call $disable)) (call $rounds) (drop (call $enable))
+        (call $free)
+        (drop (call $disable)) (call $rounds) (unreachable)))"#;
+    stopped(&p, text, 50);
+    // In the section; the first safepoint behind it is the entry of `free`.
+    let behind = debug(&p, &["sim", "--until", "safepoint=60"]);
+    assert_eq!(
+        (&behind["safepoints"], functions(&behind)),
+        (&152.into(), vec!["free".to_owned(), "_start".to_owned()])
+    );
+    let trap = p.dormouse(&["debug", "sim"]);
+    assert!(trap.error().contains("does not want to be split"), "{}", trap.err);
+    assert!(trap.error().contains("it traps 254 safepoints after sim@1"), "{}", trap.err);
+    assert_eq!(jobs(&p)[1], ("sim.debug".to_owned(), 1));
+}

@@ -354,7 +354,12 @@ impl Replay<'_> {
             return Err(other(format!("{words} after {reached}")));
         }
         let at = Where::Safepoint(safepoints);
-        let (saved, mark) = self.save(&mut run, &at)?;
+        let saved = self.save(&mut run, &at);
+        let (saved, mark) = saved.map_err(|e| Error::NotSaved {
+            from: self.checkpoint.info.name(),
+            safepoints,
+            why: e.to_string(),
+        })?;
         run.stop_after(1);
         let event = run.advance()?;
         let again = self.outcome(&event);
