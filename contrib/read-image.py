@@ -283,7 +283,7 @@ STREAM = Choice(other_0=None, terminal_1=None, file_2=Record(dev=U64, ino=U64, p
                 bytes_3=Record(position=U64))
 LISTING = List(U32, Record(name=NAME, filetype=Int(1, allowed=range(8)), ino=U64))
 WASI = dict(
-    magic=Const(b"DMWS"), version=Int(2, allowed=(1, 2)), reserved=Const(b"\0\0"), monotonic=U64,
+    magic=Const(b"DMWS"), version=Int(2, allowed=(1, 2, 3)), reserved=Const(b"\0\0"), monotonic=U64,
     arguments=List(U32, STRING), environment=List(U32, Record(key=STRING, value=STRING)),
     preopens=List(U32, Record(guest=NAME, host=STRING)),
     stdin=STREAM, stdout=STREAM, stderr=STREAM,
@@ -294,7 +294,8 @@ WASI = dict(
         stream_0=Int(1, allowed=(0, 1, 2)),
         directory_1=Record(place=PLACE, preopen=FLAG, ino=U64, listing=Choice(none_0=None, entries_1=LISTING)),
         file_2=Record(place=PLACE, flags=FILE_FLAGS, offset=U64, ino=U64, size=U64, mtime=U64),
-        device_3=Record(place=PLACE, flags=FILE_FLAGS, offset=U64, ino=U64)))))
+        device_3=Record(place=PLACE, flags=FILE_FLAGS, offset=U64, ino=U64),
+        file_4=Record(place=PLACE, flags=FILE_FLAGS, offset=U64, ino=U64, size=U64, mtime=U64, digest=Hex(32))))))
 WASI_1 = Record(**WASI)
 WASI_2 = Record(**WASI, restored=U32, in_checkpoint=FLAG, excluded=List(U32, Record(start=U64, end=U64)))
 
@@ -307,6 +308,8 @@ def read_wasi(data):
         need(least <= excluded["start"] < excluded["end"] <= 1 << 32, "an excluded range is out of order")
         least = excluded["end"] + 1
     need(wasi["end"] <= 1 << 20, "too many file descriptors")
+    digests = any("digest" in what for d in wasi["descriptors"] for what in d["what"].values() if isinstance(what, dict))
+    need(digests == (wasi["version"] == 3), "digests that this version has not, or none")
     ascending("file descriptor", (d["fd"] for d in wasi["descriptors"]), wasi["end"])
     for descriptor in wasi["descriptors"]:
         (kind, what), = descriptor["what"].items()

@@ -14,8 +14,8 @@ use crate::random::Random;
 use crate::{allocation, mutate::mutate, tally};
 use dormouse_state::{Frame, Memory, Site, State, Value};
 use dormouse_store::{
-    Kind, MemoryLayer, MemoryPages, NewCheckpoint, Overlay, Store, StoreError, WASM_PAGE_SIZE,
-    sha256,
+    Checkpoint, FileKind, Kind, MemoryLayer, MemoryPages, NewCheckpoint, NewFiles, Overlay, Store,
+    StoreError, WASM_PAGE_SIZE, sha256,
 };
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -50,8 +50,19 @@ static BASE: LazyLock<Base> = LazyLock::new(|| {
     let page = |n: usize| (n as u64, &next.1[0][n * 4096..(n + 1) * 4096]);
     let runs = [page(0), page(1), page(24)];
     let pages = [MemoryPages::changed(0, 2, &runs), MemoryPages::whole(1, &next.1[1])];
-    let new =
-        NewCheckpoint { parent: Some(&parent), ..NewCheckpoint::new(MODULE, &next.0, &pages) };
+    let spool = store.spool().expect("a spool");
+    std::io::Write::write_all(&mut &spool, b"hello, file").expect("a spool");
+    let items = [
+        ("0/gone".to_owned(), FileKind::Gone, 0),
+        ("0/d".to_owned(), FileKind::Dir { mode: 0o755 }, 0),
+        ("0/d/a".to_owned(), FileKind::File { mode: 0o644, mtime: 1_000_000_007, size: 11 }, 0),
+        ("0/l".to_owned(), FileKind::Link { target: "d/a".to_owned() }, 0),
+    ];
+    let new = NewCheckpoint {
+        parent: Some(&parent),
+        files: Some(NewFiles { items: &items, spool: Some(&spool), whole: true }),
+        ..NewCheckpoint::new(MODULE, &next.0, &pages)
+    };
     store.save(JOB, new).expect("a checkpoint");
     let mut files = BTreeMap::new();
     let mut dirs = vec![path.clone()];
@@ -241,6 +252,7 @@ fn use_store(path: &Path, first_untouched: bool) {
                             named(&e);
                         }
                     }
+                    use_files(&checkpoint);
                 }
                 Err(e) => {
                     tally::add("not loaded", 1);
@@ -262,6 +274,46 @@ fn use_store(path: &Path, first_untouched: bool) {
         }
         tally::add("first intact", 1);
     }
+}
+
+/// Whoever puts files back relies on names that lead nowhere else, and on their lengths.
+fn use_files(checkpoint: &Checkpoint) {
+    let Some(tree) = checkpoint.files() else { return };
+    tally::add("trees of files", 1);
+    let mut last = "";
+    for (name, kind) in tree.iter() {
+        let mut parts = name.split('/');
+        assert!(parts.next().is_some_and(|dir| dir.parse::<u32>().is_ok()), "{name:?}");
+        let good = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+        assert!(parts.all(good) && name.contains('/'), "the name {name:?} leads elsewhere");
+        assert!(last < name, "{name:?} comes after {last:?}");
+        last = name;
+        if let FileKind::Link { target } = kind {
+            assert!(!target.is_empty() && !target.starts_with('/'), "a link to {target:?}");
+        }
+    }
+    let read = checkpoint.read_files(&mut |name, bytes| {
+        let found = std::io::copy(bytes, &mut std::io::sink())?;
+        let is = |kind: &FileKind| matches!(kind, FileKind::File { size, .. } if *size == found);
+        assert!(tree.get(name).is_some_and(is), "{name:?} has {found} bytes");
+        Ok(())
+    });
+    read.expect("it was looked at when it was loaded");
+}
+
+/// Changes a layer of files, in one zstd frame; its headers have the right sums often.
+fn change_files(bytes: &mut Vec<u8>, r: &mut Random) {
+    let mut tar = zstd::decode_all(&bytes[..]).unwrap_or_default();
+    mutate(&mut tar, b"../0/.wh..wh..opq\x00\xff25 path=0/a\n", r);
+    if !r.chance(4) {
+        let is_header = |block: &&mut [u8]| block.get(257..262) == Some(b"ustar");
+        for block in tar.chunks_mut(512).filter(is_header) {
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+    *bytes = zstd::encode_all(&tar[..], 1).expect("memory");
 }
 
 /// A save either fails by name, or what it reports is there.
@@ -318,7 +370,8 @@ impl Parts {
 
     /// Makes one change; whether it leaves alone what `sim@1` needs.
     fn change(&mut self, r: &mut Random) -> bool {
-        match r.below(12) {
+        match r.below(14) {
+            12 | 13 => return self.part("/layers/4", r, change_files),
             0 | 1 => {
                 return self.part("/config", r, |bytes, r| {
                     mutate(bytes, b"\x7f\x00\xff", r);

@@ -3,7 +3,7 @@
 #[cfg(feature = "registry")]
 use crate::commands::registry;
 use crate::commands::{
-    check, config, control, debug, demo, export, gc, generate, inspect, list, ps, rm, run, stats,
+    self, check, config, control, debug, demo, gc, generate, inspect, list, ps, rm, run, stats,
     verify,
 };
 use crate::config as settings;
@@ -22,9 +22,11 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
+mod export;
 mod keep;
 mod look;
 mod travel;
+pub use export::{Export, Import};
 pub use keep::{Keep, Rule};
 pub use look::Inspect;
 pub use travel::Debug;
@@ -70,6 +72,8 @@ enum Command {
     Debug(Debug),
     /// Make a file of a checkpoint for others: a module that goes on from it, or a core dump
     Export(Export),
+    /// Take in a checkpoint from a file
+    Import(Import),
     /// Check that every checkpoint of the store is whole
     Verify(Verify),
     /// Remove old checkpoints by rules, and delete what no checkpoint needs
@@ -404,29 +408,6 @@ pub struct Stats {
 }
 
 #[derive(Args)]
-pub struct Export {
-    /// JOB (its newest good checkpoint) or JOB@N
-    pub target: Target,
-    #[command(flatten)]
-    pub place: Place,
-    #[command(flatten)]
-    pub opening: Opening,
-    #[command(flatten)]
-    pub what: What,
-}
-
-#[derive(Args)]
-#[group(required = true, multiple = true)]
-pub struct What {
-    /// Write a WASI module that goes on from the checkpoint in any engine
-    #[arg(long, value_name = "FILE")]
-    pub wasm: Option<PathBuf>,
-    /// Write a WebAssembly core dump, for debuggers
-    #[arg(long, value_name = "FILE")]
-    pub coredump: Option<PathBuf>,
-}
-
-#[derive(Args)]
 pub struct Gc {
     /// The jobs that the rules are for [default: all]
     #[arg(requires = "keep")]
@@ -601,6 +582,7 @@ impl Cli {
             }
             #[cfg(feature = "registry")]
             Command::Pull(Pull { listing, .. }) => listing.place.is_set = store_is_set,
+            Command::Import(Import { listing, .. }) => listing.place.is_set = store_is_set,
             Command::Config(config) => config.no_files = cli.no_config,
             _ => {}
         }
@@ -627,7 +609,8 @@ pub fn main() -> ExitCode {
         Command::Stats(args) => stats::stats(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Debug(args) => debug::debug(args),
-        Command::Export(args) => export::export(args),
+        Command::Export(args) => commands::export::export(args),
+        Command::Import(args) => commands::export::import(args),
         Command::Verify(args) => verify::verify(args),
         Command::Gc(args) => gc::gc(args),
         Command::Rm(args) => rm::rm(args),

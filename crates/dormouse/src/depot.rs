@@ -10,65 +10,38 @@
 //! for.
 
 use crate::desk::Desk;
+use crate::newest::Newest;
 use crate::outcome::Notice;
 use crate::{Result, one_line};
 use dormouse_store::{CheckpointInfo, Depot, Store, StoreError, kept};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// A job's depot, if it has one.
 #[derive(Default)]
 pub(crate) struct Carry {
     depot: Option<Arc<dyn Depot>>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// The newest that is durable and not carried yet.
-    next: Option<CheckpointInfo>,
-    /// A thread is at it.
-    busy: bool,
+    newest: Newest,
 }
 
 impl Carry {
     pub fn to(depot: Option<Arc<dyn Depot>>) -> Carry {
-        Carry { depot, state: Mutex::default() }
+        Carry { depot, newest: Newest::default() }
     }
 
     /// Carries it, now that it is durable.
     pub fn after(&self, saved: &CheckpointInfo, store: &Store, desk: &Desk) {
         let Some(depot) = &self.depot else { return };
-        {
-            let mut state = self.lock();
-            state.next = Some(saved.clone());
-            if std::mem::replace(&mut state.busy, true) {
-                return;
-            }
-        }
-        loop {
-            let next = {
-                let mut state = self.lock();
-                state.busy = state.next.is_some();
-                state.next.take()
-            };
-            let Some(info) = next else { return };
-            let send = || store.send(&info.job, Some(info.number), &**depot);
-            // A bug of the depot's must not take the program with it.
-            desk.report(match catch_unwind(AssertUnwindSafe(send)) {
-                Ok(Ok(sent)) => Notice::Carried { checkpoint: sent.checkpoint, bytes: sent.bytes },
-                Ok(Err(error)) => {
-                    Notice::NotCarried { message: one_line(&error.to_string()), checkpoint: info }
+        let send = |info: &CheckpointInfo| store.send(&info.job, Some(info.number), &**depot);
+        self.newest.each(saved, send, |checkpoint, sent| {
+            let failed = |message| Notice::NotCarried { message, checkpoint };
+            desk.report(match sent {
+                Some(Ok(sent)) => {
+                    Notice::Carried { checkpoint: sent.checkpoint, bytes: sent.bytes }
                 }
-                Err(_) => {
-                    Notice::NotCarried { message: "the depot panicked".into(), checkpoint: info }
-                }
+                Some(Err(error)) => failed(one_line(&error.to_string())),
+                None => failed("the depot panicked".to_owned()),
             });
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        });
     }
 }
 

@@ -29,6 +29,7 @@
 //! comes after them. (Not where the program ended first and no hook had come before.) A paused program stands where it is, and
 //! orders are carried out there.
 
+mod order;
 mod pause;
 mod sight;
 
@@ -39,69 +40,15 @@ use crate::outcome::{Activity, Notice};
 use crate::progress::Progress;
 use dormouse_engine::Requester;
 use dormouse_store::{CheckpointInfo, Meter};
+pub use order::Why;
+pub(crate) use order::{Answer, Order, Task};
 pub(crate) use pause::Changed;
 pub(crate) use sight::End;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Who wanted a checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// The interval has passed.
-    Timer,
-    /// Somebody asked on the job's socket.
-    Asked,
-    /// SIGUSR1.
-    Usr1,
-    /// SIGTERM.
-    Term,
-    /// Ctrl-C.
-    Interrupt,
-    /// The program itself, with `dormouse_checkpoint`.
-    Program,
-    /// It has run for as long as it was to.
-    Limit,
-}
-
-impl Why {
-    /// As statistics have it.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Why::Timer => "timer",
-            Why::Asked => "asked",
-            Why::Usr1 => "usr1",
-            Why::Term => "term",
-            Why::Interrupt => "int",
-            Why::Program => "program",
-            Why::Limit => "limit",
-        }
-    }
-}
-
-/// Durable, or why not.
-pub(crate) type Answer = std::result::Result<CheckpointInfo, String>;
-
 pub(crate) type Report = Arc<dyn Fn(Notice) + Send + Sync>;
-
-/// A checkpoint that somebody wants.
-pub(crate) struct Order {
-    pub why: Why,
-    /// The program ends once the checkpoint is durable.
-    pub stop: bool,
-    at: Instant,
-    reply: Option<Sender<Answer>>,
-}
-
-/// What to do with a program that stands still.
-pub(crate) enum Task {
-    /// Go on: nobody wants anything.
-    Nothing,
-    /// End, without a checkpoint.
-    Kill,
-    /// Take a checkpoint, then answer these.
-    Checkpoint(Vec<Order>),
-}
 
 pub(crate) struct Desk {
     inner: Mutex<Inner>,

@@ -149,6 +149,12 @@ pub enum Error {
         /// What is wrong, and where.
         message: String,
     },
+    /// A file that no checkpoint can be taken from.
+    #[error("this is not a checkpoint that can be taken in: {why}")]
+    Import {
+        /// Why.
+        why: String,
+    },
     /// A checkpoint that cannot become a module of its own.
     #[error("the checkpoint cannot become a module of its own: {what}")]
     Standalone {

@@ -69,6 +69,18 @@ pub fn wasm(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     Ok(program.standalone(&snapshot).map_err(dormouse_engine::Error::from)?)
 }
 
+/// The same with safepoints: an embedder of any engine with multiple memories and tail calls can stop it, and
+/// [`import::read`](crate::import::read) takes in what it saved. Left alone, it runs as [`wasm`] does, a little slower.
+///
+/// # Errors
+/// As [`wasm`]; if the module becomes too large.
+pub fn checkpointable(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
+    let options = Options { restartable, ..Options::default() };
+    let program = Program::new(wasm(checkpoint)?.into(), &options);
+    let module = program.and_then(|program| program.checkpointable());
+    Ok(module.map_err(dormouse_engine::Error::from)?)
+}
+
 /// The core dump of a checkpoint, in the format of WebAssembly's [tool
 /// conventions](https://github.com/WebAssembly/tool-conventions/blob/main/Coredump.md).
 ///
@@ -84,18 +96,17 @@ pub fn core_dump(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
 
 /// The program, and what its memories hold.
 fn parts(checkpoint: &Checkpoint) -> Result<(Program, Memories)> {
-    let options = Options { restartable, ..Options::default() };
     let module: Arc<[u8]> = checkpoint.module.as_slice().into();
-    let program = |options: &Options| {
-        Program::new(module.clone(), options).map_err(dormouse_engine::Error::from)
+    let with = |known: Vec<u32>| {
+        let entries = Entries { known: known.into(), ..Entries::default() };
+        let options = Options { restartable, entries, ..Options::default() };
+        Program::new(module.clone(), &options).map_err(dormouse_engine::Error::from)
     };
-    let mut known = program(&options)?;
-    let elsewhere = known.stopped_elsewhere(&checkpoint.state);
+    let mut program = with(vec![])?;
+    let elsewhere = program.stopped_elsewhere(&checkpoint.state);
     if !elsewhere.is_empty() {
-        let entries = Entries { known: elsewhere.into(), ..Entries::default() };
-        known = program(&Options { entries, ..options })?;
+        program = with(elsewhere)?;
     }
-    let program = known;
     let memories = &checkpoint.state.memories;
     let memories: Result<_> = memories.iter().map(|m| contents(checkpoint, m.index)).collect();
     Ok((program, memories?))

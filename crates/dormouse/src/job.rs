@@ -254,7 +254,7 @@ impl Job {
                 if wasi.is_stranded() {
                     told(Notice::Warning(format!(
                         "the files are not put back to what they were at {}: the job went on from an earlier \
-                         checkpoint since, or elsewhere",
+                         checkpoint since, or elsewhere, or the undo log is damaged",
                         checkpoint.info.name()
                     )));
                 }

@@ -9,10 +9,10 @@
 //! until it goes well again; it harms neither the program nor what is saved.
 
 use crate::desk::Desk;
+use crate::newest::Newest;
 use crate::one_line;
 use crate::outcome::Notice;
 use dormouse_store::{Care, CheckpointInfo, GcReport, Retention, Store, StoreError};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -25,15 +25,12 @@ const PUT_OFF: u32 = 20;
 /// A job's rules for old checkpoints.
 pub(crate) struct Retain {
     rules: Retention,
+    newest: Newest,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The newest that is durable and not looked after yet.
-    next: Option<CheckpointInfo>,
-    /// A thread is at it.
-    busy: bool,
     /// What was told last; not again while it stays the same.
     told: Told,
     put_off: u32,
@@ -49,7 +46,7 @@ struct Told {
 
 impl Retain {
     pub fn by(rules: Retention) -> Retain {
-        Retain { rules, state: Mutex::default() }
+        Retain { rules, newest: Newest::default(), state: Mutex::default() }
     }
 
     /// Applies the rules, now that this checkpoint is durable.
@@ -57,28 +54,14 @@ impl Retain {
         if self.rules.is_empty() {
             return;
         }
-        {
-            let mut state = self.lock();
-            state.next = Some(saved.clone());
-            if std::mem::replace(&mut state.busy, true) {
-                return;
-            }
-        }
-        loop {
-            let next = {
-                let mut state = self.lock();
-                state.busy = state.next.is_some();
-                state.next.take()
-            };
-            let Some(newest) = next else { return };
-            let jobs = [newest.job.clone()];
-            let apply = || store.retain(&jobs, &self.rules, Care::Brief(PATIENCE));
-            // A bug in here must not take the program with it.
-            let done = catch_unwind(AssertUnwindSafe(apply));
-            for warning in self.judge(done.ok(), store) {
+        let apply = |newest: &CheckpointInfo| {
+            store.retain(&[newest.job.clone()], &self.rules, Care::Brief(PATIENCE))
+        };
+        self.newest.each(saved, apply, |_, done| {
+            for warning in self.judge(done, store) {
                 desk.report(Notice::Warning(warning));
             }
-        }
+        });
     }
 
     /// What is to be told.

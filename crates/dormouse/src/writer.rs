@@ -14,7 +14,7 @@
 //! will not go on is not copied at all.
 
 use crate::books::{Ahead, Measured};
-use crate::carrying::{Carrying, Copied};
+use crate::carrying::{Carrying, Copied, Files};
 use crate::depot::Carry;
 use crate::desk::{Answer, Desk};
 use crate::lazy::Lazy;
@@ -28,14 +28,17 @@ use dormouse_state::State;
 use dormouse_store::{
     Checkpoint, CheckpointInfo, Guard, NewCheckpoint, Parent, Squashed, Store, StoreError,
 };
-use dormouse_wasi::{Exclusions, Mark, Unsynced};
+use dormouse_wasi::{Digests, Exclusions, Mark, Unsynced};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Rounds at most. Each is to have less to copy than the one before.
 const ROUNDS: u32 = 10;
+/// How long open files are read before a checkpoint.
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
 /// Pages that are left for when the program stands: 1 MiB, copied in less time than a round takes.
 const FEW: u64 = 256;
 /// From so many pages on, 64 MiB, the first round writes instead of copying.
@@ -70,6 +73,8 @@ pub(crate) struct Writer {
     pub copying: Copying,
     /// What the last one holds of files.
     files: Carrying,
+    /// What its open files hold, if that is to be known.
+    digests: OnceLock<Arc<Digests>>,
     last: Mutex<Option<Parent>>,
     memories: Mutex<Vec<Tracked>>,
     /// The same, for who only wants to know how large they are: the others may be locked for long.
@@ -135,6 +140,7 @@ impl Writer {
             carry: Carry::default(),
             copying: Copying { tracking: Tracking::Auto, precopy: true },
             files: Carrying::default(),
+            digests: OnceLock::new(),
             last: Mutex::default(),
             memories: Mutex::default(),
             sizes: Mutex::default(),
@@ -151,6 +157,9 @@ impl Writer {
 
     /// The program that this is about, at its beginning or gone on from a checkpoint.
     pub fn watch(&self, run: &mut Run) {
+        if self.annotations.get(annotations::FILES).is_none_or(|rule| rule != Files::None.word()) {
+            let _ = self.digests.set(run.wasi().digests());
+        }
         *self.exclusions() = run.exclusions();
         let mut memories = self.memories();
         if memories.is_empty() {
@@ -220,6 +229,10 @@ impl Writer {
         }
         let mut ahead = self.ahead();
         let _work = ahead.meter.work();
+        // What is not known of its open files by then is for the next time.
+        let end = Instant::now() + LONGEST_LOOK;
+        let enough = || self.hurry.load(Ordering::Relaxed) || Instant::now() > end;
+        self.digests.get().into_iter().for_each(|digests| digests.catch_up(enough));
         let done = self.rounds_of(&mut memories, &mut ahead).or_else(|e| {
             memories.iter_mut().for_each(Tracked::give_up);
             match e {

@@ -578,6 +578,43 @@ fn sections_that_must_not_be_split() {
     );
     let trap = p.dormouse(&["debug", "sim"]);
     assert!(trap.error().contains("does not want to be split"), "{}", trap.err);
-    assert!(trap.error().contains("it traps 254 safepoints after sim@1"), "{}", trap.err);
+    assert!(trap.error().contains("it traps 253 safepoints after sim@1, and cannot be saved before that: cannot checkpoint now"), "{}", trap.err);
     assert_eq!(jobs(&p)[1], ("sim.debug".to_owned(), 1));
+}
+
+/// A stop as a module of its own, and as a core dump.
+#[test]
+fn stops_are_exported() {
+    let p = Place::new();
+    stopped(&p, DIVIDES, 100);
+    debug(&p, &["sim", "--until", "divide=3"]);
+    p.ok(&["export", "sim.debug", "--wasm", "rest.wasm", "--coredump", "core"]);
+    let rest = p.dormouse(&["run", "rest.wasm"]);
+    assert_eq!(rest.code, Some(134));
+    assert!(rest.err.contains("divide by zero"), "{}", rest.err);
+    assert!(fs::read(p.path("core")).unwrap().starts_with(b"\0asm"));
+    // As files for another store.
+    p.ok(&["export", "sim.debug", "--archive", "stop.tar"]);
+    let import = p.command(&["import", "stop.tar"]).env("DORMOUSE_STORE", p.path("other")).output();
+    assert!(import.unwrap().status.success());
+    let mut resume = p.command(&["resume", "sim.debug"]);
+    let resumed = resume.env("DORMOUSE_STORE", p.path("other")).output().unwrap();
+    assert_eq!(resumed.status.code(), Some(134), "{}", String::from_utf8_lossy(&resumed.stderr));
+}
+
+/// Files that travel with a checkpoint are put into the copies, whatever became of the program's directory.
+#[test]
+fn files_that_travelled() {
+    let p = Place::new();
+    let wasm = p.guest("sim", &writes());
+    fs::create_dir(p.path("work")).unwrap();
+    fs::write(p.path("work/old"), "old").unwrap();
+    let run =
+        ["run", "--name", "sim", "--stop-at", "2", "--files", "copy", "--dir", "work::/", &wasm];
+    assert_eq!(p.dormouse(&run).code, Some(85));
+    fs::remove_dir_all(p.path("work")).unwrap();
+    let unlink = debug(&p, &["sim", "--until", "path_unlink_file"]);
+    assert_eq!(functions(&unlink)[1], "_start");
+    assert_eq!(fs::read(copies(&p, "sim.debug@1").join("log")).unwrap(), b"begun later");
+    assert!(!p.path("work").exists());
 }

@@ -19,14 +19,14 @@ use crate::helpers::{self, Helper};
 use crate::layout::Hierarchy;
 use crate::limits;
 use crate::names;
-use crate::{Error, Origins, Program, Result, continuation};
-use std::collections::{HashMap, HashSet};
+use crate::{Error, Origins, Program, Result, checkpointable, continuation, segments};
+use std::collections::HashMap;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder, utils};
 use wasm_encoder::{
-    BranchHint, BranchHints, CodeSection, ConstExpr, DataCountSection, ElementSection, Elements,
-    ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType, Instruction as I,
-    MemorySection, MemoryType, Module as Out, RefType, TableSection, TableType, TagKind, TagType,
-    TypeSection,
+    BranchHint, BranchHints, CodeSection, ConstExpr, CustomSection, DataCountSection,
+    ElementSection, Elements, ExportKind, ExportSection, FunctionSection, GlobalSection,
+    GlobalType, MemorySection, MemoryType, Module as Out, RefType, StartSection, TableSection,
+    TableType, TagKind, TagType, TypeSection,
 };
 use wasmparser::{
     DataKind, ElementItems, ElementKind, ExternalKind, Operator, Parser, Payload, ValType,
@@ -126,12 +126,22 @@ fn broken<E: std::fmt::Display>(e: wasm_encoder::reencode::Error<E>) -> Error {
 }
 
 pub(crate) fn instrument(p: &Program) -> Result<Vec<u8>> {
-    Ok(write(p, &|_| false)?.0)
+    Ok(write(p, Form::Ours, &|_| false)?.0)
+}
+
+/// Who runs the main module.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Our engine, which calls what must be called first.
+    Ours,
+    /// Any: see [`checkpointable`].
+    Alone,
 }
 
 /// The module, and where the instructions of `marked` functions come from.
 pub(crate) fn write(
     p: &Program,
+    form: Form,
     marked: &dyn Fn(u32) -> bool,
 ) -> Result<(Vec<u8>, HashMap<u32, Origins>)> {
     let m = &p.module;
@@ -206,8 +216,16 @@ pub(crate) fn write(
         done += 1;
     }
     let first_init = s.first_helper + s.helper_list.len() as u32;
-    for code in [init(&mut s, true)?, init(&mut s, false)?, drop_segments(&mut s)] {
-        types_of_ours.push(s.signature(&[], &[]));
+    let drop = segments::drop_segments(p, s.own(Part::Control));
+    let mut ours = vec![(&[][..], segments::init(p, true)?), (&[], segments::init(p, false)?)];
+    ours.push((&[], drop));
+    if form == Form::Alone {
+        let start = m.start.map(|f| s.function(f));
+        ours.push((&[], checkpointable::start(first_init, start)));
+        ours.push((&[ValType::I32], checkpointable::save_globals(p, s.own(Part::Frames))));
+    }
+    for (results, code) in ours {
+        types_of_ours.push(s.signature(&[], results));
         codes.push(Code { bytes: code, unlikely: vec![], marks: vec![] });
     }
 
@@ -245,7 +263,14 @@ pub(crate) fn write(
         out.section(tags);
     }
     out.section(&globals(parts.globals, s.saves_exceptions()));
-    out.section(&exports(&mut s, first_init));
+    let mut exports = exports(&mut s, first_init);
+    if form == Form::Alone {
+        exports.export(names::SAVE_GLOBALS, ExportKind::Func, first_init + 4);
+        out.section(&exports);
+        out.section(&StartSection { function_index: first_init + 3 });
+    } else {
+        out.section(&exports);
+    }
     if !m.elems.is_empty() {
         out.section(&parts.elems);
     }
@@ -270,7 +295,11 @@ pub(crate) fn write(
         out.section(&parts.datas);
     }
     if let Some(name) = parts.names {
-        out.section(&wasm_encoder::CustomSection { name: "name".into(), data: name.into() });
+        out.section(&CustomSection { name: "name".into(), data: name.into() });
+    }
+    if form == Form::Alone {
+        let data = (&m.bytes[..]).into();
+        out.section(&CustomSection { name: names::ORIGINAL.into(), data });
     }
     let wasm = out.finish();
     limits::check(&wasm)?;
@@ -502,93 +531,4 @@ pub(crate) fn part_kind(part: Part) -> ExportKind {
         Part::Tag => ExportKind::Tag,
         _ => ExportKind::Global,
     }
-}
-
-/// Applies active segments, in the order instantiation would: for tables that the program never
-/// writes (`fixed`), or for all others and the memories.
-fn init(s: &mut Main<'_>, fixed: bool) -> Result<Vec<u8>> {
-    let p = s.p;
-    let m = &p.module;
-    let mut code = vec![];
-    for (e, seg) in m.elems.iter().enumerate() {
-        if let Some((table, offset)) = &seg.active
-            && p.table_is_fixed(*table) == fixed
-        {
-            code.extend(constant(m, offset)?);
-            code.extend([I::I32Const(0), I::I32Const(seg.len as i32)]);
-            code.push(I::TableInit { elem_index: e as u32, table: *table });
-            code.push(I::ElemDrop(e as u32));
-        } else if seg.declared && fixed {
-            code.push(I::ElemDrop(e as u32));
-        }
-    }
-    if !fixed {
-        for (d, seg) in m.datas.iter().enumerate() {
-            if let Some((mem, offset)) = &seg.active {
-                code.extend(constant(m, offset)?);
-                code.extend([I::I32Const(0), I::I32Const(seg.len as i32)]);
-                code.push(I::MemoryInit { mem: *mem, data_index: d as u32 });
-                code.push(I::DataDrop(d as u32));
-            }
-        }
-    }
-    Ok(helpers::encode(&[], &code))
-}
-
-/// A constant expression as code.
-fn constant(m: &crate::module::Module, range: &std::ops::Range<usize>) -> Result<Vec<I<'static>>> {
-    let mut code = vec![];
-    for op in m.const_expr(range).get_operators_reader() {
-        code.push(match op.map_err(Error::invalid)? {
-            Operator::I32Const { value } => I::I32Const(value),
-            Operator::I64Const { value } => I::I64Const(value),
-            Operator::GlobalGet { global_index } => I::GlobalGet(global_index),
-            Operator::I32Add => I::I32Add,
-            Operator::I32Sub => I::I32Sub,
-            Operator::I32Mul => I::I32Mul,
-            Operator::I64Add => I::I64Add,
-            Operator::I64Sub => I::I64Sub,
-            Operator::I64Mul => I::I64Mul,
-            Operator::End => break,
-            other => {
-                return Err(Error::unsupported(
-                    format!("{other:?} in a segment's offset"),
-                    range.start,
-                ));
-            }
-        });
-    }
-    Ok(code)
-}
-
-fn drop_segments(s: &mut Main<'_>) -> Vec<u8> {
-    let m = &s.p.module;
-    let control = s.own(Part::Control);
-    let mut code = vec![];
-    let mut guarded = |flag: usize, always: bool, drop: I<'static>| {
-        if always {
-            code.push(drop);
-            return;
-        }
-        let offset = names::control::DROPPED + flag as u64;
-        let arg = wasm_encoder::MemArg { offset, align: 0, memory_index: control };
-        code.extend([I::I32Const(0), I::I32Load8U(arg)]);
-        code.extend([I::If(wasm_encoder::BlockType::Empty), drop, I::End]);
-    };
-    // Only segments that an instruction can still name matter.
-    let uses = &s.p.reach.uses;
-    let used = |by: &HashSet<(u32, u32)>| by.iter().map(|u| u.0).collect::<HashSet<u32>>();
-    let (datas, elems) = (used(&uses.memory_init), used(&uses.table_init));
-    for d in 0..m.datas.len() {
-        if datas.contains(&(d as u32)) {
-            guarded(d, m.datas[d].active.is_some(), I::DataDrop(d as u32));
-        }
-    }
-    for e in 0..m.elems.len() {
-        if elems.contains(&(e as u32)) {
-            let always = m.elems[e].active.is_some() || m.elems[e].declared;
-            guarded(m.datas.len() + e, always, I::ElemDrop(e as u32));
-        }
-    }
-    helpers::encode(&[], &code)
 }

@@ -11,8 +11,8 @@
 //! walks through them: `module` (parse), `features` and `gc` (refusals), `legacy` and `offsets` (the
 //! first form of exception handling, rewritten), `rounds` (loops that end soon) and `reach` (who can be stopped),
 //! `body` and `liveness` (one function), `layout` (its frames), `emit` (code with safepoints),
-//! `helpers`, `instrument` (main module), `continuation` (the rest of a function), `frames` (saved bytes),
-//! `origin` (backtraces), `standalone` (a state as a module of its own), `coredump`.
+//! `helpers`, `segments`, `instrument` (main module), `continuation` (the rest of a function), `frames` (saved bytes),
+//! `origin` (backtraces), `standalone` (a state as a module of its own), `checkpointable` (one for other embedders), `coredump`.
 //!
 //! ```
 //! use dormouse_transform::{Options, Program};
@@ -25,6 +25,7 @@
 #![deny(missing_docs)]
 
 mod body;
+mod checkpointable;
 mod continuation;
 mod coredump;
 mod dispatch;
@@ -46,9 +47,11 @@ mod offsets;
 mod origin;
 mod reach;
 mod rounds;
+mod segments;
 mod standalone;
 mod work;
 
+pub use checkpointable::Captured;
 pub use continuation::MAIN;
 pub use error::{Error, Result};
 pub use features::uses_atomics;

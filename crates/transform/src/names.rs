@@ -28,6 +28,12 @@ pub const DROP_SEGMENTS: &str = "dormouse.drop_segments";
 /// Function: the module's own start function, if any.
 pub const START: &str = "dormouse.start";
 
+/// Function, in a [checkpointable](crate::Program::checkpointable) module only: writes the bits of all mutable globals, in their
+/// order and 16 bytes each, into new pages of the frames memory, and gives their address.
+pub const SAVE_GLOBALS: &str = "dormouse.save_globals";
+/// Custom section, in a checkpointable module only: the module without safepoints.
+pub const ORIGINAL: &str = "dormouse.original";
+
 /// An original function.
 pub fn function(index: u32) -> String {
     format!("dormouse.f{index}")

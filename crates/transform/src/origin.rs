@@ -67,7 +67,8 @@ impl Program {
     /// # Errors
     /// As [`Program::instrument`].
     pub fn origins(&self, funcs: &[u32]) -> Result<Vec<Origins>> {
-        let (wasm, mut found) = instrument::write(self, &|f| funcs.contains(&f))?;
+        let (wasm, mut found) =
+            instrument::write(self, instrument::Form::Ours, &|f| funcs.contains(&f))?;
         let map = OffsetMap::of(&self.module.bytes);
         let first = self.module.imports.len() as u32;
         for (f, start) in (first..).zip(bodies(&wasm)) {

@@ -38,7 +38,7 @@ pub use glue::{Glue, GlueFunction, GlueImport, Step};
 use crate::body::Body;
 use crate::emit::{Emitter, Part, Space, val_type};
 use crate::features;
-use crate::helpers::{self, Helper};
+use crate::helpers::{Helper, encode};
 use crate::instrument::original_types;
 use crate::layout::Sites;
 use crate::module::Module;
@@ -266,9 +266,4 @@ fn constant(space: &mut Standing<'_>, v: Value, ty: ValType) -> Option<I<'static
         }
         _ => return None,
     })
-}
-
-/// A function's bytes, of its locals and its code.
-fn encode(locals: &[ValType], code: &[I<'_>]) -> Vec<u8> {
-    helpers::encode(locals, code)
 }

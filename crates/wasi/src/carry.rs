@@ -17,7 +17,7 @@ use crate::fds::{Descriptor, Host, Place, identity};
 use crate::os::{self, AsFd, Identity};
 use crate::sleep::mtime;
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
-use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions, PermissionsExt};
+use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions, OpenOptionsExt, PermissionsExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
@@ -203,6 +203,15 @@ impl Above {
     }
 }
 
+/// A file itself, not where a link leads; a pipe in its place is not waited for. That it is read is not seen in its times, where the
+/// system allows that.
+pub(crate) fn open_to_read(dir: &Dir, path: &str) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).nonblock(true).follow(FollowSymlinks::No);
+    let unseen = dir.open_with(path, options.clone().custom_flags(os::UNSEEN));
+    Ok(unseen.or_else(|_| dir.open_with(path, &options))?.into_std())
+}
+
 /// What is at a path; nothing if there is nothing.
 pub(crate) fn look(dir: &Dir, path: &str) -> io::Result<Option<Metadata>> {
     match dir.symlink_metadata(path) {
@@ -357,9 +366,7 @@ impl Host {
         let guest = self.preopens.get(*dir).map_or("", |preopen| &preopen.guest[..]);
         let mut copy = || {
             let preopen = self.preopens.get(*dir).ok_or(io::ErrorKind::NotFound)?;
-            let mut options = OpenOptions::new();
-            options.read(true).nonblock(true).follow(FollowSymlinks::No);
-            let file = preopen.dir.open_with(path, &options)?.into_std();
+            let file = open_to_read(&preopen.dir, path)?;
             let meta = Metadata::from_file(&file)?;
             let same = found.signature.is_some_and(|(id, ..)| id == identity(&meta));
             // The system's own copy, which shares blocks where the file system can.

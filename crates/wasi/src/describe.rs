@@ -1,5 +1,6 @@
 //! What saved WASI objects are, in words, for people who look into a checkpoint.
 
+use crate::digests::Digest;
 use crate::errors::WasiError;
 use crate::os;
 use crate::state::{Saved, SavedFd, SavedStream};
@@ -50,6 +51,8 @@ pub struct FdDescription {
     pub offset: Option<u64>,
     /// Length at the checkpoint, for files.
     pub size: Option<u64>,
+    /// Of what a file held, in hexadecimal, if it is known; see `docs/format.md`, Descriptors.
+    pub digest: Option<String>,
     /// Of `read`, `write`, `append`, `nonblock`.
     pub flags: Vec<&'static str>,
 }
@@ -112,6 +115,10 @@ pub(crate) fn describe(bytes: &[u8]) -> Result<Description, WasiError> {
     })
 }
 
+fn hexadecimal(digest: Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn describe_fd(saved: &Saved, fd: u32, what: &SavedFd) -> FdDescription {
     let path = |place: &crate::fds::Place| {
         let preopen = saved.preopens.get(place.preopen).map_or("", |preopen| &preopen.guest[..]);
@@ -123,6 +130,7 @@ fn describe_fd(saved: &Saved, fd: u32, what: &SavedFd) -> FdDescription {
         path: String::new(),
         offset: None,
         size: None,
+        digest: None,
         flags: Vec::new(),
     };
     match what {
@@ -154,6 +162,7 @@ fn describe_fd(saved: &Saved, fd: u32, what: &SavedFd) -> FdDescription {
                 path: path(&file.place),
                 offset: Some(file.offset),
                 size: file.contents.map(|contents| contents.size),
+                digest: file.contents.and_then(|contents| contents.digest).map(hexadecimal),
                 flags: all.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect(),
                 ..blank
             }

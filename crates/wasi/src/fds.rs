@@ -2,6 +2,7 @@
 
 use crate::carry::Changes;
 use crate::clocks::{Monotonic, nanoseconds};
+use crate::digests::{Digests, Known};
 use crate::directed::Directed;
 use crate::dirs::Listing;
 use crate::errors::Fail;
@@ -41,6 +42,8 @@ pub(crate) struct Host {
     pub undo: Option<Undo>,
     /// What was changed since the job began, if that is to travel.
     pub changes: Option<Changes>,
+    /// What open files hold.
+    pub digests: Arc<Digests>,
     /// The files could not go back to the checkpoint.
     pub stranded: bool,
     /// What clocks and random numbers say, where another run is to get the same.
@@ -112,6 +115,8 @@ pub(crate) struct OpenFile {
     pub offset: u64,
     /// Until which look at what was changed its writes are noted.
     pub noted: Option<u64>,
+    /// What it holds; none of a device.
+    pub known: Option<Arc<Known>>,
 }
 
 /// The descriptors in use, and those that are free below the highest ever used.

@@ -113,11 +113,15 @@ impl Host {
                 }
                 let file = self.fds.file_mut(fd)?;
                 // As Linux does: a file in append mode is written at its end, whatever the offset asked for.
-                let n = match (file.append, at) {
-                    (true, _) => os::append(&file.file, data)?,
-                    (false, At::Cursor) => os::write_at(&file.file, data, file.offset)?,
-                    (false, At::Offset(offset)) => os::write_at(&file.file, data, offset)?,
+                let (from, done) = match (file.append, at) {
+                    (true, _) => (u64::MAX, os::append(&file.file, data)),
+                    (false, At::Cursor) => {
+                        (file.offset, os::write_at(&file.file, data, file.offset))
+                    }
+                    (false, At::Offset(offset)) => (offset, os::write_at(&file.file, data, offset)),
                 };
+                file.written(from, from.saturating_add(data.len() as u64));
+                let n = done?;
                 match (at, file.append) {
                     (At::Cursor, true) => file.offset = file.file.metadata()?.len(),
                     (At::Cursor, false) => {
@@ -253,7 +257,10 @@ impl Host {
         size: u64,
     ) -> Result<(), Fail> {
         self.before_change(fd, size, u64::MAX);
-        Ok(self.fds.file(fd)?.file.set_len(size)?)
+        let file = self.fds.file(fd)?;
+        let done = file.file.set_len(size);
+        file.written(size, u64::MAX);
+        Ok(done?)
     }
 
     pub fn fd_filestat_set_times(

@@ -63,6 +63,7 @@ mod calls;
 mod carry;
 mod clocks;
 mod describe;
+mod digests;
 mod directed;
 mod dirs;
 mod errors;
@@ -86,12 +87,14 @@ mod tape;
 mod types;
 mod undo;
 mod unsynced;
+mod wake;
 
 use std::path::{Path, PathBuf};
 
 pub use calls::{CALLS, Call, ValType};
 pub use carry::{Found, Item, ONLY_READ, What};
 pub use describe::{Description, FdDescription, PreopenDescription, WaitDescription};
+pub use digests::Digests;
 pub use directed::{DIRECTED, DIRECTED_MODULE, Exclusions};
 pub use errors::WasiError;
 pub use memory::touch_buffers;
@@ -294,7 +297,8 @@ impl Wasi {
     }
 
     /// Whether the undo log does not know [`RestoreOptions::mark`], so that the files are not put back: the job went on
-    /// from an earlier mark in between, or it was at another place. Not if they were carried.
+    /// from an earlier mark in between, or it was at another place. If files were carried, then only where the log is
+    /// damaged: what the program changed for the first time after the mark stays as it is.
     pub fn is_stranded(&self) -> bool {
         self.host.stranded
     }
@@ -303,6 +307,11 @@ impl Wasi {
     /// [`RestoreOptions::carried`].
     pub fn put_back(&self) -> (usize, usize) {
         self.host.recreated
+    }
+
+    /// What the program's open files hold, for a thread that looks at them before [`Wasi::save`] is called.
+    pub fn digests(&self) -> std::sync::Arc<Digests> {
+        self.host.digests.clone()
     }
 
     /// A handle that ends waiting, for other threads.

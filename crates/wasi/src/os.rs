@@ -55,6 +55,18 @@ pub(crate) fn kind_in_words(ft: FileType) -> &'static str {
     }
 }
 
+/// A flag for opening: reading does not change when the file was read last. Only for its owner.
+pub(crate) const UNSEEN: i32 = {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        OFlags::NOATIME.bits() as i32
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        0
+    }
+};
+
 /// Which file this is, on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {

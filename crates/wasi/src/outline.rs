@@ -1,8 +1,10 @@
-//! What saved WASI objects are, for who makes them again with means of their own.
+//! What saved WASI objects are, for who makes them again with means of their own, or has saved them so.
 
+use crate::directed::SavedDirected;
 use crate::errors::WasiError;
-use crate::fds::Place;
-use crate::state::{Saved, SavedFd};
+use crate::fds::{MAX_FD, Place};
+use crate::poll::Pending;
+use crate::state::{Contents, Saved, SavedFd, SavedFile, SavedPreopen, SavedStream};
 
 /// Saved WASI objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,5 +97,71 @@ impl Outline {
             restored: saved.directed.restored,
             in_checkpoint: saved.directed.inside,
         })
+    }
+
+    /// Saved objects of which no more is known than this: where directories were on their host is not, nor when files were changed.
+    ///
+    /// # Errors
+    /// What no program can have: descriptors that do not ascend, or are too large; paths that are not plain.
+    pub fn encode(self) -> Result<Vec<u8>, WasiError> {
+        let most = self.fds.iter().map(|(fd, _)| *fd).max().unwrap_or(0);
+        if most >= MAX_FD {
+            return Err(WasiError::TooMuch("more file descriptors than a program can have"));
+        }
+        let saved_fd = |(fd, what): (u32, Opened)| {
+            let ino = u64::from(fd) + 1;
+            let saved = match what {
+                Opened::Stdio(which) => SavedFd::Stdio(which),
+                Opened::Preopen(preopen) => {
+                    let place = Place { preopen, path: String::new() };
+                    SavedFd::Dir { place, preopen: true, ino, listing: None }
+                }
+                Opened::Directory { preopen, path } => {
+                    let place = Place { preopen, path };
+                    SavedFd::Dir { place, preopen: false, ino, listing: None }
+                }
+                Opened::File {
+                    preopen,
+                    path,
+                    readable,
+                    writable,
+                    append,
+                    nonblock,
+                    offset,
+                    size,
+                } => SavedFd::File(SavedFile {
+                    place: Place { preopen, path },
+                    readable,
+                    writable,
+                    append,
+                    nonblock,
+                    offset,
+                    ino,
+                    contents: size.map(|size| Contents { size, mtime: 0, digest: None }),
+                }),
+            };
+            (fd, saved)
+        };
+        let pending = self.pending.map(|(begin, args)| Pending { begin, deadline: u64::MAX, args });
+        let preopens = self.preopens.into_iter();
+        let bytes = Saved {
+            monotonic: self.monotonic_ns,
+            args: self.args,
+            env: self.env,
+            preopens: preopens.map(|guest| SavedPreopen { guest, host: vec![] }).collect(),
+            streams: [SavedStream::Other; 3],
+            pending,
+            end: most + 1,
+            fds: self.fds.into_iter().map(saved_fd).collect(),
+            directed: SavedDirected {
+                restored: self.restored,
+                inside: self.in_checkpoint,
+                excluded: vec![],
+            },
+        }
+        .encode()?;
+        // Whatever is read again is good.
+        Saved::decode(&bytes)?;
+        Ok(bytes)
     }
 }

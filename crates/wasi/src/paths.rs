@@ -230,8 +230,8 @@ impl Host {
             }
             undo.born(identity(&Metadata::from_file(&file)?));
         }
-        let is_dir = Metadata::from_file(&file)?.is_dir();
-        let opened = if is_dir {
+        let meta = Metadata::from_file(&file)?;
+        let opened = if meta.is_dir() {
             let dir = Arc::new(Dir::from_std_file(file));
             Descriptor::Dir(OpenDir { dir, place, preopen: false, listing: None })
         } else if oflags & DIRECTORY != 0 {
@@ -239,6 +239,7 @@ impl Host {
         } else {
             let file = OpenFile {
                 file,
+                known: self.knows(place.preopen, &place.path, &meta),
                 place,
                 readable,
                 writable,
@@ -253,6 +254,9 @@ impl Host {
                     undo.change(&self.preopens, &file, 0, meta.len());
                     file.file.set_len(0)?;
                 }
+            }
+            if oflags & TRUNC != 0 {
+                file.written(0, u64::MAX);
             }
             Descriptor::File(file)
         };
@@ -335,6 +339,7 @@ impl Host {
         }
         if from != to {
             self.fds.places_mut().for_each(|place| place.follow(&from, &to));
+            self.know_where();
         }
         Ok(())
     }

@@ -36,8 +36,9 @@ pub struct Original<'a> {
     pub undo: Option<(&'a Path, Mark)>,
     /// How many bytes may be copied.
     pub most: u64,
-    /// Whether directories that are not there are made, with nothing in them.
-    pub made_if_missing: bool,
+    /// Whether contents of files are put into them then: directories that are not there are made, with nothing in them, and a
+    /// damaged log is passed over.
+    pub carried: bool,
 }
 
 /// What was made.
@@ -72,7 +73,7 @@ impl Replica {
         let mut roots: Vec<(PathBuf, PathBuf)> = vec![];
         for host in &hosts {
             if !roots.iter().any(|(root, _)| host.starts_with(root)) {
-                if of.made_if_missing && !host.exists() {
+                if of.carried && !host.exists() {
                     roots.push((host.clone(), into.join(roots.len().to_string())));
                     continue;
                 }
@@ -106,7 +107,11 @@ impl Replica {
             let own = into.join("undo");
             let copying = doing(format!("copying the undo log in {}", log.display()));
             copy.log(log, &own, &place).map_err(copying)?;
-            made.stranded = !go_back(&made.dirs, &own, mark)?;
+            made.stranded = match go_back(&made.dirs, &own, mark) {
+                // The contents of what was changed will be put there.
+                Err(WasiError::Undo { .. }) if of.carried => true,
+                back => !back?,
+            };
             fs::remove_dir_all(&own).map_err(making(&own))?;
         }
         Ok(made)

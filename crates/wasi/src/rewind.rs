@@ -49,6 +49,24 @@ pub(crate) fn rewind(path: &Path, mark: Mark, preopens: &[Preopen]) -> Result<bo
     Ok(true)
 }
 
+/// The files are as they were at `mark`, though not by the log: what it says of the time since is of no use any more.
+pub(crate) fn forget(path: &Path, mark: Mark) -> Result<(), WasiError> {
+    let doing = || doing(format!("shortening the undo log in {}", path.display()));
+    let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(doing())?;
+    let chain = undo::read_chain(&dir).map_err(doing())?;
+    let Some(at) = chain.iter().rposition(|m| *m == mark) else { return Ok(()) };
+    let mut options = OpenOptions::new();
+    let file = dir.open_with(undo::CHAIN, options.write(true)).map_err(doing())?;
+    file.set_len((at as u64 + 1) * undo::LINE).map_err(doing())?;
+    for &mark in &chain[at..] {
+        match dir.remove_file(log_name(mark)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            gone => gone.map_err(doing())?,
+        }
+    }
+    Ok(())
+}
+
 /// Whether there is no way back to `mark`, and whether there is anything to undo on it in the directories the program has
 /// now. Fails as `rewind` would where a log is damaged, and changes nothing.
 pub(crate) fn way_back(
@@ -386,6 +404,7 @@ mod tests {
             nonblock: false,
             offset: 0,
             noted: None,
+            known: None,
         };
         let mut writer = Undo::open(&log, &preopens, None).unwrap();
         writer.made(&place("a"));

@@ -1,9 +1,9 @@
-//! The saved form of the WASI objects, version 2. All numbers are little-endian; `bytes` is a `u32` length and that
+//! The saved form of the WASI objects, versions 1 to 3. All numbers are little-endian; `bytes` is a `u32` length and that
 //! many bytes; `list` is a `u32` count and that many items.
 //!
 //! ```text
 //! magic      4 bytes  "DMWS"
-//! version    u16      2
+//! version    u16      3, or 2 if no file has a digest
 //! reserved   u16      0
 //! monotonic  u64      what the monotonic clock shows, ns
 //! args       list of  bytes
@@ -22,12 +22,13 @@
 //!     1:  place, preopen u8 (0 | 1), ino u64, listing    directory
 //!     2:  place, flags u8, offset u64, ino u64, size u64, mtime u64    regular file
 //!     3:  place, flags u8, offset u64, ino u64                        character device
+//!     4:  as 2, then digest 32 bytes                                  regular file (since version 3)
 //! restored   u32      how often the program was resumed       (this and what follows: not in version 1)
 //! inside     u8       1: it stands in a `dormouse_checkpoint`, which is to answer that it was resumed; else 0
 //! excluded   list of  u64 start, u64 end: addresses that need not be kept, ascending, with something between
 //! place      u32 index of a preopen, bytes path beneath it (UTF-8, parts joined by "/", no ".", "..", empty part)
 //! flags      bit 0 read, 1 write, 2 append, 3 nonblock
-//! size       length of the file; mtime: ns since 1970 if it is open for reading only, else 0
+//! size       length of the file; mtime: ns since 1970 if it is open for reading only and that is known, else 0
 //! ino        the number the guest sees
 //! listing    u8       0 none | 1 a directory that is being read:
 //!     1:  list of  bytes name (UTF-8), filetype u8, ino u64
@@ -36,6 +37,7 @@
 //! Nothing follows. A decoder allocates no more than a small multiple of the bytes it is given, and answers
 //! [`WasiError::Damaged`] with the offset for anything else than this.
 
+use crate::digests::Digest;
 use crate::directed::{MAX_ADDRESS, MAX_EXCLUDED, SavedDirected};
 use crate::dirs::{Entry, Listing, MAX_ENTRIES};
 use crate::errors::WasiError;
@@ -45,7 +47,9 @@ use crate::poll::Pending;
 use crate::types::Filetype;
 
 const MAGIC: &[u8; 4] = b"DMWS";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
+/// What is written where that is enough.
+const VERSION_WITHOUT_DIGESTS: u16 = 2;
 
 /// The WASI objects without their connections to a host.
 #[derive(Debug, PartialEq, Eq)]
@@ -99,13 +103,15 @@ pub(crate) struct SavedFile {
 pub(crate) struct Contents {
     pub size: u64,
     pub mtime: u64,
+    /// Of what it held, if that is known.
+    pub digest: Option<Digest>,
 }
 
 impl Saved {
     pub fn encode(&self) -> Result<Vec<u8>, WasiError> {
         let mut w = Writer(Vec::new());
         w.0.extend_from_slice(MAGIC);
-        w.u16(VERSION);
+        w.u16(if has_digest(&self.fds) { VERSION } else { VERSION_WITHOUT_DIGESTS });
         w.u16(0);
         w.u64(self.monotonic);
         w.count(self.args.len())?;
@@ -203,6 +209,9 @@ impl Saved {
             next = fd + 1;
             Ok((fd, r.fd(preopens.len())?))
         })?;
+        if has_digest(&fds) != (version == VERSION) {
+            return Err(r.damaged("digests of files that this version has not, or none"));
+        }
         let directed = match version {
             1 => SavedDirected::default(),
             _ => r.directed()?,
@@ -212,6 +221,14 @@ impl Saved {
         }
         Ok(Saved { monotonic, args, env, preopens, streams, pending, end, fds, directed })
     }
+}
+
+fn has_digest(fds: &[(u32, SavedFd)]) -> bool {
+    let digest = |fd: &SavedFd| match fd {
+        SavedFd::File(file) => file.contents.and_then(|contents| contents.digest),
+        _ => None,
+    };
+    fds.iter().any(|(_, fd)| digest(fd).is_some())
 }
 
 struct Writer(Vec<u8>);
@@ -274,7 +291,11 @@ impl Writer {
                 }
             }
             SavedFd::File(file) => {
-                self.u8(if file.contents.is_some() { 2 } else { 3 });
+                self.u8(match file.contents {
+                    Some(Contents { digest: None, .. }) => 2,
+                    None => 3,
+                    Some(_) => 4,
+                });
                 self.place(&file.place)?;
                 let flags = [file.readable, file.writable, file.append, file.nonblock];
                 self.u8(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
@@ -283,6 +304,7 @@ impl Writer {
                 if let Some(contents) = file.contents {
                     self.u64(contents.size);
                     self.u64(contents.mtime);
+                    self.0.extend(contents.digest.iter().flatten());
                 }
             }
         }
@@ -429,7 +451,7 @@ impl<'a> Reader<'a> {
                 }
                 Ok(SavedFd::Dir { place, preopen, ino, listing })
             }
-            2 | 3 => {
+            2..=4 => {
                 let place = self.place(preopens)?;
                 let flags = self.u8()?;
                 if flags > 15 || flags & 3 == 0 {
@@ -437,8 +459,12 @@ impl<'a> Reader<'a> {
                 }
                 let (offset, ino) = (self.u64()?, self.u64()?);
                 let contents = match kind {
-                    2 => Some(Contents { size: self.u64()?, mtime: self.u64()? }),
-                    _ => None,
+                    3 => None,
+                    _ => {
+                        let (size, mtime) = (self.u64()?, self.u64()?);
+                        let digest = if kind == 4 { Some(self.array()?) } else { None };
+                        Some(Contents { size, mtime, digest })
+                    }
                 };
                 Ok(SavedFd::File(SavedFile {
                     place,
@@ -486,7 +512,7 @@ mod tests {
             nonblock: false,
             offset: 10,
             ino: 11,
-            contents: Some(Contents { size: 12, mtime: 0 }),
+            contents: Some(Contents { size: 12, mtime: 0, digest: None }),
         };
         let device = SavedFile {
             place: place("null"),
@@ -542,6 +568,29 @@ mod tests {
         assert!(matches!(Saved::decode(&bytes), Err(WasiError::Damaged { .. })));
         bytes[4] = 1;
         assert_eq!(Saved::decode(&bytes).unwrap(), with);
+    }
+
+    #[test]
+    fn a_version_has_what_it_says() {
+        let mut with = example();
+        let files = with.fds.iter_mut().filter_map(|(_, fd)| match fd {
+            SavedFd::File(SavedFile { contents: Some(contents), .. }) => Some(contents),
+            _ => None,
+        });
+        files.for_each(|contents| contents.digest = Some([0xd1; 32]));
+        let mut bytes = with.encode().unwrap();
+        assert_eq!(bytes[4], 3);
+        assert_eq!(Saved::decode(&bytes).unwrap(), with);
+        for version in [1, 2] {
+            bytes[4] = version;
+            assert!(matches!(Saved::decode(&bytes), Err(WasiError::Damaged { .. })));
+        }
+        let mut without = example().encode().unwrap();
+        assert_eq!(without[4], 2);
+        without[4] = 3;
+        assert!(matches!(Saved::decode(&without), Err(WasiError::Damaged { .. })));
+        without[4] = 4;
+        assert!(matches!(Saved::decode(&without), Err(WasiError::Version(4))));
     }
 
     #[test]

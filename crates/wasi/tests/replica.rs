@@ -16,7 +16,7 @@ fn saved(dirs: &[(&Path, &str)]) -> Vec<u8> {
 }
 
 fn make(saved: &[u8], without: &[String], most: u64, into: &Path) -> Result<Replica, WasiError> {
-    Replica::make(&Original { saved, without, undo: None, most, made_if_missing: false }, into)
+    Replica::make(&Original { saved, without, undo: None, most, carried: false }, into)
 }
 
 #[test]

@@ -401,6 +401,119 @@ fn a_recreation_that_fails_can_be_made_again() {
     assert_eq!(tree(&to), then);
 }
 
+/// Where the next test's child works, and after how many files it is killed.
+const KILLED: &str = "DORMOUSE_TEST_KILLED";
+
+/// Contents, of which one ends in the middle, and the process with it.
+#[derive(Debug)]
+struct Deadly(Carried, usize);
+
+impl Contents for Deadly {
+    fn read(&self, each: &mut Each<'_>) -> io::Result<()> {
+        let mut before = self.1;
+        self.0.contents.read(&mut |dir, path, bytes| {
+            if before > 0 {
+                before -= 1;
+                return each(dir, path, bytes);
+            }
+            let mut half = [0];
+            bytes.read_exact(&mut half)?;
+            each(dir, path, &mut (&half[..]).chain(End))
+        })
+    }
+}
+
+struct End;
+
+impl Read for End {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        use rustix::process::{Signal, getpid, kill_process};
+        kill_process(getpid(), Signal::KILL)?;
+        unreachable!("it was killed")
+    }
+}
+
+/// The process is killed in the middle of putting files back, at each of them; and then it is made again.
+#[test]
+fn a_recreation_that_is_killed_can_be_made_again() {
+    let contents: Vec<_> =
+        ["a", "b", "c/d", "c/e"].into_iter().zip(["one", "two", "3", "four"]).collect();
+    let mut items: Vec<Item> = contents.iter().map(|(path, text)| file(path, text)).collect();
+    items.extend([item("gone", What::Gone), item("l", What::Link { target: "a".into() })]);
+    let contents: Vec<_> = contents.into_iter().map(|(path, text)| (path, Ok(text))).collect();
+    let whole = || carried(items.clone(), &contents);
+    if let Some(told) = std::env::var_os(KILLED) {
+        let told = told.into_string().unwrap();
+        let (after, dir) = told.split_once(' ').unwrap();
+        let bytes = fs::read(Path::new(dir).join("state")).unwrap();
+        let deadly = Deadly(whole(), after.parse().unwrap());
+        let deadly = Carried { items, contents: Arc::new(deadly) };
+        drop(moved(&bytes, &Path::new(dir).join("to"), deadly, false));
+        panic!("it was not killed");
+    }
+    for after in 0..contents.len() {
+        let job = Job::new();
+        let bytes = job.guest.wasi.save().unwrap();
+        let dir = job.work.parent().unwrap();
+        fs::write(dir.join("state"), &bytes).unwrap();
+        let to = dir.join("to");
+        fs::create_dir(&to).unwrap();
+        // Older ones are in its way.
+        for name in ["b", "gone", "l"] {
+            fs::write(to.join(name), "older").unwrap();
+        }
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_recreation_that_is_killed_can_be_made_again"])
+            .env(KILLED, format!("{after} {}", dir.display()))
+            .output()
+            .unwrap();
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(child.status.signal(), Some(9), "{after}: {child:?}");
+        // What is there under a file's name is whole, and the older or the newer.
+        for (path, text) in &contents {
+            let found = fs::read_to_string(to.join(path)).unwrap_or_default();
+            assert!([text.unwrap(), "", "older"].contains(&&found[..]), "{after}: {path}: {found}");
+        }
+        drop(moved(&bytes, &to, whole(), false).unwrap());
+        let left: Vec<PathBuf> = tree(&to).into_keys().collect();
+        let ours = |path: &&PathBuf| !path.to_string_lossy().contains(".dormouse-resume-");
+        let names: Vec<_> = left.iter().filter(ours).map(|path| path.to_str().unwrap()).collect();
+        assert_eq!(names, ["a", "b", "c", "c/d", "c/e", "l"], "{after}");
+        assert!(left.len() - names.len() <= 1, "{after}: {left:?}");
+        for (path, text) in &contents {
+            assert_eq!(fs::read_to_string(to.join(path)).unwrap(), text.unwrap());
+        }
+    }
+}
+
+/// What is in the image need not be in the log.
+#[test]
+fn a_damaged_log_does_not_matter_where_contents_travelled() {
+    let mut job = Job::new();
+    let (bytes, mark, _) = job.mark();
+    job.guest.unlink("b").unwrap();
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|e| e == "undo");
+    let log = fs::read_dir(&job.undo).unwrap().map(|e| e.unwrap().path()).find(is_log).unwrap();
+    fs::write(log, "").unwrap();
+    let with = |carried| RestoreOptions {
+        undo: Some(job.undo.clone()),
+        mark: Some(mark),
+        carried,
+        ..options()
+    };
+    let whole = || Some(carried(vec![file("b", "as it was")], &[("b", Ok("as it was"))]));
+    assert!(Wasi::restore(&bytes, with(None)).is_err());
+    assert!(Wasi::rehearse(&bytes, with(whole())).unwrap().stranded);
+    assert!(!job.work.join("b").exists());
+    let wasi = Wasi::restore(&bytes, with(whole())).unwrap();
+    assert!(wasi.is_stranded());
+    assert_eq!(fs::read_to_string(job.work.join("b")).unwrap(), "as it was");
+    drop(wasi);
+    // The log goes on from there.
+    let wasi = Wasi::restore(&bytes, with(whole())).unwrap();
+    assert!(!wasi.is_stranded());
+}
+
 /// A name that cannot be carried is no reason to fail once it is gone.
 #[test]
 fn strange_names_are_looked_at_again() {
@@ -526,7 +639,7 @@ impl Job {
             without: &[],
             undo: Some((&self.undo, *mark)),
             most: 1 << 30,
-            made_if_missing: false,
+            carried: false,
         };
         let replica = Replica::make(&original, &into).unwrap();
         assert_eq!(replica.dirs, [(into.join("0"), "/work".to_owned())]);

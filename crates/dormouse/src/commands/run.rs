@@ -122,7 +122,7 @@ fn rehearse(job: Job, target: &dormouse::Target, json: bool) -> Done {
         text += "  files the program changed after the checkpoint will be put back\n";
     }
     if files.stranded {
-        text += "  files will not be put back: the job went on from an earlier checkpoint since, or elsewhere\n";
+        text += "  files will not be put back: the job went on from an earlier checkpoint since, or elsewhere, or the undo log is damaged\n";
     }
     let lists = [
         ("written from the image", &files.written),

@@ -358,7 +358,7 @@ impl Replay<'_> {
         let (saved, mark) = saved.map_err(|e| Error::NotSaved {
             from: self.checkpoint.info.name(),
             safepoints,
-            why: e.to_string(),
+            why: e.to_string().replace("; the program goes on", ""),
         })?;
         run.stop_after(1);
         let event = run.advance()?;

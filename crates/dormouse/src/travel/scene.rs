@@ -68,7 +68,7 @@ impl Scene {
             without: &of.dirs.iter().map(|dir| dir.1.clone()).collect::<Vec<_>>(),
             undo: of.undo,
             most: of.most,
-            made_if_missing: of.carried,
+            carried: of.carried,
         };
         let made = Replica::make(&original, &scene.path)?;
         scene.dirs.extend(made.dirs);

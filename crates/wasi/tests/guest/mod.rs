@@ -160,6 +160,10 @@ impl Guest {
         ok(self.wasi.fd_close(&mut self.mem, fd))
     }
 
+    pub fn set_size(&mut self, fd: u32, size: u64) -> Result<(), Errno> {
+        ok(self.wasi.fd_filestat_set_size(&mut self.mem, fd, size))
+    }
+
     pub fn rename(&mut self, from: &str, to: &str) -> Result<(), Errno> {
         let (p, l) = self.put(PATH, from.as_bytes());
         let (p2, l2) = self.put(PATH2, to.as_bytes());
