@@ -3,7 +3,8 @@
 #[cfg(feature = "registry")]
 use crate::commands::registry;
 use crate::commands::{
-    self, check, config, control, demo, gc, generate, inspect, list, ps, rm, run, stats, verify,
+    self, check, config, control, debug, demo, gc, generate, inspect, list, ps, rm, run, stats,
+    verify,
 };
 use crate::config as settings;
 use crate::size::Size;
@@ -23,8 +24,12 @@ use std::time::Duration;
 
 mod export;
 mod keep;
+mod look;
+mod travel;
 pub use export::{Export, Import};
 pub use keep::{Keep, Rule};
+pub use look::Inspect;
+pub use travel::Debug;
 
 /// Runs WASI programs, puts them to sleep at any instant, and wakes them: here or elsewhere.
 #[derive(Parser)]
@@ -63,6 +68,8 @@ enum Command {
     Stats(Stats),
     /// Show what a checkpoint holds
     Inspect(Inspect),
+    /// Run a program again from a checkpoint, beside the job, and stop it: before a trap, in a function, a step on or back
+    Debug(Debug),
     /// Make a file of a checkpoint for others: a module that goes on from it, or a core dump
     Export(Export),
     /// Take in a checkpoint from a file
@@ -332,6 +339,10 @@ pub struct Resume {
     /// Go on at once; memory is read, and verified, when it is touched, and by and by (Linux)
     #[arg(long, conflicts_with_all = ["dry_run", "tracking", "tier_up"])]
     pub lazy: bool,
+    /// Run it beside the job, as another job (--clone, else JOB.debug) and on copies of its files, and stop it there: `trap`,
+    /// `safepoint=K`, or a function; `dormouse debug` has more options
+    #[arg(long, value_name = "WHERE", conflicts_with_all = ["dry_run", "stop_at", "module"])]
+    pub until: Option<dormouse::Until>,
     /// Refuse unless the checkpoint is of this module
     #[arg(long, value_name = "FILE")]
     pub module: Option<PathBuf>,
@@ -394,19 +405,6 @@ pub struct Stats {
     /// Only the last N checkpoints
     #[arg(long, value_name = "N")]
     pub last: Option<usize>,
-}
-
-#[derive(Args)]
-pub struct Inspect {
-    /// JOB (its newest good checkpoint) or JOB@N
-    pub target: Target,
-    #[command(flatten)]
-    pub listing: Listing,
-    #[command(flatten)]
-    pub opening: Opening,
-    /// Show all frames, however many
-    #[arg(long)]
-    pub all: bool,
 }
 
 #[derive(Args)]
@@ -577,7 +575,9 @@ impl Cli {
             Command::Run(Run { engine, .. }) | Command::Resume(Resume { engine, .. }) => {
                 engine.place.is_set = store_is_set;
             }
-            Command::List(List { listing, .. }) | Command::Verify(Verify { listing, .. }) => {
+            Command::Debug(Debug { listing, .. })
+            | Command::List(List { listing, .. })
+            | Command::Verify(Verify { listing, .. }) => {
                 listing.place.is_set = store_is_set;
             }
             #[cfg(feature = "registry")]
@@ -608,6 +608,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::list(args),
         Command::Stats(args) => stats::stats(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Debug(args) => debug::debug(args),
         Command::Export(args) => commands::export::export(args),
         Command::Import(args) => commands::export::import(args),
         Command::Verify(args) => verify::verify(args),

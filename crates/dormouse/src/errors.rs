@@ -199,6 +199,95 @@ pub enum Error {
         /// What differs.
         what: String,
     },
+    /// A program has no function of this name.
+    #[error(
+        "the program has no function `{text}`{}; `func[12]` names one by its index",
+        near(like)
+    )]
+    NoFunction {
+        /// What was given.
+        text: String,
+        /// Names like it.
+        like: Vec<String>,
+    },
+    /// Several functions of a program have this name.
+    #[error(
+        "several functions are called `{text}`: {which}; name one by its index, as in func[12]"
+    )]
+    ManyFunctions {
+        /// What was given.
+        text: String,
+        /// Their indices and names.
+        which: String,
+    },
+    /// A program that was run again did not come to where it was to stop.
+    #[error("{from} {what}: {how}{hint}")]
+    NotReached {
+        /// Where it was run from: one or more checkpoints.
+        from: String,
+        /// What it did not do.
+        what: String,
+        /// What it did.
+        how: String,
+        /// What to do next; begins with what separates it.
+        hint: String,
+    },
+    /// A program that was run twice did two things.
+    #[error(
+        "{from} went another way when it was run again: it trapped after {safepoints} safepoints first, and then {how}; what it does depends on more than its state, clock and random numbers, such as what others do to files, or how long it waits; try again, or stop it earlier with --until safepoint=K"
+    )]
+    OtherWay {
+        /// The checkpoint.
+        from: String,
+        /// How far it came the first time.
+        safepoints: u64,
+        /// What it did the second time.
+        how: String,
+    },
+    /// A program cannot be saved where it stands before a trap.
+    #[error(
+        "it traps {safepoints} safepoints after {from}, and cannot be saved before that: {why}; `--until safepoint=K` stops it elsewhere"
+    )]
+    NotSaved {
+        /// The checkpoint.
+        from: String,
+        /// How far it is from there.
+        safepoints: u64,
+        /// Why not.
+        why: String,
+    },
+    /// A job of this name is not one of stops.
+    #[error(
+        "job {job} has checkpoints of its own, so stops are not saved among them; give them another name with --name (of `resume`, --clone)"
+    )]
+    NotOfStops {
+        /// The job.
+        job: String,
+    },
+    /// A job's files cannot be copied while it changes them.
+    #[error(
+        "job {job} is running and may change its files while they are copied; end it first, with `dormouse checkpoint --stop {job}`, or give copies with --dir HOST::GUEST"
+    )]
+    FilesInUse {
+        /// The job.
+        job: String,
+    },
+    /// What was given as a copy is the original.
+    #[error(
+        "{} is the job's own directory, and would be changed; leave --dir {} out, and it is copied, or give a copy", path.display(), path.display()
+    )]
+    OwnDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Nobody knows how many safepoints lie before a stop.
+    #[error(
+        "how many safepoints lie between a checkpoint and {checkpoint} is not known, so there is no way back from it; `dormouse inspect {checkpoint}` shows where it came from"
+    )]
+    NoWayBack {
+        /// The stop.
+        checkpoint: String,
+    },
     /// `resume J --clone J`.
     #[error("--clone {job} is the job itself; give the clone another name")]
     CloneOfItself {
@@ -253,6 +342,13 @@ impl Error {
 fn by(pid: Option<u32>, host: Option<&str>) -> String {
     let host = host.map_or(String::new(), |h| format!(" on {h}"));
     pid.map_or(String::new(), |p| format!(" (process {p}{host})"))
+}
+
+fn near(like: &[String]) -> String {
+    match like {
+        [] => String::new(),
+        like => format!("; did you mean {}?", like.join(" or ")).trim_end_matches('?').to_owned(),
+    }
 }
 
 fn there(host: Option<&str>) -> &'static str {

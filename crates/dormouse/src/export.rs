@@ -11,8 +11,9 @@ mod glue;
 use crate::{Error, Result};
 use dormouse_engine::restartable;
 use dormouse_store::{Checkpoint, PAGE_SIZE};
-use dormouse_transform::{Memories, Options, Program, Snapshot};
+use dormouse_transform::{Entries, Memories, Options, Program, Snapshot};
 use dormouse_wasi::{Call, Wasi};
+use std::sync::Arc;
 
 /// Zeros between bytes that are not, up to which one segment has both: engines take at most 100,000 segments, and each costs some bytes.
 const GAP: usize = 32;
@@ -95,9 +96,17 @@ pub fn core_dump(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
 
 /// The program, and what its memories hold.
 fn parts(checkpoint: &Checkpoint) -> Result<(Program, Memories)> {
-    let options = Options { restartable, ..Options::default() };
-    let program = Program::new(checkpoint.module.as_slice().into(), &options);
-    let program = program.map_err(dormouse_engine::Error::from)?;
+    let module: Arc<[u8]> = checkpoint.module.as_slice().into();
+    let with = |known: Vec<u32>| {
+        let entries = Entries { known: known.into(), ..Entries::default() };
+        let options = Options { restartable, entries, ..Options::default() };
+        Program::new(module.clone(), &options).map_err(dormouse_engine::Error::from)
+    };
+    let mut program = with(vec![])?;
+    let elsewhere = program.stopped_elsewhere(&checkpoint.state);
+    if !elsewhere.is_empty() {
+        program = with(elsewhere)?;
+    }
     let memories = &checkpoint.state.memories;
     let memories: Result<_> = memories.iter().map(|m| contents(checkpoint, m.index)).collect();
     Ok((program, memories?))

@@ -4,6 +4,7 @@ mod either;
 mod life;
 mod settings;
 mod trial;
+mod until;
 
 use crate::beginning::{argv, called, first};
 use crate::books::Books;
@@ -33,6 +34,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use until::Again;
 
 /// The stacks that a checkpoint can remember: those of `--stack`.
 const STACKS: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 30;
@@ -73,6 +75,7 @@ pub struct Job {
     sealing: Sealing,
     interpret: bool,
     invoke: Option<String>,
+    again: Again,
     lease: Terms,
     report: Report,
 }
@@ -111,6 +114,7 @@ impl Job {
             sealing: Sealing::default(),
             interpret: false,
             invoke: None,
+            again: Again::default(),
             lease: Terms::default(),
             report: Arc::new(|_| {}),
         }
@@ -445,12 +449,18 @@ impl Job {
         machine: &Machine,
         checkpoint: &Checkpoint,
     ) -> Result<(Arc<Code>, Option<Better>)> {
-        self.load(machine, checkpoint.module.as_slice().into()).map_err(|error| match error {
+        let module: Arc<[u8]> = checkpoint.module.as_slice().into();
+        let loaded = self.load(machine, module.clone()).map_err(|error| match error {
             Error::Engine(dormouse_engine::Error::Imports { names }) => {
                 Error::NeedsHost { checkpoint: checkpoint.info.name(), names }
             }
             error => error,
-        })
+        })?;
+        // Where a debugger stopped it, most programs have no safepoint.
+        if loaded.0.program()?.stopped_elsewhere(&checkpoint.state).is_empty() {
+            return Ok(loaded);
+        }
+        Ok((Arc::new(machine.load_for(module, &self.host, &checkpoint.state)?), None))
     }
 
     fn take_lease(&self, name: &str, program: &str) -> Result<Lease> {

@@ -57,6 +57,7 @@ mod lease;
 mod lease_tests;
 mod limits;
 mod live;
+pub mod look;
 mod newest;
 mod outcome;
 mod pages;
@@ -69,6 +70,7 @@ pub mod stats;
 mod target;
 mod tier;
 mod timer;
+pub mod travel;
 mod upkeep;
 mod usage;
 mod writer;
@@ -88,6 +90,7 @@ pub use interval::{Every, Share};
 pub use job::Job;
 pub use outcome::{Activity, Notice, Outcome, Rehearsal};
 pub use target::Target;
+pub use travel::{Stop, Until, Where};
 
 /// Annotations this crate gives its checkpoints.
 pub mod annotations {
@@ -117,6 +120,11 @@ pub mod annotations {
     pub const TRACKING: &str = "io.dormouse.tracking";
     /// Operating system and processor that it was taken on, such as `linux/x86_64`. Of no consequence.
     pub const HOST: &str = "io.dormouse.host";
+    /// Of a stop that was made for looking at it: the checkpoint it was run from, such as `sim@4`, or with the number of safepoints
+    /// between them, `sim@4+1207`.
+    pub const STOP: &str = "io.dormouse.stop";
+    /// Of a stop: the directory of the store with copies of the program's directories.
+    pub const COPIES: &str = "io.dormouse.copies";
     /// Present where the program computes the same bits on every host.
     pub const DETERMINISTIC: &str = "io.dormouse.deterministic";
 }

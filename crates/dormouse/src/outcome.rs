@@ -45,6 +45,13 @@ pub enum Notice {
         /// Which.
         checkpoint: CheckpointInfo,
     },
+    /// A program is run again from here, to be stopped somewhere.
+    RunsAgain {
+        /// The checkpoint.
+        checkpoint: CheckpointInfo,
+        /// It is known where to, and it has been there.
+        back: bool,
+    },
     /// A checkpoint is durable.
     Saved {
         /// Which.

@@ -1,6 +1,7 @@
 //! Names of checkpoints on the command line.
 
 use crate::Error;
+use std::fmt;
 use std::str::FromStr;
 
 /// `JOB` (its newest checkpoint) or `JOB@N`.
@@ -29,6 +30,14 @@ impl FromStr for Target {
     }
 }
 
+/// As it is written.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.job)?;
+        self.number.map_or(Ok(()), |number| write!(f, "@{number}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,7 +45,7 @@ mod tests {
     #[test]
     fn names() {
         let t: Target = "sim@3".parse().unwrap();
-        assert_eq!((t.job.as_str(), t.number), ("sim", Some(3)));
+        assert_eq!((t.job.as_str(), t.number, t.to_string()), ("sim", Some(3), "sim@3".to_owned()));
         let t: Target = "sim".parse().unwrap();
         assert_eq!((t.job.as_str(), t.number), ("sim", None));
         for bad in ["", "@", "@1", "sim@", "sim@x", "sim@0", "sim@-1", "sim@1@2"] {

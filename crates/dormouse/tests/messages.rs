@@ -150,6 +150,10 @@ fn bad_usage() {
         ),
         (vec!["resume", "sim@x"], "JOB@N"),
         (vec!["resume", "@1"], "JOB@N"),
+        (vec!["debug", "job", "--until", "safepoint"], "write safepoint=K, with a number"),
+        (vec!["debug", "job", "--until", ""], "write trap, safepoint=K, or the name of a function"),
+        (vec!["debug", "job", "--max-copy", "much"], "--max-copy"),
+        (vec!["resume", "--dry-run", "--until", "trap", "job"], "cannot be used with"),
     ] {
         let ended = p.dormouse(&args);
         assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.err);

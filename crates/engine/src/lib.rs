@@ -34,6 +34,7 @@ mod trap;
 mod values;
 
 pub use chaos::{Chaos, ChaosReport, Gap, chaos};
+pub use dormouse_transform::Entries;
 pub use dormouse_wasi::Waits;
 pub use error::{Error, Result};
 pub use host::{Caller, HostFunctions, HostState, Type};

@@ -16,8 +16,9 @@ use crate::linear::Creator;
 use crate::link::Host;
 use crate::values::{self, Passed};
 use crate::{Error, Result};
+use dormouse_state::State;
 use dormouse_transform::{
-    Inventory, Options as TransformOptions, Poll, Program, names, uses_atomics,
+    Entries, Inventory, Options as TransformOptions, Poll, Program, names, uses_atomics,
 };
 use dormouse_wasi::DIRECTED_MODULE;
 use sha2::{Digest, Sha256};
@@ -49,6 +50,8 @@ pub struct Options {
     pub counted: bool,
     /// Have a safepoint in every loop, also in those that end soon by themselves: for tests, which want many.
     pub every_loop: bool,
+    /// Where else the program can be stopped: for debuggers.
+    pub entries: Entries,
     /// Interpret with Pulley instead of compiling with Cranelift.
     pub pulley: bool,
     /// Compile quickly rather than well.
@@ -68,6 +71,7 @@ impl Default for Options {
             cache_size: CACHE_SIZE,
             counted: false,
             every_loop: false,
+            entries: Entries::default(),
             pulley: false,
             quick: false,
             alone: false,
@@ -177,6 +181,21 @@ impl Machine {
         self.make(Arc::new(program), host)
     }
 
+    /// The same for a program that goes on from `state`, wherever that was stopped.
+    ///
+    /// # Errors
+    /// As [`Machine::load`].
+    pub fn load_for(&self, bytes: Arc<[u8]>, host: &HostFunctions, state: &State) -> Result<Code> {
+        let code = self.load_with(bytes.clone(), host)?;
+        let known = code.program()?.stopped_elsewhere(state);
+        if known.is_empty() {
+            return Ok(code);
+        }
+        let mut options = (*self.options).clone();
+        options.entries.known = known.into();
+        Machine { options: Arc::new(options), ..self.clone() }.load_with(bytes, host)
+    }
+
     /// What is in the cache, if it is.
     pub(crate) fn cached(&self, bytes: &Arc<[u8]>, host: &HostFunctions) -> Result<Option<Code>> {
         let digest = Sha256::digest(bytes).into();
@@ -263,24 +282,43 @@ impl Machine {
             .map_err(Error::Thread)
     }
 
-    fn poll_name(&self) -> &'static str {
-        match (self.poll, self.options.every_loop) {
-            (Poll::Atomic, false) => "a",
-            (Poll::Store, false) => "s",
-            (Poll::Counted, false) => "n",
-            (Poll::Atomic, true) => "ae",
-            (Poll::Store, true) => "se",
-            (Poll::Counted, true) => "ne",
+    /// What says how the code was made, besides the module's digest.
+    fn poll_name(&self) -> String {
+        let mut name = match self.poll {
+            Poll::Atomic => "a",
+            Poll::Store => "s",
+            Poll::Counted => "n",
         }
+        .to_owned();
+        let Entries { all, known, watched } = &self.options.entries;
+        let more = [(self.options.every_loop, 'e'), (*all, 'f')];
+        name.extend(more.into_iter().filter(|m| m.0).map(|m| m.1));
+        for (what, list) in [('k', known), ('w', watched)] {
+            if !list.is_empty() {
+                let bytes: Vec<u8> = list.iter().flat_map(|f| f.to_le_bytes()).collect();
+                name.push(what);
+                name += &hex(&Sha256::digest(bytes)[..8]);
+            }
+        }
+        name
     }
 
     fn transform_options(&self) -> TransformOptions {
-        let every_loop = self.options.every_loop;
-        TransformOptions { poll: self.poll, restartable: crate::link::restartable, every_loop }
+        TransformOptions {
+            poll: self.poll,
+            restartable: crate::link::restartable,
+            every_loop: self.options.every_loop,
+            entries: self.options.entries.clone(),
+        }
     }
 }
 
 impl Code {
+    /// The engine that it was made for.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
     /// SHA-256 of [`Code::bytes`].
     pub fn digest(&self) -> [u8; 32] {
         self.digest

@@ -181,6 +181,8 @@ impl Run {
         store.data_mut().memory = memory;
         store.data_mut().safepoint = Some(safepoint);
         reserve_frames(&own, &mut store, code.machine.options.stack);
+        // 0 would say that an entry has come.
+        own.control.data_mut(&mut store)[control::ENTRIES as usize..][..4].fill(0xff);
         let requester = Requester::new(own.control.data_ptr(&store), interrupter);
         store.data_mut().requester = Some(requester.clone());
         Ok(Run {
@@ -209,7 +211,8 @@ impl Run {
     /// Counted mode: stop at the `n`th safepoint from here.
     pub fn stop_after(&mut self, n: u32) {
         // The safepoint the program stands at is passed again first.
-        let n = if self.next == Next::GoOn { n.saturating_add(1) } else { n };
+        let again = self.next == Next::GoOn && self.counts_again();
+        let n = n.saturating_add(again.into());
         let at = control::COUNT as usize;
         self.own.control.data_mut(&mut self.store)[at..at + 4].copy_from_slice(&n.to_le_bytes());
     }
@@ -219,6 +222,54 @@ impl Run {
         let at = control::COUNT as usize;
         let bytes = &self.own.control.data(&self.store)[at..at + 4];
         bytes.try_into().map_or(0, u32::from_le_bytes)
+    }
+
+    /// Stop when watched functions ([`Entries::watched`]) are entered for the `n`th time from here, before the function does
+    /// anything.
+    ///
+    /// # Errors
+    /// If what it stands at is not known: it was made for another module.
+    ///
+    /// [`Entries::watched`]: dormouse_transform::Entries::watched
+    pub fn stop_at_entry(&mut self, n: u32) -> Result<()> {
+        // The entry the program stands at is passed again first.
+        let again = self.next == Next::GoOn && self.stands_at_entry()?;
+        let n = n.saturating_add(again.into());
+        let at = control::ENTRIES as usize;
+        self.own.control.data_mut(&mut self.store)[at..at + 4].copy_from_slice(&n.to_le_bytes());
+        Ok(())
+    }
+
+    /// Whether a stopped program stands where [`Run::stop_at_entry`] wants it.
+    pub fn has_entered(&self) -> bool {
+        let at = control::ENTRIES as usize;
+        !self.code.machine.options.entries.watched.is_empty()
+            && self.own.control.data(&self.store)[at..at + 4] == [0; 4]
+    }
+
+    /// Whether the innermost frame waits at a watched entry.
+    fn stands_at_entry(&mut self) -> Result<bool> {
+        match self.innermost()? {
+            Some(slot) => Ok(self.code.program()?.is_watched(slot)?),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether what it stands at is counted: what only a debugger stops at may not be.
+    fn counts_again(&mut self) -> bool {
+        if self.code.machine.options.entries.known.is_empty() {
+            return true;
+        }
+        let code = self.code.clone();
+        let counted = |slot| code.program().ok()?.is_counted(slot).ok();
+        self.innermost().ok().flatten().and_then(counted).unwrap_or(true)
+    }
+
+    /// Where the innermost function stands.
+    fn innermost(&mut self) -> Result<Option<u32>> {
+        let sp = self.own.get(&mut self.store, self.own.sp) as usize;
+        let bytes = self.own.frames.data(&self.store).get(..sp).unwrap_or_default();
+        Ok(self.code.program()?.slots_of(bytes)?.last().copied())
     }
 
     /// Runs until the program ends, stops, or has returned from everything that was asked for.
@@ -290,6 +341,9 @@ impl Run {
 
     /// Whether a stop was asked for; clears the request.
     fn take_request(&mut self) -> bool {
+        if self.has_entered() {
+            return true;
+        }
         if self.code.machine.options.counted {
             let at = control::COUNT as usize;
             self.own.control.data(&self.store)[at..at + 4] == [0; 4]

@@ -207,7 +207,12 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
             self.begin(sites.list.iter().filter(|site| site.active));
         }
         if let Some(site) = sites.active_entry() {
-            self.emit_poll(site);
+            if sites.polls_entry {
+                self.emit_poll(site);
+            }
+            if sites.watches_entry {
+                self.emit_watch(site);
+            }
         }
         self.rest(0)?;
         // Continuations of what is not active save references too, with helpers and a table of the main module.
@@ -226,6 +231,9 @@ impl<'e, 'a, S: Space> Emitter<'e, 'a, S> {
     /// the arguments, so that it can be called again.
     pub fn stub(mut self, site: &Site) -> Result<Code> {
         self.begin([site].into_iter());
+        if self.sites.watches_entry {
+            self.emit_watch(site);
+        }
         for l in 0..self.body.params {
             self.i(&I::LocalGet(l as u32));
         }

@@ -25,6 +25,8 @@ pub(crate) enum Helper {
     EndLargeFrame(u32),
     /// Counts a safepoint; 1 if it is the one to stop at.
     CountedPoll,
+    /// The same of entries that are watched.
+    CountedEntry,
     /// Calls functions of the type at this index, for continuations; its number (`dispatch`).
     Call(u32, u32),
     MemoryInit(u32, u32),
@@ -46,6 +48,7 @@ impl Helper {
             Helper::EndFrame => format!("{p}end_frame"),
             Helper::EndLargeFrame(words) => format!("{p}end_large_frame_{words}"),
             Helper::CountedPoll => format!("{p}counted_poll"),
+            Helper::CountedEntry => format!("{p}counted_entry"),
             Helper::Call(_, n) => format!("{p}call_{n}"),
             Helper::MemoryInit(d, m) => format!("{p}memory_init_{d}_{m}"),
             Helper::TableInit(e, t) => format!("{p}table_init_{e}_{t}"),
@@ -77,7 +80,7 @@ impl Helper {
                 };
                 ([I32, I32].into_iter().chain(std::iter::repeat_n(ty, n)).collect(), vec![])
             }
-            Helper::CountedPoll => (vec![], vec![I32]),
+            Helper::CountedPoll | Helper::CountedEntry => (vec![], vec![I32]),
             Helper::Call(t, _) => {
                 let t = &m.types[t as usize];
                 (t.params().iter().copied().chain([I32]).collect(), t.results().to_vec())
@@ -138,8 +141,9 @@ pub(crate) fn body<S: Space>(h: Helper, s: &mut S, p: &Program, largest: u32) ->
             let end = s.helper(Helper::EndFrame);
             c.extend([I::LocalGet(0), I::LocalGet(1), I::Call(end)]);
         }
-        Helper::CountedPoll => {
-            let count = MemArg { offset: control::COUNT, align: 2, memory_index: control };
+        Helper::CountedPoll | Helper::CountedEntry => {
+            let offset = if h == Helper::CountedPoll { control::COUNT } else { control::ENTRIES };
+            let count = MemArg { offset, align: 2, memory_index: control };
             locals.push(ValType::I32);
             c.extend([I::I32Const(0), I::I32Const(0), I::I32Load(count)]);
             c.extend([I::I32Const(1), I::I32Sub, I::LocalTee(0), I::I32Store(count)]);

@@ -146,6 +146,9 @@ pub(crate) struct Sites {
     pub list: Vec<Site>,
     /// The code that stores their frames.
     pub exits: Vec<Exit>,
+    /// What happens at the entry.
+    pub polls_entry: bool,
+    pub watches_entry: bool,
     /// For constructs that hold safepoints: height of the enclosing construct's operands, and the
     /// types of those above.
     pub entered: HashMap<usize, (u32, Vec<ValType>)>,
@@ -301,7 +304,9 @@ pub(crate) fn sites(m: &Module, reach: &Reach, first_slot: u32, body: &Body<'_>)
     let stops: Vec<usize> = points.iter().filter(|p| p.2).map(|p| p.0).collect();
     let mut slot = first_slot;
     let mut sites = Sites::default();
-    let (kind, active) = (Kind::Entry, reach.entry_poll[func as usize]);
+    let (polled, watched) = (reach.entry_poll[func as usize], reach.watched[func as usize]);
+    (sites.polls_entry, sites.watches_entry) = (polled, watched);
+    let (kind, active) = (Kind::Entry, polled || watched);
     let offset = m.body(func).range().start as u32;
     match Layout::of_params(m.func_type(func).params()) {
         Some(layout) => sites.list.push(Site::new(slot, kind, active, offset, layout)),

@@ -68,10 +68,11 @@ pub use work::work;
 
 use body::Body;
 use dispatch::Dispatch;
+use dormouse_state::State;
 use layout::Sites;
 use module::Module;
 use reach::Reach;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use wasmparser::RefType;
 
@@ -89,8 +90,21 @@ pub enum Poll {
     Counted,
 }
 
+/// Functions that have a safepoint at their entry though they need none. Of those that need one everybody knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// All that the module defines, and they are polled.
+    pub all: bool,
+    /// There may be frames of these that wait at their entry, and of their callers; the program does not stop there.
+    /// Imported ones may be among them.
+    pub known: Arc<[u32]>,
+    /// Each time one of these is entered, [`names::control::ENTRIES`] is counted down; the program stops before it does
+    /// anything if that comes to 0. Of imported ones it stops before the call.
+    pub watched: Arc<[u32]>,
+}
+
 /// Options of the transform.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How polls look.
     pub poll: Poll,
@@ -99,11 +113,18 @@ pub struct Options {
     pub restartable: fn(&str, &str) -> bool,
     /// Poll in every loop, also where it ends soon by itself: for tests, which want many safepoints.
     pub every_loop: bool,
+    /// Where else the program can be stopped.
+    pub entries: Entries,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { poll: Poll::Atomic, restartable: |_, _| true, every_loop: false }
+        Options {
+            poll: Poll::Atomic,
+            restartable: |_, _| true,
+            every_loop: false,
+            entries: Entries::default(),
+        }
     }
 }
 
@@ -113,6 +134,8 @@ pub struct Program {
     reach: Reach,
     poll: Poll,
     restartable: Vec<bool>,
+    /// Per import: it is so without a debugger's help.
+    blocking: Vec<bool>,
     dispatch: Dispatch,
     /// First slot of each function, and the number of all slots.
     first_slot: Vec<u32>,
@@ -144,9 +167,24 @@ impl Program {
     /// Anything that is not a valid module, or uses what cannot be carried, by name.
     pub fn new(bytes: Arc<[u8]>, options: &Options) -> Result<Program> {
         let module = Module::parse(bytes)?;
-        let restartable: Vec<bool> =
+        let mut restartable: Vec<bool> =
             module.imports.iter().map(|i| (options.restartable)(&i.module, &i.name)).collect();
-        let reach = Reach::compute(&module, &restartable, options.every_loop)?;
+        let blocking = restartable.clone();
+        let Entries { all, known, watched } = &options.entries;
+        let marks = |list: &[u32]| {
+            let mut marks = vec![false; module.funcs.len()];
+            list.iter()
+                .for_each(|&f| marks.get_mut(f as usize).into_iter().for_each(|m| *m = true));
+            marks
+        };
+        let (known, watched) = (marks(known), marks(watched));
+        // A stub can do it of any import.
+        for (i, can) in restartable.iter_mut().enumerate() {
+            *can |= known[i] || watched[i];
+        }
+        let more =
+            reach::More { every_loop: options.every_loop, every_entry: *all, known, watched };
+        let reach = Reach::compute(&module, &restartable, &more)?;
         let mut first_slot = Vec::with_capacity(module.funcs.len() + 1);
         let mut next = 0u32;
         for f in 0..module.funcs.len() {
@@ -160,7 +198,7 @@ impl Program {
         first_slot.push(next);
         let (poll, known) = (options.poll, Mutex::default());
         let dispatch = Dispatch::new(&module, &reach);
-        Ok(Program { module, reach, poll, restartable, dispatch, first_slot, known })
+        Ok(Program { module, reach, poll, restartable, blocking, dispatch, first_slot, known })
     }
 
     /// The main module: the original with safepoints.
@@ -204,6 +242,12 @@ impl Program {
             e.0 == name && e.1 == wasmparser::ExternalKind::Func
         };
         self.module.exports.iter().find(is).map(|e| e.2)
+    }
+
+    /// All functions that are exported, by name.
+    pub fn exported_functions(&self) -> Vec<(String, u32)> {
+        let all = self.module.exports.iter().filter(|e| e.1 == wasmparser::ExternalKind::Func);
+        all.map(|e| (e.0.clone(), e.2)).collect()
     }
 
     /// The index of the memory exported under this name.
@@ -273,6 +317,42 @@ impl Program {
         }
     }
 
+    /// The functions of a state that wait where this program knows no safepoint, because a debugger stopped them: with these
+    /// [known](Entries::known) it does.
+    pub fn stopped_elsewhere(&self, state: &State) -> Vec<u32> {
+        // Calls that wait have no code to go on from.
+        let calls = state.frames.iter().take_while(|f| f.site.offset == 0).count();
+        let calls = calls.min(state.frames.len().saturating_sub(1));
+        let sites: BTreeSet<(u32, u32)> =
+            state.frames[calls..].iter().map(|f| (f.site.func, f.site.offset)).collect();
+        let knows = |func: u32, offset| {
+            let found = self.sites(func);
+            found.is_ok_and(|sites| sites.at_offset(offset).is_some())
+        };
+        let mut unknown: Vec<u32> =
+            sites.into_iter().filter(|&(f, offset)| !knows(f, offset)).map(|s| s.0).collect();
+        unknown.dedup();
+        unknown
+    }
+
+    /// Whether a counting program counts the safepoint of a slot when it goes on from there.
+    pub fn is_counted(&self, slot: u32) -> Result<bool> {
+        let (func, site) = self.site(slot)?;
+        Ok(match site.kind {
+            Kind::Entry => match self.blocking.get(func as usize) {
+                Some(&blocking) => blocking,
+                None => self.reach.entry_poll[func as usize],
+            },
+            _ => true,
+        })
+    }
+
+    /// Whether a slot is a watched entry.
+    pub fn is_watched(&self, slot: u32) -> Result<bool> {
+        let (func, site) = self.site(slot)?;
+        Ok(site.kind == Kind::Entry && self.reach.watched[func as usize])
+    }
+
     /// The function a slot belongs to.
     pub(crate) fn function_of(&self, slot: u32) -> Result<u32> {
         if slot >= self.slots() {
@@ -318,7 +398,8 @@ impl Program {
                     Error::unsupported("an import that takes references that cannot be saved", 0)
                 })?;
             let site = Site::new(first, Kind::Entry, true, 0, layout);
-            return Ok(Sites { list: vec![site], ..Default::default() }.sharing());
+            let watches_entry = self.reach.watched[f];
+            return Ok(Sites { list: vec![site], watches_entry, ..Default::default() }.sharing());
         }
         if !self.reach.is_framed(body.func) {
             return Ok(Sites::default());

@@ -64,6 +64,7 @@ pub fn continuation(slot: u32) -> String {
 /// ```text
 ///   0     request: not 0 asks every poll to save and leave
 ///   4     count: in counted mode, polls and restartable calls until the next capture
+///   12    entries: entries of watched functions until the next capture
 ///   4096  a byte for each data segment, then one for each element segment: 1 if dropped
 /// ```
 pub mod control {
@@ -71,6 +72,9 @@ pub mod control {
     pub const REQUEST: u64 = 0;
     /// `i32`, counted mode: safepoints until the next capture.
     pub const COUNT: u64 = 4;
+    /// `i32`: how often watched functions are entered until the next capture. (What lies before it is written by polls of an
+    /// interpreter.)
+    pub const ENTRIES: u64 = 12;
     /// First of the segment flags.
     pub const DROPPED: u64 = 4096;
 }

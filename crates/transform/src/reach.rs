@@ -45,6 +45,8 @@ pub(crate) struct Reach {
     pub may_unwind: Vec<bool>,
     /// Per function: a poll at its entry.
     pub entry_poll: Vec<bool>,
+    /// Per function: its entry is watched.
+    pub watched: Vec<bool>,
     /// Per type index: an indirect call of that type may return because of a capture.
     pub type_may_unwind: Vec<bool>,
     /// Per function, its loops in order: whether there is a poll, dead ones included.
@@ -125,9 +127,21 @@ struct Facts {
     tail_indirect: Vec<u32>,
 }
 
+/// Safepoints that are not needed.
+pub(crate) struct More {
+    /// In each loop.
+    pub every_loop: bool,
+    /// At each entry.
+    pub every_entry: bool,
+    /// Per function: one at its entry, where the program does not stop.
+    pub known: Vec<bool>,
+    /// Per function: one at its entry, which is not a poll.
+    pub watched: Vec<bool>,
+}
+
 impl Reach {
-    /// With `every_loop`, all loops are polled.
-    pub fn compute(m: &Module, restartable: &[bool], every_loop: bool) -> Result<Reach> {
+    /// Looks at all functions. Imports that are known or watched are restartable.
+    pub fn compute(m: &Module, restartable: &[bool], more: &More) -> Result<Reach> {
         let mut uses = Uses::default();
         let mut facts = Vec::with_capacity(m.bodies.len());
         let imports = m.imports.len();
@@ -164,7 +178,7 @@ impl Reach {
         for &r in &referenced {
             edges[nf + class[m.funcs[r as usize] as usize]].push(r as usize);
         }
-        let between = Efforts { facts: &facts, restartable, class: &class, every_loop };
+        let between = Efforts { facts: &facts, restartable, class: &class, more };
         let Between { efforts, polled, mut entered } = between.polls(&edges);
         // Calls that do not come after a poll of a loop round them.
         let mut bare = edges.clone();
@@ -183,7 +197,8 @@ impl Reach {
         let mut framed = entered.clone();
         framed[..imports].copy_from_slice(restartable);
         for (i, f) in facts.iter().enumerate() {
-            framed[imports + i] |= f.loops > 0;
+            let n = imports + i;
+            framed[n] |= f.loops > 0 || more.known[n] || more.watched[n];
         }
         let mut callers: Vec<Vec<usize>> = vec![vec![]; edges.len()];
         for (from, to) in edges.iter().enumerate() {
@@ -227,6 +242,7 @@ impl Reach {
         Ok(Reach {
             may_unwind: (0..nf).map(unwinds).collect(),
             entry_poll,
+            watched: more.watched.clone(),
             type_may_unwind,
             polled,
             framed,
@@ -277,7 +293,7 @@ struct Efforts<'a> {
     restartable: &'a [bool],
     /// Per type: its class.
     class: &'a [usize],
-    every_loop: bool,
+    more: &'a More,
 }
 
 struct Between {
@@ -308,10 +324,12 @@ impl Efforts<'_> {
                     }
                     Some(sum)
                 };
-                let (body, loops) = self.facts[n - imports].polls(called, self.every_loop);
+                let (body, loops) = self.facts[n - imports].polls(called, self.more.every_loop);
                 polled[n] = loops;
-                entered[n] = body.is_some_and(|effort| !effort.is_atomic());
-                body.filter(|effort| effort.is_atomic())
+                entered[n] =
+                    body.is_some_and(|effort| !effort.is_atomic()) || self.more.every_entry;
+                let stops = entered[n] || self.more.watched[n];
+                body.filter(|_| !stops)
             } else {
                 let mut most = Some(Effort::default());
                 for &to in &edges[n] {

@@ -167,6 +167,16 @@ pub enum WasiError {
         /// Guest path.
         path: String,
     },
+    /// Directories are too large to be copied.
+    #[error(
+        "the program's directories hold more than {most} bytes, the most that are copied for a run of its own (there are {bytes}, at least); give copies of your own with --dir HOST::GUEST, or let more be copied with --max-copy SIZE"
+    )]
+    ManyBytes {
+        /// How many bytes files have, as far as they were counted.
+        bytes: u64,
+        /// How many may be copied.
+        most: u64,
+    },
     /// The operating system refused something else.
     #[error("{what}: {source}")]
     Io {

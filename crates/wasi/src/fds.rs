@@ -10,6 +10,7 @@ use crate::memory as mem;
 use crate::os::{Identity, Signal, StreamKind};
 use crate::poll::Pending;
 use crate::stdio::Stream;
+use crate::tape::Tape;
 use crate::types::{Errno, Filetype, fdflags, fields, known_rights, rights, size};
 use crate::undo::Undo;
 use cap_std::fs::{Dir, Metadata, MetadataExt};
@@ -45,6 +46,8 @@ pub(crate) struct Host {
     pub digests: Option<Arc<Digests>>,
     /// The files could not go back to the checkpoint.
     pub stranded: bool,
+    /// What clocks and random numbers say, where another run is to get the same.
+    pub tape: Option<Tape>,
     /// How many files were written at the resume, and how many names removed, because the image said so.
     pub recreated: (usize, usize),
 }

@@ -78,16 +78,18 @@ mod paths;
 mod poll;
 mod process;
 mod recreate;
+mod replica;
 mod rewind;
 mod sleep;
 mod state;
 mod stdio;
+mod tape;
 mod types;
 mod undo;
 mod unsynced;
 mod wake;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use calls::{CALLS, Call, ValType};
 pub use carry::{Found, Item, ONLY_READ, What};
@@ -100,7 +102,9 @@ pub use os::{HostFd, Waits};
 pub use outline::{Opened, Outline};
 pub use poll::Interrupter;
 pub use recreate::{Carried, Contents, Each};
+pub use replica::{Original, Replica};
 pub use stdio::{Stdio, StdioConfig};
+pub use tape::Tape;
 pub use types::{Advice, Clockid, Errno, Eventtype, Filetype, Stop, Whence};
 pub use undo::Mark;
 pub use unsynced::Unsynced;
@@ -278,6 +282,20 @@ impl Wasi {
     /// As [`Wasi::describe`].
     pub fn outline(bytes: &[u8]) -> Result<Outline, WasiError> {
         Outline::of(bytes)
+    }
+
+    /// Undoes what was done to files in these directories (where each is, and the program's name for it) after a mark of the
+    /// undo log `log`. No program has them now. False if the log does not know the mark.
+    ///
+    /// # Errors
+    /// What the system says; a damaged log.
+    pub fn go_back(dirs: &[(PathBuf, String)], log: &Path, mark: Mark) -> Result<bool, WasiError> {
+        replica::go_back(dirs, log, mark)
+    }
+
+    /// Times and random numbers are written down, or are those of an earlier run.
+    pub fn use_tape(&mut self, tape: Tape) {
+        self.host.tape = Some(tape);
     }
 
     /// Whether the undo log does not know [`RestoreOptions::mark`], so that the files are not put back: the job went on

@@ -90,7 +90,13 @@ impl Host {
     pub fn random_get(&mut self, memory: &mut [u8], buf: u32, buf_len: u32) -> Result<(), Fail> {
         if buf_len > 0 {
             let buf = mem::bytes_mut(memory, buf, buf_len)?;
+            if self.tape.as_ref().is_some_and(|tape| tape.says_random(buf)) {
+                return Ok(());
+            }
             getrandom::fill(buf).map_err(|_| Errno::Io)?;
+            if let Some(tape) = &self.tape {
+                tape.drew(buf);
+            }
         }
         Ok(())
     }

@@ -85,6 +85,7 @@ impl Host {
             changes: cfg.carry.then(Changes::default),
             digests: (!cfg.unchecked).then(Arc::default),
             stranded: false,
+            tape: None,
             recreated: (0, 0),
         };
         host.clock.start();

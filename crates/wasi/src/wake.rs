@@ -133,6 +133,7 @@ impl Host {
             changes: None,
             digests: opts.check_files.then(Arc::default),
             stranded: false,
+            tape: None,
             recreated: (0, 0),
         })
     }

@@ -4,7 +4,8 @@
 mod guest;
 
 use dormouse_wasi::{
-    Carried, Contents, Each, Found, Item, Mark, RestoreOptions, Wasi, WasiConfig, WasiError, What,
+    Carried, Contents, Each, Found, Item, Mark, Original, Replica, RestoreOptions, Wasi,
+    WasiConfig, WasiError, What,
 };
 use guest::{APPEND, CREAT, EXCL, Guest, READ, TRUNC, WRITE, options, quiet};
 use proptest::prelude::*;
@@ -601,6 +602,24 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 impl Job {
+    /// A second set of the directories is as it was at the mark; the first stays as it is, and so does its log.
+    fn replica(&self, (saved, mark, then): &(Vec<u8>, Mark, Tree)) {
+        let both = || (tree(&self.work), tree(&self.undo));
+        let (before, into) = (both(), self.work.with_file_name("replica"));
+        let original = Original {
+            saved,
+            without: &[],
+            undo: Some((&self.undo, *mark)),
+            most: 1 << 30,
+            carried: false,
+        };
+        let replica = Replica::make(&original, &into).unwrap();
+        assert_eq!(replica.dirs, [(into.join("0"), "/work".to_owned())]);
+        assert!(!replica.stranded && !into.join("undo").exists());
+        assert_eq!(&tree(&into.join("0")), then);
+        assert_eq!(both(), before);
+    }
+
     /// Does it; whether that works is not the question.
     fn act(&mut self, deed: &Deed, open: &mut Vec<u32>, marks: &mut Vec<(Vec<u8>, Mark, Tree)>) {
         let g = &mut self.guest;
@@ -669,6 +688,7 @@ proptest! {
             job.act(deed, &mut open, &mut marks);
         }
         let at = to.index(marks.len());
+        job.replica(&marks[at]);
         job.back(&marks[at].0, marks[at].1);
         prop_assert_eq!(&tree(&job.work), &marks[at].2);
         // And from there on, back to that mark or an earlier one.

@@ -1,8 +1,8 @@
 //! `export` and `import`: checkpoints as files.
 
 use super::Done;
-use super::list::Checkpoint;
 use crate::{cli, ui};
+use dormouse::look::Summary;
 use dormouse::{Error, export, import};
 use dormouse_store::Store;
 use std::fs::File;
@@ -93,7 +93,7 @@ pub fn import(args: cli::Import) -> Done {
     let store = Store::create_or_open(&place.dir()?)?;
     let checkpoint = import::read(&store, BufReader::new(from), args.name.as_deref())?;
     if args.listing.json {
-        ui::print_json(&serde_json::json!({ "checkpoint": Checkpoint::from(&checkpoint) }));
+        ui::print_json(&serde_json::json!({ "checkpoint": Summary::of(&checkpoint) }));
         return Ok(0);
     }
     let name = checkpoint.name();

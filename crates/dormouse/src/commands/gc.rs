@@ -3,7 +3,7 @@
 use super::Done;
 use crate::bar::Spinner;
 use crate::{cli, size, ui};
-use dormouse::{Retention, exit, running, stats};
+use dormouse::{Retention, exit, running, stats, travel};
 use dormouse_store::{Care, GcReport, Store};
 
 pub fn gc(args: cli::Gc) -> Done {
@@ -22,6 +22,9 @@ pub fn gc(args: cli::Gc) -> Done {
         store.retain(&jobs, &rules, care)?
     };
     if care == Care::Thorough {
+        if let Err(e) = travel::forget(&store) {
+            ui::warning(&e.to_string());
+        }
         for job in stats::jobs(store.dir()) {
             // What checkpoints cost of a job that is no more.
             let none = store.list(&job).is_ok_and(|listed| listed.is_empty());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub mod check;
 pub mod config;
 pub mod control;
+pub mod debug;
 pub mod demo;
 pub mod export;
 pub mod gc;
@@ -20,7 +21,9 @@ pub mod ps;
 pub mod registry;
 pub mod rm;
 pub mod run;
+pub mod stack;
 pub mod stats;
+pub mod strip;
 pub mod verify;
 
 /// Exit status, or what went wrong.

@@ -3,7 +3,7 @@
 use super::{Done, gc};
 use crate::bar::Spinner;
 use crate::{cli, ui};
-use dormouse::{Error, running, stats};
+use dormouse::{Error, running, stats, travel};
 use dormouse_store::{Care, Store, StoreError};
 use std::collections::BTreeSet;
 
@@ -35,6 +35,9 @@ pub fn rm(args: cli::Rm) -> Done {
     let report = store.remove(&names, care)?;
     drop(spinner);
     if care == Care::Thorough {
+        if let Err(e) = travel::forget(&store) {
+            ui::warning(&e.to_string());
+        }
         for job in jobs {
             // What its files were at its checkpoints is of no use without them.
             if store.list(&job)?.is_empty() && !running::is_running(&dir, &job) {

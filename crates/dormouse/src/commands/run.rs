@@ -68,6 +68,11 @@ pub fn resume(args: cli::Resume) -> Done {
     for identities in args.opening.identities()? {
         job = job.identities(identities);
     }
+    if let Some(until) = args.until {
+        let store = args.opening.store(&args.engine.place)?;
+        let shown = super::debug::Shown { json: false, all: false, hint };
+        return super::debug::stop(job, &store, &args.target, &until, &shown);
+    }
     job = job.recorded_dirs(!args.no_recorded_dirs).lazy(args.lazy);
     if args.dry_run {
         return rehearse(job, &args.target, args.json);
@@ -205,7 +210,12 @@ fn job(
     for dir in dirs {
         job = job.dir(dir.host, dir.guest);
     }
-    for variable in &engine.env {
+    environment(job, &engine.env)
+}
+
+/// Variables as they were given.
+pub fn environment(mut job: Job, variables: &[String]) -> Job {
+    for variable in variables {
         match variable.split_once('=') {
             Some((key, value)) => job = job.env(key, value),
             None => match std::env::var_os(variable) {
@@ -230,7 +240,7 @@ fn lease_ttl() -> Option<std::time::Duration> {
 }
 
 /// Tells on stderr what happens to the job.
-fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
+pub fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
     let spinner = Mutex::new(None);
     let spin = move |s| *spinner.lock().unwrap_or_else(PoisonError::into_inner) = s;
     move |notice| match notice {
@@ -248,6 +258,10 @@ fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
         Notice::GoesOn { checkpoint } => {
             let (name, created) = (checkpoint.name(), &checkpoint.created);
             ui::note(&format!("going on from {name} of {created}"));
+        }
+        Notice::RunsAgain { checkpoint, back } => {
+            let how = if back { "again, to stop there" } else { "again" };
+            spin(Some(Spinner::start(format!("running {} {how}", checkpoint.name()))));
         }
         Notice::ProgressEnds | Notice::Begins { .. } => spin(None),
         Notice::Saved { checkpoint, why, first } => {
@@ -339,16 +353,25 @@ fn end(outcome: Outcome, hint: &str) -> u8 {
 /// that was given.
 fn failed(how: &str, message: &str, places: &[Place]) {
     ui::error(&format!("{how}: {}", dormouse::one_line(message)));
+    for line in self::places(places) {
+        ui::detail(&line);
+    }
+}
+
+/// One line each, innermost function first.
+pub fn places(places: &[Place]) -> Vec<String> {
+    let mut lines = vec![];
     for run in places.chunk_by(|a, b| a == b) {
         let place = &run[0];
         let inlined = place.lines.len().saturating_sub(1);
         for line in &place.lines[..inlined] {
             let function = line.function.as_deref().unwrap_or("a function");
-            ui::detail(&format!("in {function} ({line}), inlined in"));
+            lines.push(format!("in {function} ({line}), inlined in"));
         }
         match run.len() {
-            1 => ui::detail(&format!("in {place}")),
-            n => ui::detail(&format!("in {place} ({n} times)")),
+            1 => lines.push(format!("in {place}")),
+            n => lines.push(format!("in {place} ({n} times)")),
         }
     }
+    lines
 }

@@ -7,13 +7,14 @@ use std::error::Error as _;
 use std::ffi::OsString;
 
 /// Options of one call: what is to be done now, or how it is answered. Nobody means them for all calls.
-const ONCE: [&str; 18] = [
+const ONCE: [&str; 21] = [
     "all",
     "chaos",
     "clone",
     "dry-run",
     "force",
     "help",
+    "input",
     "json",
     "keep",
     "keep-running",
@@ -21,9 +22,11 @@ const ONCE: [&str; 18] = [
     "module",
     "name",
     "no-config",
+    "output",
     "seed",
     "stop",
     "stop-at",
+    "until",
     "version",
     "wait",
 ];

@@ -92,6 +92,13 @@ impl<S: Space> Emitter<'_, '_, S> {
         self.leave_if(site);
     }
 
+    /// Leaves if this is the entry to stop at.
+    pub(super) fn emit_watch(&mut self, site: &Site) {
+        self.slot(site);
+        self.helper(Helper::CountedEntry);
+        self.leave_if(site);
+    }
+
     /// After a call: leave if it unwound.
     pub(super) fn check(&mut self, site: &Site) {
         self.slot(site);

@@ -1,0 +1,284 @@
+//! A second set of a program's directories, as they were at a checkpoint, so that it can be run again from there while the first
+//! stays as it is.
+//!
+//! ```text
+//!   /data, /data/in ──copied──> INTO/0, INTO/0/in         one beneath another: copied once
+//!   STORE/undo/sim  ──copied──> INTO/undo                 the same log, but of INTO/0
+//!   INTO/0          ──undone, with that log──> as it was at the mark;  INTO/undo goes
+//! ```
+//!
+//! The system shares blocks instead of copying where the file system can. Files that are one under several names stay one.
+//! What is neither file, directory nor symbolic link is left out, and so is what may not be read.
+
+use crate::errors::{WasiError, doing};
+use crate::fds::Preopen;
+use crate::os;
+use crate::rewind::rewind;
+use crate::state::Saved;
+use crate::undo::{self, MAGIC, Mark};
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What is to be made again.
+#[derive(Debug)]
+pub struct Original<'a> {
+    /// Saved objects.
+    pub saved: &'a [u8],
+    /// The program's names of directories that are not to be copied.
+    pub without: &'a [String],
+    /// The undo log of the job's files, and the mark they are to go back to.
+    pub undo: Option<(&'a Path, Mark)>,
+    /// How many bytes may be copied.
+    pub most: u64,
+    /// Whether contents of files are put into them then: directories that are not there are made, with nothing in them, and a
+    /// damaged log is passed over.
+    pub carried: bool,
+}
+
+/// What was made.
+#[derive(Debug, Default)]
+pub struct Replica {
+    /// Where each directory is now, and the program's name for it.
+    pub dirs: Vec<(PathBuf, String)>,
+    /// Bytes of files.
+    pub bytes: u64,
+    /// How many names were left out.
+    pub left_out: u64,
+    /// The files are as they are now: the undo log knows no way back to the mark.
+    pub stranded: bool,
+}
+
+impl Replica {
+    /// Makes it, in a directory that is made for it.
+    ///
+    /// # Errors
+    /// [`WasiError::ManyBytes`] before anything is copied; what the system says; a damaged log. What there is then is for
+    /// the caller to remove.
+    pub fn make(of: &Original<'_>, into: &Path) -> Result<Replica, WasiError> {
+        let preopens = Saved::decode(of.saved)?.preopens;
+        let all: Vec<(PathBuf, String)> =
+            preopens.into_iter().map(|p| (os::path_from_bytes(p.host), p.guest)).collect();
+        let wanted = |guest: &String| !of.without.contains(guest);
+        // What others lie beneath comes before them.
+        let mut hosts: Vec<_> = all.iter().filter(|d| wanted(&d.1)).map(|d| d.0.clone()).collect();
+        hosts.sort();
+        hosts.dedup();
+        let mut copy = Copy { most: of.most, ..Copy::default() };
+        let mut roots: Vec<(PathBuf, PathBuf)> = vec![];
+        for host in &hosts {
+            if !roots.iter().any(|(root, _)| host.starts_with(root)) {
+                if of.carried && !host.exists() {
+                    roots.push((host.clone(), into.join(roots.len().to_string())));
+                    continue;
+                }
+                copy.count(host).map_err(doing(format!("looking at {}", host.display())))?;
+                roots.push((host.clone(), into.join(roots.len().to_string())));
+            }
+        }
+        if copy.bytes > of.most {
+            return Err(WasiError::ManyBytes { bytes: copy.bytes, most: of.most });
+        }
+        let making = |path: &Path| doing(format!("making a copy in {}", path.display()));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(into).map_err(making(into))?;
+        for (host, to) in &roots {
+            let made = match host.exists() {
+                true => copy.tree(host, to),
+                false => fs::create_dir(to),
+            };
+            made.map_err(making(to))?;
+        }
+        let place = |host: &Path| {
+            let (root, to) = roots.iter().find(|(root, _)| host.starts_with(root))?;
+            Some(to.join(host.strip_prefix(root).ok()?))
+        };
+        let mut made = Replica { bytes: copy.bytes, left_out: copy.left_out, ..Replica::default() };
+        made.dirs = all
+            .iter()
+            .filter(|d| wanted(&d.1))
+            .filter_map(|(host, guest)| Some((place(host)?, guest.clone())))
+            .collect();
+        if let Some((log, mark)) = of.undo.filter(|(log, _)| log.exists()) {
+            let own = into.join("undo");
+            let copying = doing(format!("copying the undo log in {}", log.display()));
+            copy.log(log, &own, &place).map_err(copying)?;
+            made.stranded = match go_back(&made.dirs, &own, mark) {
+                // The contents of what was changed will be put there.
+                Err(WasiError::Undo { .. }) if of.carried => true,
+                back => !back?,
+            };
+            fs::remove_dir_all(&own).map_err(making(&own))?;
+        }
+        Ok(made)
+    }
+}
+
+/// Undoes what was done to files in these directories (where each is, and the program's name for it) after a mark of a log;
+/// false if that does not know the mark.
+///
+/// # Errors
+/// What the system says; a damaged log.
+pub(crate) fn go_back(
+    dirs: &[(PathBuf, String)],
+    log: &Path,
+    mark: Mark,
+) -> Result<bool, WasiError> {
+    let open = |(host, guest): &(PathBuf, String)| {
+        let dir = Dir::open_ambient_dir(host, ambient_authority());
+        let dir = dir.map_err(doing(format!("opening {}", host.display())))?;
+        Ok(Preopen { guest: guest.clone(), host: host.clone(), dir: Arc::new(dir) })
+    };
+    let preopens = dirs.iter().map(open).collect::<Result<Vec<_>, WasiError>>()?;
+    rewind(log, mark, &preopens)
+}
+
+#[derive(Default)]
+struct Copy {
+    most: u64,
+    bytes: u64,
+    left_out: u64,
+    /// Files with several names, and where they are by now.
+    known: HashMap<(u64, u64), PathBuf>,
+}
+
+impl Copy {
+    /// Adds up what a tree has, until it is too much.
+    fn count(&mut self, root: &Path) -> io::Result<()> {
+        let mut open = vec![root.to_owned()];
+        while let Some(dir) = open.pop() {
+            for entry in entries(&dir, dir == root)? {
+                let Ok(meta) = entry.metadata() else { continue };
+                if meta.is_dir() {
+                    open.push(entry.path());
+                } else if meta.is_file() {
+                    self.bytes = self.bytes.saturating_add(meta.len());
+                }
+            }
+            if self.bytes > self.most {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn tree(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let meta = fs::metadata(from)?;
+        fs::create_dir(to)?;
+        // The first ones made are the last that get their times: what is put into them changes these.
+        let mut made = vec![(to.to_owned(), meta)];
+        let mut next = 0;
+        let mut froms = vec![from.to_owned()];
+        while let Some(from) = froms.get(next).cloned() {
+            let to = made[next].0.clone();
+            next += 1;
+            for entry in entries(&from, next == 1)? {
+                let (from, to) = (entry.path(), to.join(entry.file_name()));
+                // It may be gone by now.
+                let Ok(meta) = entry.metadata() else { continue };
+                if meta.is_dir() {
+                    fs::create_dir(&to)?;
+                    made.push((to, meta));
+                    froms.push(from);
+                } else if meta.is_symlink() {
+                    symlink(fs::read_link(&from)?, &to)?;
+                } else if !meta.is_file() || !self.file(&from, &to, &meta)? {
+                    self.left_out += 1;
+                }
+            }
+        }
+        for (dir, meta) in made.iter().rev() {
+            // Its owner must be able to remove it one day.
+            fs::set_permissions(dir, Permissions::from_mode(meta.mode() & 0o777 | 0o700))?;
+            if let (Ok(dir), Ok(time)) = (File::open(dir), meta.modified()) {
+                let _ = dir.set_modified(time);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies an undo log; the directories it names lie where `place` says. What it keeps may still have another name in them.
+    fn log(
+        &mut self,
+        from: &Path,
+        to: &Path,
+        place: &dyn Fn(&Path) -> Option<PathBuf>,
+    ) -> io::Result<()> {
+        os::private_dir(to)?;
+        for entry in entries(from, true)? {
+            let (name, meta) = (entry.file_name(), entry.metadata()?);
+            let to = to.join(&name);
+            if name.to_str().is_some_and(|name| name.ends_with(".undo")) {
+                let log = fs::read(entry.path())?;
+                fs::write(to, moved(&log, place).unwrap_or(log))?;
+            } else if meta.is_file() {
+                self.file(&entry.path(), &to, &meta)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there was something to copy.
+    fn file(&mut self, from: &Path, to: &Path, meta: &Metadata) -> io::Result<bool> {
+        let id = (meta.dev(), meta.ino());
+        if meta.nlink() > 1 {
+            if let Some(first) = self.known.get(&id) {
+                fs::hard_link(first, to)?;
+                return Ok(true);
+            }
+            self.known.insert(id, to.to_owned());
+        }
+        match fs::copy(from, to) {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
+                ) =>
+            {
+                let _ = fs::remove_file(to);
+                self.known.remove(&id);
+                return Ok(false);
+            }
+            done => done?,
+        };
+        // Times can be set by whoever owns a file, whatever its permissions are.
+        File::open(to)?.set_modified(meta.modified()?)?;
+        Ok(true)
+    }
+}
+
+/// What is in a directory. One that may not be read has nothing, unless it is the program's own.
+fn entries(dir: &Path, own: bool) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !own => Ok(vec![]),
+        entries => entries?.collect(),
+    }
+}
+
+/// A log with other directories; none if it is no log. What is wrong with it is found when it is undone.
+fn moved(log: &[u8], place: &dyn Fn(&Path) -> Option<PathBuf>) -> Option<Vec<u8>> {
+    let mut rest = log.strip_prefix(MAGIC)?;
+    let number = |rest: &mut &[u8]| {
+        let (n, after) = rest.split_first_chunk::<4>()?;
+        *rest = after;
+        Some(u32::from_le_bytes(*n))
+    };
+    let count = number(&mut rest)?;
+    let mut out = MAGIC.to_vec();
+    out.extend(count.to_le_bytes());
+    for _ in 0..count {
+        let n = number(&mut rest)? as usize;
+        let (host, after) = rest.split_at_checked(n)?;
+        rest = after;
+        let host = os::path_from_bytes(host.to_vec());
+        // Of one that is not copied nothing is undone.
+        let host = place(&host).unwrap_or_default();
+        undo::put_bytes(&mut out, &os::path_to_bytes(&host));
+    }
+    out.extend(rest);
+    Some(out)
+}
