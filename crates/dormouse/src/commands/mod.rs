@@ -10,6 +10,8 @@ pub mod check;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod diff;
+pub mod dump;
 pub mod export;
 pub mod gc;
 pub mod generate;
