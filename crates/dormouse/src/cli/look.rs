@@ -20,13 +20,21 @@ pub struct Inspect {
     /// Show every frame with all that it holds
     #[arg(long)]
     pub frames: bool,
+    #[command(flatten)]
+    pub parts: Parts,
+    /// With --memory or --strings: this memory, where there are several
+    #[arg(long, value_name = "INDEX", requires = "parts")]
+    pub memory_index: Option<u32>,
+}
+
+/// What of a memory is shown, instead of all the rest.
+#[derive(Args)]
+#[group(id = "parts", multiple = true)]
+pub struct Parts {
     /// Show this part of a memory instead, as `hexdump -C` does: 0x400..0x500, 1024+256, or of memory 1: 1:0x400..0x500
     #[arg(long, value_name = "ADDR..ADDR", conflicts_with_all = ["all", "frames"])]
     pub memory: Option<Part>,
-    /// With --memory or --strings: this memory, where there are several
-    #[arg(long, value_name = "INDEX")]
-    pub memory_index: Option<u32>,
-    /// Show the texts in memory instead, of at least N characters, and where they are
+    /// Show the texts in memory instead, of at least N characters, and where they are [default: 4]
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "4",
           conflicts_with_all = ["all", "frames"], value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub strings: Option<u16>,

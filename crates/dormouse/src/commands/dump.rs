@@ -11,12 +11,12 @@ use std::ops::Range;
 const LINE: usize = 16;
 
 pub fn dump(checkpoint: &Checkpoint, args: &cli::Inspect) -> Done {
-    let part = args.memory.as_ref();
+    let part = args.parts.memory.as_ref();
     let index = part.and_then(|part| part.memory).or(args.memory_index);
     let range = part.map_or(0..u64::MAX, |part| part.range.clone());
     let mut out = BufWriter::new(io::stdout().lock());
     let json = args.listing.json;
-    if let Some(least) = args.strings {
+    if let Some(least) = args.parts.strings {
         // All memories, where none is named.
         let all: Vec<u32> = checkpoint.state.memories.iter().map(|m| m.index).collect();
         let memories = index.or(part.map(|_| 0)).map_or(all, |index| vec![index]);

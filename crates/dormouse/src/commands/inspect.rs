@@ -18,7 +18,7 @@ pub fn inspect(args: cli::Inspect) -> Done {
     for damage in &checkpoint.warnings {
         ui::warning(&damage.to_string());
     }
-    if args.memory.is_some() || args.strings.is_some() {
+    if args.parts.memory.is_some() || args.parts.strings.is_some() {
         return dump::dump(&checkpoint, &args);
     }
     let before = look::previous(&store, &checkpoint.info);

@@ -121,7 +121,7 @@ fn shortly(frame: &Frame) -> Vec<String> {
         false => known.collect(),
         true => frame.locals.iter().map(|l| format!("{} = {}", local(l), l.value)).collect(),
     };
-    if !frame.operands.is_empty() {
+    if frame.variables.is_empty() && !frame.operands.is_empty() {
         let operands: Vec<String> = frame.operands.iter().map(Typed::to_string).collect();
         all.push(format!("operands {}", operands.join(" ")));
     }
