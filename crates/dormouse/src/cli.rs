@@ -3,7 +3,8 @@
 #[cfg(feature = "registry")]
 use crate::commands::registry;
 use crate::commands::{
-    check, config, control, demo, diff, export, gc, generate, inspect, list, ps, rm, run, stats, verify,
+    check, config, control, demo, diff, export, gc, generate, inspect, list, ps, rm, run, stats,
+    verify,
 };
 use crate::config as settings;
 use crate::size::Size;

@@ -122,7 +122,9 @@ mod tests {
             assert_eq!(text.parse(), Ok(Part { memory, range }), "{text}");
         }
         let too_long = format!("1+{}", u64::MAX);
-        for bad in ["", "1", "..", "..5", "a..b", "5..4", "-1..4", "+1..4", "1..+4", "x:1..2", &too_long] {
+        for bad in
+            ["", "1", "..", "..5", "a..b", "5..4", "-1..4", "+1..4", "1..+4", "x:1..2", &too_long]
+        {
             bad.parse::<Part>().unwrap_err();
         }
     }

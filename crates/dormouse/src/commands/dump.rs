@@ -20,7 +20,8 @@ pub fn dump(checkpoint: &Checkpoint, args: &cli::Inspect) -> Done {
         // All memories, where none is named.
         let all: Vec<u32> = checkpoint.state.memories.iter().map(|m| m.index).collect();
         let memories = index.or(part.map(|_| 0)).map_or(all, |index| vec![index]);
-        let mut found = Strings { out: &mut out, json, many: memories.len() > 1, ended: Ok(()), first: true };
+        let mut found =
+            Strings { out: &mut out, json, many: memories.len() > 1, ended: Ok(()), first: true };
         found.say(if json { "[" } else { "" });
         for index in memories {
             let mut memory = Bytes::of(checkpoint, index)?;
@@ -68,7 +69,8 @@ impl<W: Write> Strings<'_, W> {
         let Text { address, text } = text;
         let line = match (self.json, self.many) {
             (true, _) => {
-                let object = serde_json::json!({ "memory": memory, "address": address, "text": text });
+                let object =
+                    serde_json::json!({ "memory": memory, "address": address, "text": text });
                 format!("{}\n  {object}", if self.first { "" } else { "," })
             }
             // A tab is all that is neither a letter nor a space.
@@ -130,7 +132,9 @@ fn shown(at: u64, line: &[u8]) -> String {
 /// All bytes as hexadecimal digits.
 fn hex(out: &mut impl Write, memory: &mut Bytes<'_>, index: u32, range: Range<u64>) -> Written {
     let Range { start, end } = range;
-    let head = format!("{{\n  \"memory\": {index},\n  \"start\": {start},\n  \"end\": {end},\n  \"bytes\": \"");
+    let head = format!(
+        "{{\n  \"memory\": {index},\n  \"start\": {start},\n  \"end\": {end},\n  \"bytes\": \""
+    );
     if let Err(e) = out.write_all(head.as_bytes()) {
         return Ok(Err(e));
     }

@@ -36,7 +36,8 @@ pub fn text(frames: &[Frame], all: bool, full: bool) -> String {
         if all || full || i < SHOWN || i + SHOWN >= n {
             block(&mut out, first, run, full);
         } else if i == SHOWN {
-            let _ = writeln!(out, "  ... {}; --all shows them ...", ui::count(n - 2 * SHOWN, "more"));
+            let _ =
+                writeln!(out, "  ... {}; --all shows them ...", ui::count(n - 2 * SHOWN, "more"));
         }
     }
     out
@@ -102,7 +103,11 @@ pub fn values(frame: &Frame) -> Vec<(String, String)> {
 
 /// A function and where it stands, in one line if there is room.
 fn headline(out: &mut String, lead: &str, name: &str, place: &str, source: &str, full: bool) {
-    let name = if full { ui::visible(name) } else { shortened(&ui::visible(name), 66 - place.len().min(30)) };
+    let name = if full {
+        ui::visible(name)
+    } else {
+        shortened(&ui::visible(name), 66 - place.len().min(30))
+    };
     let source = ui::visible(source);
     let width = lead.len() + name.chars().count() + place.len();
     let _ = write!(out, "{lead}{NAME}{name}{NAME:#}{place}");
@@ -116,7 +121,8 @@ fn headline(out: &mut String, lead: &str, name: &str, place: &str, source: &str,
 
 /// The values of a frame, each in a few words.
 fn shortly(frame: &Frame) -> Vec<String> {
-    let known = frame.variables.iter().filter_map(|v| Some(format!("{} = {}", v.name, v.value.as_ref()?)));
+    let known =
+        frame.variables.iter().filter_map(|v| Some(format!("{} = {}", v.name, v.value.as_ref()?)));
     let mut all: Vec<String> = match frame.variables.is_empty() {
         false => known.collect(),
         true => frame.locals.iter().map(|l| format!("{} = {}", local(l), l.value)).collect(),
@@ -167,7 +173,9 @@ fn everything(out: &mut String, frame: &Frame) {
         };
         match (&v.value, v.missing) {
             (Some(value), _) => line(format!("{}: {} = {value}{of}", v.name, v.ty)),
-            (None, missing) => line(format!("{}: {}   {}{of}", v.name, v.ty, missing.unwrap_or("?"))),
+            (None, missing) => {
+                line(format!("{}: {}   {}{of}", v.name, v.ty, missing.unwrap_or("?")))
+            }
         }
     }
     for l in &frame.locals {

@@ -165,7 +165,8 @@ pub fn changes(before: &Checkpoint, after: &Checkpoint) -> Result<Changes> {
     }
     let frames = frame_changes(super::stack(before), super::stack(after));
     let symbols = Symbols::of(&after.module, &HashSet::new());
-    let memories = new.memories.iter().map(|memory| memory_changes(before, after, memory, &symbols));
+    let memories =
+        new.memories.iter().map(|memory| memory_changes(before, after, memory, &symbols));
     let (told, tells) = (Wasi::describe(&old.wasi)?, Wasi::describe(&new.wasi)?);
     let mut changes = Changes {
         before: Summary::of(&before.info),
@@ -276,10 +277,8 @@ fn memory_changes(
     let was = before.state.memories.iter().find(|memory| memory.index == index);
     let changed = heat::changed(before, after, index)?;
     let address = |page: u64| page.saturating_mul(dormouse_store::PAGE_SIZE as u64);
-    let range = |pages: &Range<u64>| Addresses {
-        start: address(pages.start),
-        end: address(pages.end),
-    };
+    let range =
+        |pages: &Range<u64>| Addresses { start: address(pages.start), end: address(pages.end) };
     Ok(MemoryChange {
         index,
         name: symbols.memory(index).map(str::to_owned),
@@ -311,7 +310,8 @@ fn paired<T: Clone + PartialEq, K: Ord>(
     key: impl Fn(&T) -> K,
 ) -> Vec<Change<T>> {
     let mut all: BTreeMap<K, Change<T>> = BTreeMap::new();
-    for (one, old) in before.iter().map(|one| (one, true)).chain(after.iter().map(|one| (one, false)))
+    for (one, old) in
+        before.iter().map(|one| (one, true)).chain(after.iter().map(|one| (one, false)))
     {
         let change = all.entry(key(one)).or_insert(Pair { before: None, after: None });
         let side = if old { &mut change.before } else { &mut change.after };
@@ -338,7 +338,9 @@ fn file_changes(
             let Some((dir, path)) = crate::split(&name) else { continue };
             let path = tells.path_of(dir, path);
             let is = |change: &Change<File>| {
-                [&change.before, &change.after].iter().any(|f| f.as_ref().is_some_and(|f| f.path == path))
+                [&change.before, &change.after]
+                    .iter()
+                    .any(|f| f.as_ref().is_some_and(|f| f.path == path))
             };
             if all.iter().any(is) {
                 continue;

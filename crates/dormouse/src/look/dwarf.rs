@@ -91,9 +91,9 @@ impl<'m> Source<'m> {
             Some(map) => (map.code(), &|offset| map.original(offset)),
             None => (code, &|offset| offset),
         };
-        let places = offsets.into_iter().filter_map(|offset| {
-            Some((u64::from(original(offset).checked_sub(code)?), offset))
-        });
+        let places = offsets
+            .into_iter()
+            .filter_map(|offset| Some((u64::from(original(offset).checked_sub(code)?), offset)));
         let mut places: Vec<(u64, u32)> = places.collect();
         places.sort_unstable();
         source.read(&places);
@@ -235,9 +235,8 @@ impl<'m> Source<'m> {
         let (units, die) = (&self.units, &declared.die);
         let name = units.budget.note(units.name(unit, die, &[dw::DW_AT_name])).flatten()?;
         let inherited = |name| units.budget.note(units.inherited(unit, die, &[name])).flatten();
-        let ty = inherited(dw::DW_AT_type).and_then(|(unit, ty)| {
-            units.budget.note(self.types.of(units, &unit, Some(ty)))
-        });
+        let ty = inherited(dw::DW_AT_type)
+            .and_then(|(unit, ty)| units.budget.note(self.types.of(units, &unit, Some(ty))));
         let constant = inherited(dw::DW_AT_const_value).map(|found| found.1);
         let location = die.attr_value(dw::DW_AT_location);
         Some(Known { name: name.into(), ty, declared: declared.clone(), location, constant })
@@ -260,8 +259,9 @@ impl<'m> Source<'m> {
                 let within = Within { units, unit, ram, state, frame, innermost, base };
                 within.bytes(location, found.address, ty.size)?
             }
-            (None, Some(constant)) => constant_bytes(constant, ty.size)
-                .ok_or(Lack::Reason(NOT_UNDERSTOOD))?,
+            (None, Some(constant)) => {
+                constant_bytes(constant, ty.size).ok_or(Lack::Reason(NOT_UNDERSTOOD))?
+            }
             (None, None) => return Err(Lack::Reason(OPTIMIZED_OUT)),
         };
         ty.value(&self.units.budget, &bytes, &self.ram).ok_or(Lack::Reason(location::NOT_KEPT))

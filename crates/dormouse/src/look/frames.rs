@@ -83,7 +83,11 @@ pub struct Variable {
 }
 
 /// The stack of a checkpoint, innermost first.
-pub(super) fn stack(checkpoint: &Checkpoint, symbols: &Symbols<'_>, source: &Source<'_>) -> Vec<Frame> {
+pub(super) fn stack(
+    checkpoint: &Checkpoint,
+    symbols: &Symbols<'_>,
+    source: &Source<'_>,
+) -> Vec<Frame> {
     // A deep recursion has few functions.
     let mut known: HashMap<u32, Known> = HashMap::new();
     let frames = checkpoint.state.frames.iter().rev();

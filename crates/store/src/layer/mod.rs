@@ -74,7 +74,9 @@ pub enum LayerError {
     #[error("not a memory layer")]
     NotALayer,
     /// A version this reader does not know.
-    #[error("a memory layer of format version {version}, where this dormouse reads version {VERSION}")]
+    #[error(
+        "a memory layer of format version {version}, where this dormouse reads version {VERSION}"
+    )]
     UnsupportedVersion {
         /// The version found.
         version: u16,

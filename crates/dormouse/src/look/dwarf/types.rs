@@ -342,7 +342,9 @@ impl Show<'_, '_> {
             return true;
         }
         match &ty.shape {
-            Shape::Structure { members, more } => self.structure(ty, members, *more, at, depth, out),
+            Shape::Structure { members, more } => {
+                self.structure(ty, members, *more, at, depth, out)
+            }
             Shape::Array { element, count } => self.array(element, *count, at, depth, out),
             shape => match self.bytes.part(at, ty.size) {
                 Some(bytes) if ty.size > 0 => {

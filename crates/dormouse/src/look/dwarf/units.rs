@@ -3,8 +3,8 @@
 use super::budget::{Budget, Stop};
 use gimli::{
     Abbreviations, AttributeValue, DebugAbbrev, DebugAbbrevOffset, DebugInfoOffset,
-    DebugLineOffset, DebuggingInformationEntry, EndianSlice, LittleEndian, Section, UnitHeader, UnitOffset,
-    constants as dw,
+    DebugLineOffset, DebuggingInformationEntry, EndianSlice, LittleEndian, Section, UnitHeader,
+    UnitOffset, constants as dw,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
