@@ -3,8 +3,8 @@
 #[cfg(feature = "registry")]
 use crate::commands::registry;
 use crate::commands::{
-    self, check, config, control, debug, demo, gc, generate, inspect, list, ps, rm, run, stats,
-    verify,
+    self, check, config, control, debug, demo, diff, gc, generate, inspect, list, ps, rm, run,
+    stats, verify,
 };
 use crate::config as settings;
 use crate::size::Size;
@@ -28,7 +28,7 @@ mod look;
 mod travel;
 pub use export::{Export, Import};
 pub use keep::{Keep, Rule};
-pub use look::Inspect;
+pub use look::{Diff, Inspect};
 pub use travel::Debug;
 
 /// Runs WASI programs, puts them to sleep at any instant, and wakes them: here or elsewhere.
@@ -68,6 +68,8 @@ enum Command {
     Stats(Stats),
     /// Show what a checkpoint holds
     Inspect(Inspect),
+    /// Show how two checkpoints differ: 0 if they hold the same, 1 if not
+    Diff(Diff),
     /// Run a program again from a checkpoint, beside the job, and stop it: before a trap, in a function, a step on or back
     Debug(Debug),
     /// Make a file of a checkpoint for others: a module that goes on from it, or a core dump
@@ -608,6 +610,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::list(args),
         Command::Stats(args) => stats::stats(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Diff(args) => diff::diff(args),
         Command::Debug(args) => debug::debug(args),
         Command::Export(args) => commands::export::export(args),
         Command::Import(args) => commands::export::import(args),

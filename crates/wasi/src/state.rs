@@ -47,7 +47,7 @@ use crate::poll::Pending;
 use crate::types::Filetype;
 
 const MAGIC: &[u8; 4] = b"DMWS";
-const VERSION: u16 = 3;
+pub(crate) const VERSION: u16 = 3;
 /// What is written where that is enough.
 const VERSION_WITHOUT_DIGESTS: u16 = 2;
 

@@ -11,6 +11,8 @@ pub mod config;
 pub mod control;
 pub mod debug;
 pub mod demo;
+pub mod diff;
+pub mod dump;
 pub mod export;
 pub mod gc;
 pub mod generate;

@@ -9,8 +9,8 @@ const CHANGED: Style = AnsiColor::Red.on_default();
 
 /// How a cell looks: the more of it changed, the darker.
 fn look(cell: &Cell) -> (char, Style) {
-    let held = cell.same + cell.changed;
-    match cell.changed.saturating_mul(3).checked_div(held) {
+    let (same, changed) = (u128::from(cell.same), u128::from(cell.changed));
+    match (3 * changed).checked_div(same + changed) {
         None => ('·', ZERO),
         Some(0) if cell.changed == 0 => ('░', SAME),
         Some(0) => ('▒', CHANGED),
