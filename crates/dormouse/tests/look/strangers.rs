@@ -156,7 +156,7 @@ fn newer_formats() {
     );
     case(
         &|m| m["config"] = patched(&m["config"], wasi_version, 7),
-        "saved in format version 7, where this dormouse reads up to version 2; use a newer dormouse",
+        "saved in format version 7, where this dormouse reads up to version 3; use a newer dormouse",
     );
     case(
         &|m| m["layers"][1] = patched(&m["layers"][1], 8, 5),
