@@ -2,6 +2,8 @@
 
 #[cfg(feature = "registry")]
 use crate::commands::registry;
+#[cfg(feature = "ui")]
+use crate::commands::ui as page;
 use crate::commands::{
     check, config, control, demo, export, gc, generate, inspect, list, ps, rm, run, stats, verify,
 };
@@ -22,7 +24,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 mod keep;
+#[cfg(feature = "ui")]
+mod ui_page;
 pub use keep::{Keep, Rule};
+#[cfg(feature = "ui")]
+pub use ui_page::Ui;
 
 /// Runs WASI programs, puts them to sleep at any instant, and wakes them: here or elsewhere.
 #[derive(Parser)]
@@ -75,6 +81,9 @@ enum Command {
     /// Fetch a checkpoint from an OCI registry
     #[cfg(feature = "registry")]
     Pull(Pull),
+    /// Show jobs, checkpoints and what they hold on a page in the browser
+    #[cfg(feature = "ui")]
+    Ui(Ui),
     /// Say what a module uses, and whether it can be checkpointed
     Check(Check),
     /// Watch a computation being killed and resumed, and arrive at the same result
@@ -601,6 +610,11 @@ impl Cli {
             }
             #[cfg(feature = "registry")]
             Command::Pull(Pull { listing, .. }) => listing.place.is_set = store_is_set,
+            #[cfg(feature = "ui")]
+            Command::Ui(page) => {
+                page.place.is_set = store_is_set;
+                page.no_config = cli.no_config;
+            }
             Command::Config(config) => config.no_files = cli.no_config,
             _ => {}
         }
@@ -634,6 +648,8 @@ pub fn main() -> ExitCode {
         Command::Push(args) => registry::push(args),
         #[cfg(feature = "registry")]
         Command::Pull(args) => registry::pull(args),
+        #[cfg(feature = "ui")]
+        Command::Ui(args) => page::ui(args),
         Command::Check(args) => check::check(args),
         Command::Demo(args) => demo::demo(args),
         Command::Config(args) => config::config(args),

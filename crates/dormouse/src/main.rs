@@ -7,6 +7,8 @@ mod config;
 mod size;
 mod symbols;
 mod ui;
+#[cfg(feature = "ui")]
+mod web;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -21,6 +21,8 @@ pub mod registry;
 pub mod rm;
 pub mod run;
 pub mod stats;
+#[cfg(feature = "ui")]
+pub mod ui;
 pub mod verify;
 
 /// Exit status, or what went wrong.
