@@ -24,9 +24,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 mod keep;
+mod look;
 #[cfg(feature = "ui")]
 mod ui_page;
 pub use keep::{Keep, Rule};
+pub use look::Inspect;
 #[cfg(feature = "ui")]
 pub use ui_page::Ui;
 
@@ -399,19 +401,6 @@ pub struct Stats {
     /// Only the last N checkpoints
     #[arg(long, value_name = "N")]
     pub last: Option<usize>,
-}
-
-#[derive(Args)]
-pub struct Inspect {
-    /// JOB (its newest good checkpoint) or JOB@N
-    pub target: Target,
-    #[command(flatten)]
-    pub listing: Listing,
-    #[command(flatten)]
-    pub opening: Opening,
-    /// Show all frames, however many
-    #[arg(long)]
-    pub all: bool,
 }
 
 #[derive(Args)]

@@ -56,6 +56,7 @@ mod lease;
 mod lease_tests;
 mod limits;
 mod live;
+pub mod look;
 mod outcome;
 mod pages;
 pub mod places;

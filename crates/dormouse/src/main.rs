@@ -5,7 +5,6 @@ mod cli;
 mod commands;
 mod config;
 mod size;
-mod symbols;
 mod ui;
 #[cfg(feature = "ui")]
 mod web;

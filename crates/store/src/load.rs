@@ -11,7 +11,7 @@ use crate::error::{Bad, Damage, StoreError, Subject};
 use crate::files::{FileTree, Opened};
 use crate::index::Index;
 use crate::job::{CheckpointInfo, check_name};
-use crate::layer::{LayerError, MemoryLayer, Overlay, PAGE_SIZE, PageReader};
+use crate::layer::{LayerError, MemoryLayer, Overlay, PAGE_SIZE, PageReader, join};
 use crate::manifest::{MAX_MANIFEST_LEN, MAX_MODULE_LEN, Manifest};
 use crate::meter::Meter;
 use crate::open::Store;
@@ -149,6 +149,31 @@ impl Checkpoint {
     /// [`StoreError::NoMemory`].
     pub fn stored_pages(&self, index: u32) -> Result<Vec<Range<u64>>, StoreError> {
         Ok(self.memory(index)?.1.stored())
+    }
+
+    /// The pages of 4 KiB of memory `index` that hold anything, in ascending order: those that became zero again are not among them.
+    ///
+    /// # Errors
+    /// [`StoreError::NoMemory`].
+    pub fn used_pages(&self, index: u32) -> Result<Vec<Range<u64>>, StoreError> {
+        Ok(self.memory(index)?.1.used())
+    }
+
+    /// The pages of 4 KiB of memory `index` that may differ from those of another checkpoint, in ascending order: what is in
+    /// layers that both have is the same. Where one of them is larger, what lies beyond the other's end is not said.
+    ///
+    /// # Errors
+    /// [`StoreError::NoMemory`], if either has none.
+    pub fn pages_apart(
+        &self,
+        other: &Checkpoint,
+        index: u32,
+    ) -> Result<Vec<Range<u64>>, StoreError> {
+        let ((mine, memory), (others, other)) = (self.memory(index)?, other.memory(index)?);
+        let pairs = mine.layers.iter().zip(&others.layers);
+        let shared = pairs.take_while(|(a, b)| a.digest == b.digest).count();
+        let changed = |memory: &Overlay<Source>| Overlay::changed(&memory.layers()[shared..]);
+        Ok(join([changed(memory), changed(other)].concat()))
     }
 
     /// The files whose contents it holds, if it holds any.

@@ -2,33 +2,18 @@
 
 use super::Done;
 use crate::{cli, size, ui};
+use dormouse::look::Summary;
 use dormouse::stats::{self, Record};
 use dormouse::{annotations, running};
-use dormouse_store::{CheckpointInfo, CheckpointSizes, Store, StoreError, StoreSizes};
+use dormouse_store::{CheckpointSizes, Store, StoreError, StoreSizes};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
-
-/// A checkpoint, for scripts.
-#[derive(Serialize)]
-pub struct Checkpoint<'a> {
-    name: String,
-    job: &'a str,
-    number: u64,
-    created: &'a str,
-    digest: &'a str,
-    module_digest: &'a str,
-    state_size: u64,
-    module_size: u64,
-    memory_size: u64,
-    files_size: u64,
-    annotations: &'a BTreeMap<String, String>,
-}
+use std::collections::HashMap;
 
 /// One of a list: what it takes, in bytes, is nothing where its manifest cannot be read.
 #[derive(Serialize)]
-struct Listed<'a> {
+struct Listed {
     #[serde(flatten)]
-    checkpoint: Checkpoint<'a>,
+    checkpoint: Summary,
     own: Option<u64>,
     shared: Option<u64>,
     total: Option<u64>,
@@ -48,31 +33,13 @@ struct JobRow<'a> {
     host: Option<String>,
     #[serde(skip)]
     elsewhere: bool,
-    newest: Listed<'a>,
+    newest: Listed,
 }
 
-impl<'a> From<&'a CheckpointInfo> for Checkpoint<'a> {
-    fn from(info: &'a CheckpointInfo) -> Self {
-        Checkpoint {
-            name: info.name(),
-            job: &info.job,
-            number: info.number,
-            created: &info.created,
-            digest: &info.digest,
-            module_digest: &info.module_digest,
-            state_size: info.state_size,
-            module_size: info.module_size,
-            memory_size: info.memory_size,
-            files_size: info.files_size,
-            annotations: &info.annotations,
-        }
-    }
-}
-
-impl<'a> From<&'a CheckpointSizes> for Listed<'a> {
-    fn from(CheckpointSizes { info, sizes }: &'a CheckpointSizes) -> Self {
+impl From<&CheckpointSizes> for Listed {
+    fn from(CheckpointSizes { info, sizes }: &CheckpointSizes) -> Self {
         Listed {
-            checkpoint: info.into(),
+            checkpoint: Summary::of(info),
             own: sizes.map(|s| s.own),
             shared: sizes.map(|s| s.shared),
             total: sizes.map(|s| s.total()),
@@ -138,7 +105,7 @@ fn jobs(store: &Store, sizes: &StoreSizes, json: bool, hint: &str) -> Done {
             j.job,
             &j.checkpoints.to_string(),
             &newest.name,
-            &ui::local_time(newest.created),
+            &ui::local_time(&newest.created),
             &size::text(j.total),
             &running,
             newest.annotations.get(annotations::PROGRAM).map_or("-", String::as_str),
@@ -174,7 +141,7 @@ fn checkpoints(store: &Store, sizes: &StoreSizes, job: String, json: bool) -> Do
             ..row
         }
     };
-    let rows: Vec<Listed<'_>> = of_job.map(row_of).collect();
+    let rows: Vec<Listed> = of_job.map(row_of).collect();
     if rows.is_empty() {
         return Err(StoreError::NoJob { job }.into());
     }
@@ -188,7 +155,7 @@ fn checkpoints(store: &Store, sizes: &StoreSizes, job: String, json: bool) -> Do
         let every = c.checkpoint.annotations.get(annotations::EVERY);
         table.push(row([
             &c.checkpoint.name,
-            &ui::local_time(c.checkpoint.created),
+            &ui::local_time(&c.checkpoint.created),
             &text(c.own),
             &text(c.shared),
             &text(c.total),

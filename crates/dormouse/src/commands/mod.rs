@@ -20,9 +20,11 @@ pub mod ps;
 pub mod registry;
 pub mod rm;
 pub mod run;
+pub mod stack;
 pub mod stats;
 #[cfg(feature = "ui")]
 pub mod ui;
+pub mod strip;
 pub mod verify;
 
 /// Exit status, or what went wrong.

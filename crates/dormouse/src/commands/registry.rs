@@ -1,7 +1,7 @@
 //! `push` and `pull`: checkpoints to and from OCI registries.
 
 use super::Done;
-use super::list::Checkpoint;
+use dormouse::look::Summary;
 use crate::bar::Bar;
 use crate::{cli, size, ui};
 use dormouse_registry::Options;
@@ -22,7 +22,7 @@ pub fn push(args: cli::Push) -> Done {
     let checkpoint = &done.checkpoint;
     if args.listing.json {
         ui::print_json(&serde_json::json!({
-            "checkpoint": Checkpoint::from(checkpoint),
+            "checkpoint": Summary::of(checkpoint),
             "reference": done.reference.to_string(),
             "digest": checkpoint.digest,
             "blobs": done.blobs,
@@ -58,7 +58,7 @@ pub fn pull(args: cli::Pull) -> Done {
     let checkpoint = &done.checkpoint;
     if args.listing.json {
         ui::print_json(&serde_json::json!({
-            "checkpoint": Checkpoint::from(checkpoint),
+            "checkpoint": Summary::of(checkpoint),
             "reference": args.from.to_string(),
             "digest": done.digest,
             "fetched": done.fetched,

@@ -171,7 +171,7 @@ fn decoded(text: &str) -> Option<String> {
 /// What is answered.
 #[derive(Debug)]
 pub struct Response {
-    pub status: u16,
+    status: u16,
     kind: &'static str,
     headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
@@ -189,8 +189,11 @@ impl Response {
 
     /// `{"error": "..."}`
     pub fn error(status: u16, why: &str) -> Response {
-        let body = serde_json::json!({ "error": why });
-        Response { status, ..Response::json(&body) }
+        Response::json(&serde_json::json!({ "error": why })).status(status)
+    }
+
+    pub fn status(self, status: u16) -> Response {
+        Response { status, ..self }
     }
 
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Response {

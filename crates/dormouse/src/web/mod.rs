@@ -12,10 +12,11 @@
 mod deeds;
 mod guard;
 mod http;
+mod inside;
 mod shelf;
 
 use deeds::{Hands, Order};
-use dormouse::{Error, Result, Target, export};
+use dormouse::{Error, Result, Target, export, look};
 use dormouse_store::{Store, StoreError};
 use guard::Guard;
 use http::{Bad, Request, Response};
@@ -149,21 +150,35 @@ impl Site {
                 let timeline = self.shelf.timeline(job).map_err(|e| refused(&e))?;
                 Ok(unless_known(request, Response::json(&timeline)))
             }
+            ("GET", ["checkpoints", job, number]) => {
+                let seen = self.named(job, number, |store, target| inside::inside(store, target));
+                Ok(Response::json(&seen.map_err(|e| refused(&e))?))
+            }
+            ("GET", ["heat", job, number]) => {
+                let cells = request.asked("cells").and_then(|n| n.parse().ok());
+                let cells = cells.unwrap_or(look::CELLS);
+                let seen = self.named(job, number, |store, at| inside::warmth(store, at, cells));
+                Ok(Response::json(&seen.map_err(|e| refused(&e))?))
+            }
             ("GET", ["export", job, number]) => self.export(request, job, number),
             ("GET", ["log", id]) => Ok(self.hands.log(id.parse().unwrap_or(0))),
             // It has a body, but it changes nothing.
             ("POST", ["rehearse"]) => Ok(self.hands.rehearse(&order(request)?)),
             ("POST", ["do"]) => Ok(self.hands.obey(&order(request)?)),
-            (_, ["do" | "rehearse"] | ["state"] | ["jobs" | "log", _] | ["export", _, _]) => {
-                Err(wrong_method())
-            }
+            (_, ["do" | "rehearse" | "state"] | ["jobs" | "log", _])
+            | (_, ["checkpoints" | "heat" | "export", _, _]) => Err(wrong_method()),
             _ => Err(nothing_here()),
         }
     }
 
-    fn load(&self, job: &str, number: &str) -> Result<dormouse_store::Checkpoint> {
-        let target: Target = format!("{job}@{number}").parse()?;
-        Ok((self.open)()?.load(&target.job, target.number)?)
+    /// Does this with a checkpoint that is named in an address.
+    fn named<T>(
+        &self,
+        job: &str,
+        number: &str,
+        with: impl FnOnce(&Store, &Target) -> Result<T>,
+    ) -> Result<T> {
+        with(&(self.open)()?, &format!("{job}@{number}").parse()?)
     }
 
     fn export(
@@ -177,9 +192,9 @@ impl Site {
             Some("coredump") => false,
             _ => return Err(Response::error(400, "as a module (as=wasm), or a core dump (as=coredump)")),
         };
-        let made = self.load(job, number).and_then(|checkpoint| match wasm {
-            true => export::wasm(&checkpoint),
-            false => export::core_dump(&checkpoint),
+        let made = self.named(job, number, |store, target| {
+            let checkpoint = store.load(&target.job, target.number)?;
+            if wasm { export::wasm(&checkpoint) } else { export::core_dump(&checkpoint) }
         });
         Ok(Response::new(200, "application/wasm", made.map_err(|e| refused(&e))?))
     }
@@ -233,7 +248,7 @@ fn refused(error: &Error) -> Response {
         _ => (409, "other"),
     };
     let body = serde_json::json!({ "error": dormouse::one_line(&error.to_string()), "kind": kind });
-    Response { status, ..Response::json(&body) }
+    Response::json(&body).status(status)
 }
 
 fn nothing_here() -> Response {

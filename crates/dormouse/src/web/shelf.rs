@@ -96,10 +96,6 @@ impl Shelf {
         Shelf { dir: dir.to_owned(), kept: Mutex::default() }
     }
 
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Never fails: what is wrong is told.
     pub fn overview(&self) -> Overview {
         let (sizes, problem) = match self.sizes() {

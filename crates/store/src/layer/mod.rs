@@ -17,6 +17,7 @@ mod overlay;
 mod read_at;
 mod write;
 
+pub(crate) use overlay::join;
 pub use overlay::{BadLayer, Overlay, PageReader};
 pub use read_at::ReadAt;
 pub(crate) use write::LayerWriter;

@@ -13,6 +13,7 @@
 
 use super::{How, Kind, LayerError, MemoryLayer, PAGE_SIZE, ReadAt, Run, WASM_PAGE_SIZE, delta};
 use crate::meter::Meter;
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,6 +78,18 @@ impl<R: ReadAt> Overlay<R> {
     /// The pages that may be other than zero, in ascending order.
     pub fn stored(&self) -> Vec<Range<u64>> {
         union(self.layers.iter().flat_map(|layer| &layer.runs).filter(|run| run.how != How::Zero))
+    }
+
+    /// The pages that are other than zero, but for differences that make one zero, in ascending order.
+    pub(crate) fn used(&self) -> Vec<Range<u64>> {
+        let mut used = BTreeMap::new();
+        for run in self.layers.iter().flat_map(|layer| &layer.runs) {
+            cut_out(&mut used, run.first..run.end());
+            if run.how != How::Zero {
+                used.insert(run.first, run.end());
+            }
+        }
+        used.into_iter().map(|(start, end)| start..end).collect()
     }
 
     /// The pages that these layers say anything of, in ascending order.
@@ -196,7 +209,11 @@ pub struct BadLayer {
 
 /// The pages of these runs.
 fn union<'a>(runs: impl Iterator<Item = &'a Run>) -> Vec<Range<u64>> {
-    let mut ranges: Vec<_> = runs.map(|run| run.first..run.end()).collect();
+    join(runs.map(|run| run.first..run.end()).collect())
+}
+
+/// In ascending order, each page once.
+pub(crate) fn join(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_unstable_by_key(|range| range.start);
     ranges.dedup_by(|next, last| {
         let joins = next.start <= last.end;
@@ -206,6 +223,22 @@ fn union<'a>(runs: impl Iterator<Item = &'a Run>) -> Vec<Range<u64>> {
         joins
     });
     ranges
+}
+
+/// Takes pages out of ranges that do not meet.
+fn cut_out(ranges: &mut BTreeMap<u64, u64>, pages: Range<u64>) {
+    while let Some((&start, &end)) = ranges.range(..pages.end).next_back() {
+        if end <= pages.start {
+            return;
+        }
+        ranges.remove(&start);
+        if end > pages.end {
+            ranges.insert(pages.end, end);
+        }
+        if start < pages.start {
+            ranges.insert(start, pages.start);
+        }
+    }
 }
 
 /// Cuts ranges into parts of `size` pages, but for the last.

@@ -1,0 +1,177 @@
+//! A stack as text.
+//!
+//! ```text
+//!   #0      relax  src/heat.c:31:7 (inlined)          each function that was inlined has a line of its own
+//!           step +0x41  src/heat.c:52:3
+//!             i = 3, n = 10, sum is not kept          variables of the source; else locals
+//!   #1      main +0x1c  module 0x3c2                  where there is no source
+//! ```
+
+use crate::ui;
+use anstyle::{AnsiColor, Style};
+use dormouse::look::{Frame, Typed, Variable};
+use std::fmt::Write as _;
+
+const NAME: Style = AnsiColor::Cyan.on_default();
+/// Blocks shown of each end of a deep stack. A function that calls itself takes one.
+const SHOWN: usize = 15;
+/// Columns there are.
+const WIDTH: usize = 80;
+/// Where what belongs to a frame begins.
+const INDENT: &str = "          ";
+/// Lines of values that a frame gets, where not all are shown.
+const VALUES: usize = 2;
+
+/// Frames, innermost first; `all`: also those between; `full`: each, with all that it holds.
+pub fn text(frames: &[Frame], all: bool, full: bool) -> String {
+    let mut blocks = vec![];
+    let mut first = 0;
+    for run in frames.chunk_by(|a, b| !full && !all && a.stands_like(b)) {
+        blocks.push((first, run));
+        first += run.len();
+    }
+    let mut out = String::new();
+    let n = blocks.len();
+    for (i, (first, run)) in blocks.into_iter().enumerate() {
+        if all || full || i < SHOWN || i + SHOWN >= n {
+            block(&mut out, first, run, full);
+        } else if i == SHOWN {
+            let _ = writeln!(out, "  ... {}; --all shows them ...", ui::count(n - 2 * SHOWN, "more"));
+        }
+    }
+    out
+}
+
+fn block(out: &mut String, first: usize, run: &[Frame], full: bool) {
+    let frame = &run[0];
+    let mut lead = format!("  #{first:<6} ");
+    let inlined = frame.lines.len().saturating_sub(1);
+    for line in &frame.lines[..inlined] {
+        let name = line.function.as_deref().unwrap_or("?");
+        headline(out, &lead, name, "", &format!("{line} (inlined)"), full);
+        lead = INDENT.to_owned();
+    }
+    let mut place = frame.within.map_or(String::new(), |w| format!(" +{w:#x}"));
+    if run.len() > 1 {
+        place += &format!(" ({} times)", run.len());
+    }
+    let source = match frame.lines.last().filter(|line| line.file.is_some()) {
+        Some(line) if full => format!("{line}, module {:#x}", frame.offset),
+        Some(line) => line.to_string(),
+        None if frame.within.is_some() => format!("module {:#x}", frame.offset),
+        None => String::new(),
+    };
+    headline(out, &lead, &frame.name, &place, &source, full);
+    match full {
+        true => everything(out, frame),
+        false => wrapped(out, &shortly(frame)),
+    }
+}
+
+/// A function and where it stands, in one line if there is room.
+fn headline(out: &mut String, lead: &str, name: &str, place: &str, source: &str, full: bool) {
+    let name = if full { ui::visible(name) } else { shortened(&ui::visible(name), 66 - place.len().min(30)) };
+    let source = ui::visible(source);
+    let width = lead.len() + name.chars().count() + place.len();
+    let _ = write!(out, "{lead}{NAME}{name}{NAME:#}{place}");
+    if !source.is_empty() && width + 2 + source.chars().count() > WIDTH {
+        let _ = write!(out, "\n{INDENT}  {source}");
+    } else if !source.is_empty() {
+        let _ = write!(out, "  {source}");
+    }
+    out.push('\n');
+}
+
+/// The values of a frame, each in a few words.
+fn shortly(frame: &Frame) -> Vec<String> {
+    let mut all: Vec<String> = match frame.variables.is_empty() {
+        false => frame.variables.iter().map(variable).collect(),
+        true => frame.locals.iter().map(|l| format!("{} = {}", local(l), l.value)).collect(),
+    };
+    if !frame.operands.is_empty() {
+        let operands: Vec<String> = frame.operands.iter().map(Typed::to_string).collect();
+        all.push(format!("operands {}", operands.join(" ")));
+    }
+    all.iter().map(|value| shortened(&ui::visible(value), 60)).collect()
+}
+
+fn variable(v: &Variable) -> String {
+    match (&v.value, v.missing) {
+        (Some(value), _) => format!("{} = {value}", v.name),
+        (None, missing) => format!("{} {}", v.name, missing.unwrap_or("?")),
+    }
+}
+
+/// In as few lines as there are for them.
+fn wrapped(out: &mut String, values: &[String]) {
+    let mut line = String::new();
+    let mut lines = 0;
+    for (i, value) in values.iter().enumerate() {
+        let last = i + 1 == values.len();
+        let room = WIDTH - INDENT.len() - 2 - if lines + 1 == VALUES && !last { 5 } else { 0 };
+        if !line.is_empty() && line.chars().count() + 2 + value.chars().count() > room {
+            lines += 1;
+            if lines == VALUES {
+                let _ = writeln!(out, "{INDENT}  {line}, ...");
+                return;
+            }
+            let _ = writeln!(out, "{INDENT}  {line},");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line += ", ";
+        }
+        line += value;
+    }
+    if !line.is_empty() {
+        let _ = writeln!(out, "{INDENT}  {line}");
+    }
+}
+
+/// One line for each value.
+fn everything(out: &mut String, frame: &Frame) {
+    let mut line = |text: String| {
+        let _ = writeln!(out, "{INDENT}  {}", ui::visible(&text));
+    };
+    let inlined = frame.lines.len().saturating_sub(1);
+    for v in &frame.variables {
+        let of = match frame.lines.get(v.line).and_then(|line| line.function.as_ref()) {
+            Some(function) if v.line < inlined => format!("   in {function}"),
+            _ => String::new(),
+        };
+        match (&v.value, v.missing) {
+            (Some(value), _) => line(format!("{}: {} = {value}{of}", v.name, v.ty)),
+            (None, missing) => line(format!("{}: {}   {}{of}", v.name, v.ty, missing.unwrap_or("?"))),
+        }
+    }
+    for l in &frame.locals {
+        line(format!("{} = {}", local(l), typed(&l.value)));
+    }
+    if let Some(count) = frame.local_count.filter(|count| *count as usize > frame.locals.len()) {
+        line(format!("{} of {} locals are kept", frame.locals.len(), count));
+    }
+    for (i, operand) in frame.operands.iter().enumerate() {
+        line(format!("operand {i} = {}", typed(operand)));
+    }
+}
+
+fn local(l: &dormouse::look::Local) -> String {
+    l.name.as_ref().map_or_else(|| format!("local {}", l.index), |name| format!("${name}"))
+}
+
+/// A value with its type, and integers in hexadecimal where that is another number.
+pub fn typed(value: &Typed) -> String {
+    let text = value.to_string();
+    match value.bits().filter(|_| matches!(value.ty(), "i32" | "i64")) {
+        Some(bits) if bits.len() > 3 => format!("{text} ({}, {bits})", value.ty()),
+        _ => format!("{text} ({})", value.ty()),
+    }
+}
+
+/// At most so many characters.
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect(),
+    }
+}
