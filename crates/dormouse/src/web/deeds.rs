@@ -183,7 +183,8 @@ impl Hands {
 
     /// What a resume would do, and the command for it. Changes nothing but the cache.
     pub fn rehearse(&self, order: &Order) -> Response {
-        let Some(words) = order.words() else {
+        let words = order.words().filter(|_| matches!(order, Order::Resume { .. }));
+        let Some(words) = words else {
             return Response::error(400, "these are not names of a job, a checkpoint or directories");
         };
         let mut dry = words.clone();

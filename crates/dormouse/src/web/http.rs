@@ -10,7 +10,7 @@
 //! nothing that the rest of the program does not link already. The parser is that of hyper.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 /// A request's line and headers.
@@ -20,6 +20,8 @@ const MAX_BODY: usize = 64 << 10;
 const MAX_HEADERS: usize = 64;
 /// A request has come after so long, or it will not.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Who sends too much is listened to for so long.
+const LINGER: Duration = Duration::from_secs(1);
 /// The reader of an answer may rest for so long.
 const WRITING: Duration = Duration::from_secs(60);
 
@@ -206,6 +208,14 @@ impl Response {
         let _ = self.write(to);
     }
 
+    /// The same where not all of the request was read: if the connection were closed at once, what is sent would be lost.
+    pub fn send_early(&self, to: &mut TcpStream) {
+        self.send(to);
+        let until = Instant::now() + LINGER;
+        let _ = to.shutdown(Shutdown::Write);
+        while more(to, until, &mut vec![], MAX_BODY).is_ok() {}
+    }
+
     fn write(&self, to: &mut TcpStream) -> io::Result<()> {
         to.set_write_timeout(Some(WRITING))?;
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
@@ -248,7 +258,6 @@ fn reason(status: u16) -> &'static str {
         415 => "Unsupported Media Type",
         421 => "Misdirected Request",
         431 => "Request Header Fields Too Large",
-        503 => "Service Unavailable",
         _ => "Error",
     }
 }

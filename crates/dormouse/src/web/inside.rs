@@ -1,7 +1,8 @@
 //! What the page shows of one checkpoint: what `inspect` shows, as far as a page has room for it.
 
+use super::Refusal;
 use dormouse::look::{self, Frame, Heat, Inspection};
-use dormouse::{Result, Target, annotations};
+use dormouse::{Error, Result, Target, annotations};
 use dormouse_store::{Checkpoint, Store};
 use serde::Serialize;
 
@@ -9,8 +10,9 @@ use serde::Serialize;
 const ENDS: usize = 200;
 /// What is sent of files.
 const FILES: usize = 200;
-/// Cells that can be asked for.
+/// Cells, and checkpoints, that can be asked for at once.
 const MOST_CELLS: usize = 256;
+const MOST_NUMBERS: usize = 32;
 
 /// A checkpoint.
 #[derive(Serialize)]
@@ -32,29 +34,32 @@ struct Shown {
     frame: Frame,
 }
 
-/// The largest memory, in cells.
+/// The largest memory of a checkpoint, in cells; or why that is not known.
 #[derive(Serialize)]
 pub struct Warmth {
-    index: u32,
-    bytes: u64,
-    /// Whether there is a checkpoint before it.
-    compared: bool,
+    number: u64,
     #[serde(flatten)]
-    heat: Heat,
+    found: Found,
 }
 
-/// Its memory layers are read as far as they are needed.
-fn load(store: &Store, target: &Target) -> Result<(Checkpoint, Option<Checkpoint>)> {
-    let checkpoint = store.load_lazily(&target.job, target.number)?;
-    let before = look::previous(store, &checkpoint.info);
-    let same = |c: &Checkpoint| c.state.module_digest == checkpoint.state.module_digest;
-    let before = before.filter(same);
-    Ok((checkpoint, before))
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Found {
+    Seen {
+        bytes: u64,
+        /// Whether there is a checkpoint before it.
+        compared: bool,
+        #[serde(flatten)]
+        heat: Heat,
+    },
+    Unknown(Refusal),
 }
 
 /// All of it.
 pub fn inside(store: &Store, target: &Target) -> Result<Inside> {
-    let (checkpoint, before) = load(store, target)?;
+    // Its memory layers are read as far as they are needed.
+    let checkpoint = store.load_lazily(&target.job, target.number)?;
+    let before = look::previous(store, &checkpoint.info);
     let seen = Inspection::of(&checkpoint, before.as_ref())?;
     let said = [annotations::HOST, annotations::ENGINE].map(|key| checkpoint.info.annotations.get(key));
     let mut files = seen.files;
@@ -85,15 +90,35 @@ fn ends(frames: Vec<Frame>) -> Vec<Shown> {
     kept.enumerate().map(shown).collect()
 }
 
-/// Its largest memory, compared with the checkpoint before.
-pub fn warmth(store: &Store, target: &Target, cells: usize) -> Result<Option<Warmth>> {
-    let (checkpoint, before) = load(store, target)?;
-    let largest = checkpoint.state.memories.iter().max_by_key(|m| (m.pages, u32::MAX - m.index));
-    let Some(memory) = largest else {
-        return Ok(None);
-    };
+/// The largest memory of each of these checkpoints, compared with that of the one before.
+pub fn warmth(store: &Store, job: &str, numbers: &[u64], cells: usize) -> Result<Vec<Warmth>> {
     let cells = cells.clamp(1, MOST_CELLS);
-    let heat = Heat::of(&checkpoint, before.as_ref(), memory.index, cells)?;
+    let mut numbers: Vec<u64> = numbers.iter().copied().take(MOST_NUMBERS).collect();
+    numbers.sort_unstable();
+    let listed: Vec<u64> = store.list(job)?.iter().map(|info| info.number).collect();
+    // Mostly they follow each other, and each is loaded once.
+    let mut last: Option<Checkpoint> = None;
+    let all = numbers.into_iter().map(|number| {
+        let before = listed.iter().copied().filter(|n| *n < number).max();
+        let kept = last.take().filter(|kept| Some(kept.info.number) == before);
+        let found = store.load_lazily(job, Some(number)).map_err(Error::from).and_then(|checkpoint| {
+            let before = kept.or_else(|| look::previous(store, &checkpoint.info));
+            let found = largest(&checkpoint, before.as_ref(), cells);
+            last = Some(checkpoint);
+            found
+        });
+        Warmth { number, found: found.unwrap_or_else(|e| Found::Unknown(Refusal::of(&e))) }
+    });
+    Ok(all.collect())
+}
+
+fn largest(checkpoint: &Checkpoint, before: Option<&Checkpoint>, cells: usize) -> Result<Found> {
+    let memories = &checkpoint.state.memories;
+    let Some(memory) = memories.iter().max_by_key(|m| (m.pages, u32::MAX - m.index)) else {
+        return Ok(Found::Seen { bytes: 0, compared: false, heat: Heat::default() });
+    };
+    let before = before.filter(|b| b.state.module_digest == checkpoint.state.module_digest);
+    let heat = Heat::of(checkpoint, before, memory.index, cells)?;
     let bytes = memory.pages.saturating_mul(65536);
-    Ok(Some(Warmth { index: memory.index, bytes, compared: before.is_some(), heat }))
+    Ok(Found::Seen { bytes, compared: before.is_some(), heat })
 }

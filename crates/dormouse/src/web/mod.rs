@@ -20,6 +20,7 @@ use dormouse::{Error, Result, Target, export, look};
 use dormouse_store::{Store, StoreError};
 use guard::Guard;
 use http::{Bad, Request, Response};
+use serde::Serialize;
 use shelf::Shelf;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MOST: usize = 64;
 
 const INDEX: &str = include_str!("assets/index.html");
+const ICON: &str = include_str!("assets/icon.svg");
 const STYLE: &str = include_str!("assets/style.css");
 const SCRIPTS: [(&str, &str); 6] = [
     ("app.js", include_str!("assets/app.js")),
@@ -75,6 +77,7 @@ impl Page {
         };
         let guard = Guard::new().map_err(|e| failed(std::io::Error::other(e.to_string())))?;
         let Subject { dir, hint, identities, no_config, open } = subject;
+        let dir = std::path::absolute(dir).map_err(failed)?;
         let shelf = Shelf::new(&dir);
         let hands = Hands::new(dir, hint, identities, no_config).map_err(failed)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed)?;
@@ -98,8 +101,8 @@ impl Page {
                 continue;
             };
             if busy.fetch_add(1, Ordering::Relaxed) >= MOST {
+                // Closed; it may try again.
                 busy.fetch_sub(1, Ordering::Relaxed);
-                Response::error(503, "too many connections; try again").send(&mut connection);
                 continue;
             }
             let (site, leaving) = (site.clone(), Leaving(busy.clone()));
@@ -122,12 +125,11 @@ impl Drop for Leaving {
 
 impl Site {
     fn serve(&self, connection: &mut TcpStream) {
-        let response = match Request::read(connection) {
-            Ok(request) => self.answer(&request).unwrap_or_else(|refusal| refusal),
-            Err(Bad::Refused(response)) => response,
-            Err(Bad::Gone) => return,
-        };
-        response.send(connection);
+        match Request::read(connection) {
+            Ok(request) => self.answer(&request).unwrap_or_else(|no| no).send(connection),
+            Err(Bad::Refused(response)) => response.send_early(connection),
+            Err(Bad::Gone) => {}
+        }
     }
 
     fn answer(&self, request: &Request) -> std::result::Result<Response, Response> {
@@ -154,10 +156,12 @@ impl Site {
                 let seen = self.named(job, number, |store, target| inside::inside(store, target));
                 Ok(Response::json(&seen.map_err(|e| refused(&e))?))
             }
-            ("GET", ["heat", job, number]) => {
-                let cells = request.asked("cells").and_then(|n| n.parse().ok());
-                let cells = cells.unwrap_or(look::CELLS);
-                let seen = self.named(job, number, |store, at| inside::warmth(store, at, cells));
+            ("GET", ["heat", job]) => {
+                let of = |name| request.asked(name).unwrap_or_default();
+                let numbers: Vec<u64> = of("of").split(',').filter_map(|n| n.parse().ok()).collect();
+                let cells = of("cells").parse().unwrap_or(look::CELLS);
+                let store = (self.open)().map_err(|e| refused(&e))?;
+                let seen = inside::warmth(&store, job, &numbers, cells);
                 Ok(Response::json(&seen.map_err(|e| refused(&e))?))
             }
             ("GET", ["export", job, number]) => self.export(request, job, number),
@@ -165,8 +169,8 @@ impl Site {
             // It has a body, but it changes nothing.
             ("POST", ["rehearse"]) => Ok(self.hands.rehearse(&order(request)?)),
             ("POST", ["do"]) => Ok(self.hands.obey(&order(request)?)),
-            (_, ["do" | "rehearse" | "state"] | ["jobs" | "log", _])
-            | (_, ["checkpoints" | "heat" | "export", _, _]) => Err(wrong_method()),
+            (_, ["do" | "rehearse" | "state"] | ["jobs" | "heat" | "log", _])
+            | (_, ["checkpoints" | "export", _, _]) => Err(wrong_method()),
             _ => Err(nothing_here()),
         }
     }
@@ -204,6 +208,7 @@ impl Site {
 fn asset(method: &str, path: &[&str]) -> std::result::Result<Response, Response> {
     let found = match path {
         [] => Some(("text/html; charset=utf-8", INDEX)),
+        ["icon.svg"] => Some(("image/svg+xml", ICON)),
         ["style.css"] => Some(("text/css; charset=utf-8", STYLE)),
         [name] => SCRIPTS
             .iter()
@@ -238,17 +243,34 @@ fn unless_known(request: &Request, response: Response) -> Response {
     response.with("ETag", tag)
 }
 
-/// What the library says, and of which kind that is.
+/// What the library says, and of which kind that is, for the page.
+#[derive(Serialize)]
+struct Refusal {
+    error: String,
+    kind: &'static str,
+}
+
+impl Refusal {
+    fn of(error: &Error) -> Refusal {
+        let kind = match error {
+            Error::Store(StoreError::NoKey { .. } | StoreError::BadKey { .. }) => "encrypted",
+            Error::Store(StoreError::Damaged(_) | StoreError::AllDamaged { .. }) => "damaged",
+            Error::Store(StoreError::NoJob { .. } | StoreError::NoCheckpoint { .. }) => "gone",
+            Error::Store(StoreError::BadJobName { .. }) | Error::BadTarget { .. } => "name",
+            _ => "other",
+        };
+        Refusal { error: dormouse::one_line(&error.to_string()), kind }
+    }
+}
+
 fn refused(error: &Error) -> Response {
-    let (status, kind) = match error {
-        Error::Store(StoreError::NoKey { .. } | StoreError::BadKey { .. }) => (409, "encrypted"),
-        Error::Store(StoreError::Damaged(_) | StoreError::AllDamaged { .. }) => (409, "damaged"),
-        Error::Store(StoreError::NoJob { .. } | StoreError::NoCheckpoint { .. }) => (404, "gone"),
-        Error::Store(StoreError::BadJobName { .. }) | Error::BadTarget { .. } => (400, "name"),
-        _ => (409, "other"),
+    let refusal = Refusal::of(error);
+    let status = match refusal.kind {
+        "gone" => 404,
+        "name" => 400,
+        _ => 409,
     };
-    let body = serde_json::json!({ "error": dormouse::one_line(&error.to_string()), "kind": kind });
-    Response::json(&body).status(status)
+    Response::json(&refusal).status(status)
 }
 
 fn nothing_here() -> Response {

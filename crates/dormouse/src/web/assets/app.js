@@ -117,11 +117,11 @@ async function loop() {
 
 // ---- the memory over time: asked for what is in sight, the newest first ----
 
+/** Checkpoints that are asked for together. */
+const BATCH = 8;
 let fetching = false;
 
-function heatOf(mark) {
-  return page.heat.get(mark.digest + mark.before);
-}
+const heatKey = (mark) => mark.digest + mark.before;
 
 async function wantHeat(sight) {
   wantHeat.sight = sight;
@@ -129,11 +129,9 @@ async function wantHeat(sight) {
   fetching = true;
   try {
     for (;;) {
-      const mark = wantHeat.sight.findLast((m) => heatOf(m) === undefined);
-      if (!mark) break;
-      const key = mark.digest + mark.before;
-      page.heat.set(key, await askHeat(mark));
-      mark.heat = page.heat.get(key);
+      const marks = wantHeat.sight.filter((mark) => !page.heat.has(heatKey(mark))).slice(-BATCH);
+      if (!marks.length) break;
+      await askHeat(page.job, marks);
       soon();
     }
   } catch {
@@ -143,14 +141,14 @@ async function wantHeat(sight) {
   }
 }
 
-async function askHeat(mark) {
-  try {
-    const found = await get(`heat/${part(page.job)}/${mark.number}?cells=${CELLS}`);
-    const kind = ({ zero, same, changed }) => (changed ? "changed" : same ? "same-as" : zero ? "zero" : null);
-    return { ...found, cells: found.cells.map(kind) };
-  } catch (error) {
-    if (!(error instanceof Refused) || [401, 403].includes(error.status)) throw error;
-    return { problem: error.kind === "encrypted" || error.kind === "damaged" ? error.kind : error.message };
+async function askHeat(job, marks) {
+  const found = await get(`heat/${part(job)}?of=${marks.map((mark) => mark.number)}&cells=${CELLS}`);
+  const kind = ({ same, changed }) => (changed ? "changed" : same ? "same-as" : "zero");
+  for (const mark of marks) {
+    const heat = found.find(({ number }) => number === mark.number) ?? { kind: "gone" };
+    if (heat.cells) heat.cells = heat.cells.map(kind);
+    else heat.problem = ["encrypted", "damaged"].includes(heat.kind) ? heat.kind : "cannot be read";
+    page.heat.set(heatKey(mark), heat);
   }
 }
 
@@ -191,7 +189,7 @@ function draw() {
 }
 
 const STATES = {
-  running: "running", checkpointing: "checkpointing", paused: "paused", waiting: "waiting for input or output",
+  running: "running", checkpointing: "checkpointing", paused: "paused", waiting: "waiting",
   sleeping: "sleeping", "no answer": "does not answer",
 };
 
@@ -246,7 +244,8 @@ function drawJob(row) {
   }
   badge(title.lastChild, row);
   const here = running?.answers;
-  say(id("job-program"), [row.program, running?.pid && `process ${running.pid}`, running?.host && !here && `host ${running.host}`].filter(Boolean).join(" · "));
+  const waits = running?.state === "waiting" && "waits for input or output";
+  say(id("job-program"), [row.program, waits, running?.pid && `process ${running.pid}`, running?.host && !here && `host ${running.host}`].filter(Boolean).join(" · "));
   id("job-action").hidden = !here;
   say(id("checkpoint-command"), `dormouse checkpoint ${row.job}${page.state.hint}`);
   const summary = page.timeline?.summary;
@@ -263,8 +262,8 @@ function drawJob(row) {
     ["Last checkpoint", newest == null ? null : `${time(newest)} ago`],
     ["Checkpoints", row.checkpoints],
     ["In the store", bytes(row.total)],
-    ["Pause, half of them", summary?.checkpoints ? micros(summary.pause_p50) : null],
-    ["Pause, longest", summary?.checkpoints ? micros(summary.pause_max) : null],
+    ["Median pause", summary?.checkpoints ? micros(summary.pause_p50) : null],
+    ["Longest pause", summary?.checkpoints ? micros(summary.pause_max) : null],
   ]);
   const marks = page.timeline?.checkpoints ?? [];
   const failed = page.timeline?.failed.at(-1);
@@ -285,7 +284,7 @@ function drawTimeline() {
     history.replaceState(null, "", `#/${part(page.job)}/${page.number}`);
   }
   for (const mark of marks) {
-    mark.heat = heatOf(mark);
+    mark.heat = page.heat.get(heatKey(mark));
     if (mark.heat?.problem === "damaged") mark.problem = "damaged";
     else if (mark.encrypted && mark.heat?.cells) mark.problem = null;
   }

@@ -1,7 +1,7 @@
 // What one checkpoint holds: the stack first, then memory, files and the rest.
 
 import { Refused, get, part } from "./server.js";
-import { bytes, clock, count, el, facts, id, micros, say, taker, time } from "./words.js";
+import { bytes, clock, count, el, facts, id, micros, say, taken, time } from "./words.js";
 
 /** Frames that are shown before one asks for more. */
 const FRAMES = 12;
@@ -17,7 +17,7 @@ export class Detail {
   async show(mark) {
     const { job, now } = this.page;
     say(id("checkpoint-title"), `${job}@${mark.number}`);
-    say(id("checkpoint-when"), `saved ${clock(mark.created, now)}${mark.why ? `, taken by ${taker(mark.why)}` : ""}`);
+    say(id("checkpoint-when"), `saved ${clock(mark.created, now)}${mark.why ? `, taken ${taken(mark.why)}` : ""}`);
     const key = `${job} ${mark.digest} ${mark.before}`;
     if (key === this.#key) return;
     this.#key = key;
@@ -142,7 +142,7 @@ function memories({ memories: all, compared_with: before }) {
       : `${kib(same + changed)} in use, ${kib(zero)} zero; there is no checkpoint before it to compare with`;
     const cells = memory.heat.cells.map((cell) => el("i", { class: cell.changed ? "changed" : cell.same ? "same-as" : "zero" }));
     return el("section", {},
-      el("h4", {}, memory.name ? `Memory ${memory.name} ` : `Memory ${memory.index} `, el("span", { class: "quiet" }, bytes(memory.bytes))),
+      el("h4", {}, all.length === 1 ? "Memory " : `Memory ${memory.name ?? memory.index} `, el("span", { class: "quiet" }, bytes(memory.bytes))),
       el("div", { class: "strip-map", "aria-hidden": "true" }, ...cells),
       el("p", { class: "quiet" }, words));
   });

@@ -98,7 +98,7 @@ export class Deeds {
   #resume() {
     const { job, number, name } = this.#target();
     const newer = this.page.timeline.checkpoints.filter((m) => m.number > number);
-    const body = [el("p", {}, "A process of its own goes on from here, without input; what it prints goes to a log in the store. It goes on when this page ends.")];
+    const body = [el("p", {}, "A process of its own goes on from here, without input; what it prints goes to a log in the store. It does not end with this page.")];
     if (newer.length) {
       body.push(el("p", { class: "notice" }, `This is not the newest: what ${job} did after ${name} is left behind. ${count(newer.length, "newer checkpoint")} (up to ${job}@${newer.at(-1).number}) stay in the store, and the next one has the number after those.`));
     }

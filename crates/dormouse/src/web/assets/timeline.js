@@ -8,7 +8,7 @@
 //
 // What is drawn is for the eye; the same is said by the slider's value (a screen reader's way) and in the table.
 
-import { bytes, clock, count, el, micros, svg, taker, time } from "./words.js";
+import { bytes, clock, count, el, micros, share, svg, taken, time } from "./words.js";
 
 export const CELLS = 48;
 const STRIP = 40;
@@ -32,8 +32,8 @@ export function inWords(mark, now) {
   const { heat } = mark;
   if (heat?.total) {
     const { changed, same, zero } = heat.total;
-    const pages = Math.max(1, changed + same + zero);
-    parts.push(heat.compared ? `${Math.round((100 * changed) / pages)}% of memory changed` : `${Math.round((100 * (pages - zero)) / pages)}% of memory in use`);
+    const pages = changed + same + zero;
+    parts.push(heat.compared ? `${share(changed, pages)} of memory changed` : `${share(pages - zero, pages)} of memory in use`);
   }
   if (mark.problem) parts.push(mark.problem);
   return parts.join(", ");
@@ -109,7 +109,7 @@ export class Timeline {
     const width = this.node.clientWidth;
     if (!width || !marks.length) return;
     const narrow = width < 560;
-    const left = narrow ? 68 : 96;
+    const left = narrow ? 84 : 96;
     const room = Math.max(40, width - left - 4);
     this.#shown = Math.min(marks.length, Math.floor(room / (narrow ? 12 : 14)));
     const most = marks.length - this.#shown;
@@ -120,7 +120,7 @@ export class Timeline {
       if (at >= this.#start + this.#shown) this.#start = at - this.#shown + 1;
       this.reveal = false;
     }
-    const wide = Math.min(44, room / this.#shown);
+    const wide = Math.min(64, room / this.#shown);
     this.geometry = { left, wide };
     const sight = marks.slice(this.#start, this.#start + this.#shown);
     this.#slider(marks, at, job, now);
@@ -156,7 +156,7 @@ export class Timeline {
     const height = bottom + AXIS + 4;
     const root = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
     const x = (column) => left + column * wide;
-    const bar = Math.min(24, Math.max(3, wide * 0.64));
+    const bar = Math.min(28, Math.max(3, wide * 0.64));
     const band = (column, name) => {
       if (column == null || column < 0 || column >= sight.length) return;
       root.append(svg("rect", { class: name, x: x(column), y: 0, width: wide, height: height - 1, rx: Math.min(6, wide / 4) }));
@@ -165,7 +165,11 @@ export class Timeline {
     band(selected, "chosen");
     STRIPS.forEach(({ name, of, text }, row) => {
       const base = row * (STRIP + GAP) + STRIP;
-      const highest = Math.max(...sight.map((mark) => of(mark) ?? 0));
+      const values = sight.map((mark) => of(mark) ?? 0).sort((a, b) => a - b);
+      const highest = values.at(-1);
+      // A few that tower above all others are cut off, so that the others can be told apart.
+      const usual = values[Math.floor((values.length - 1) * 0.9)];
+      const top = usual && highest > 4 * usual ? 1.5 * usual : highest;
       root.append(
         svg("text", { class: "strip", x: 0, y: base - STRIP + 16 }, name),
         svg("text", { class: "highest", x: 0, y: base - STRIP + 33 }, highest ? `up to ${text(highest)}` : "not known"),
@@ -174,9 +178,10 @@ export class Timeline {
       sight.forEach((mark, column) => {
         const value = of(mark);
         if (value == null) return;
-        const high = highest ? Math.max(1.5, (value / highest) * (STRIP - 2)) : 1.5;
+        const high = top ? Math.max(1.5, Math.min(1, value / top) * (STRIP - 2)) : 1.5;
         const name = column === selected ? "bar on" : "bar";
         root.append(svg("rect", { class: name, x: x(column) + (wide - bar) / 2, y: base - high, width: bar, height: high, rx: Math.min(2, high / 2) }));
+        if (value > top) root.append(svg("path", { class: "cut", d: `M${x(column)} ${base - high + 9}l${wide} -5` }));
       });
     });
     if (hasHeat) this.#heat(root, sight, { top: heatTop, x, wide });
@@ -185,22 +190,23 @@ export class Timeline {
   }
 
   #heat(root, sight, { top, x, wide }) {
-    const first = sight.find((mark) => mark.heat?.cells);
+    // Memories grow: all are drawn to the scale of the largest.
+    const largest = Math.max(0, ...sight.map((mark) => mark.heat?.bytes ?? 0));
     root.append(svg("text", { class: "strip", x: 0, y: top + 12 }, "Memory"));
-    if (first) root.append(svg("text", { class: "highest", x: 0, y: top + 29 }, bytes(first.heat.bytes)));
-    const box = (column, from, to, name) =>
-      root.append(svg("rect", { class: name, x: x(column) + 0.5, y: top + from * CELL, width: Math.max(1, wide - 1), height: (to - from) * CELL }));
+    if (largest) root.append(svg("text", { class: "highest", x: 0, y: top + 29 }, bytes(largest)));
+    const box = (column, from, to, name, high = CELL) =>
+      root.append(svg("rect", { class: name, x: x(column) + 0.5, y: top + from * high, width: Math.max(1, wide - 1), height: (to - from) * high }));
     sight.forEach((mark, column) => {
       const cells = mark.heat?.cells;
       if (!cells) {
         box(column, 0, CELLS, mark.heat?.problem ? "cell unknown" : "cell pending");
         return;
       }
+      const high = (CELLS * CELL * (mark.heat.bytes / largest)) / cells.length;
       let from = 0;
-      const kind = (at) => (at >= cells.length ? null : cells[at]);
-      for (let at = 1; at <= CELLS; at += 1) {
-        if (at < CELLS && kind(at) === kind(from)) continue;
-        if (kind(from)) box(column, from, at, `cell ${kind(from)}`);
+      for (let at = 1; at <= cells.length; at += 1) {
+        if (cells[at] === cells[from]) continue;
+        box(column, from, at, `cell ${cells[from]}`, high);
         from = at;
       }
     });
@@ -238,7 +244,7 @@ export function tableRow(mark, job, now) {
   const own = mark.own == null ? "damaged" : bytes(mark.own);
   const heat = mark.heat?.total ? inWords({ created: mark.created, heat: mark.heat }, now).split(", ").at(-1) : mark.heat?.problem ?? "–";
   return [
-    `${job}@${mark.number}`, clock(mark.created, now), taker(mark.why), micros(mark.pause),
+    `${job}@${mark.number}`, clock(mark.created, now), taken(mark.why), micros(mark.pause),
     time(mark.since), own, mark.shared == null ? "–" : bytes(mark.shared), heat,
   ];
 }

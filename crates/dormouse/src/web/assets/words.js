@@ -81,12 +81,19 @@ const three = (value) => value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0
 /** Seconds: 3m 20s. */
 export function time(seconds) {
   if (seconds == null) return "–";
-  if (seconds > 0 && seconds < 10) return `${seconds.toFixed(1)}s`;
+  if (seconds > 0 && seconds < 0.9995) return `${Math.max(1, Math.round(seconds * 1000))} ms`;
+  if (seconds > 0 && seconds < 9.95) return `${seconds.toFixed(1)}s`;
   const s = Math.round(seconds);
   if (s < 60) return `${s}s`;
   if (s < 3600) return `${Math.floor(s / 60)}m ${s % 60}s`;
   if (s < 86400) return `${Math.floor(s / 3600)}h ${Math.floor(s / 60) % 60}m`;
   return `${Math.floor(s / 86400)}d ${Math.floor(s / 3600) % 24}h`;
+}
+
+/** A share of many, in whole percents; none and all are only said where it is so. */
+export function share(part, all) {
+  const n = (100 * part) / Math.max(1, all);
+  return n > 0 && n < 1 ? "under 1%" : n < 100 && n > 99 ? "over 99%" : `${Math.round(n)}%`;
 }
 
 export const percent = (share) => `${(share * 100).toFixed(2)}%`;
@@ -103,9 +110,9 @@ export function clock(rfc3339, now = Date.now()) {
 }
 
 const WHY = {
-  timer: "the timer", asked: "a person", usr1: "SIGUSR1", term: "SIGTERM", int: "Ctrl-C",
-  program: "the program", limit: "--stop-after",
+  timer: "by the timer", asked: "on request", usr1: "at SIGUSR1", term: "at SIGTERM", int: "at Ctrl-C",
+  program: "by the program", limit: "at --stop-after",
 };
 
 /** Who wanted a checkpoint. */
-export const taker = (why) => (why ? WHY[why] ?? why : "–");
+export const taken = (why) => (why ? WHY[why] ?? why : "–");
