@@ -277,10 +277,11 @@ const steps = {
     }
     await page.keyboard.press("Escape");
     for (const colorScheme of ["light", "dark"]) {
-      await page.emulateMedia({ colorScheme });
+      // Nothing fades, so that nothing is seen half-way.
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       assert.deepEqual(await page.evaluate(faint), [], colorScheme);
     }
-    await page.emulateMedia({ colorScheme: null });
+    await page.emulateMedia({ colorScheme: null, reducedMotion: null });
     await page.locator("#activity summary").click();
   },
 

@@ -28,13 +28,16 @@ const timeline = new Timeline({
 // ---- what is chosen: in the address, as #/JOB or #/JOB/N ----
 
 function chosen() {
+  // #main is where the first link leads.
+  if (page.job && !location.hash.startsWith("#/")) history.replaceState(null, "", addressOf(page.job, page.number));
   const [, job, number] = decodeURIComponent(location.hash.slice(1)).split("/");
   return { job: job || null, number: Number(number) || null };
 }
 
+const addressOf = (job, number) => `#/${part(job)}${number ? `/${number}` : ""}`;
+
 function choose(job, number) {
-  const to = `#/${part(job)}${number ? `/${number}` : ""}`;
-  if (location.hash !== to) history.replaceState(null, "", to);
+  history.replaceState(null, "", addressOf(job, number));
   follow();
 }
 
@@ -73,7 +76,7 @@ async function ask() {
     if (!page.job && jobs.length) {
       const first = jobs.find((job) => job.running) ?? jobs[0];
       Object.assign(page, { job: first.job, number: null });
-      history.replaceState(null, "", `#/${part(first.job)}`);
+      history.replaceState(null, "", addressOf(first.job));
     }
     if (page.job) await askJob();
     draw();
@@ -281,7 +284,7 @@ function drawTimeline() {
   if (marks.length && !marks.some((mark) => mark.number === page.number)) {
     const asked = page.number;
     page.number = (asked && marks.findLast((mark) => mark.number < asked) || marks.at(-1)).number;
-    history.replaceState(null, "", `#/${part(page.job)}/${page.number}`);
+    history.replaceState(null, "", addressOf(page.job, page.number));
   }
   for (const mark of marks) {
     mark.heat = page.heat.get(heatKey(mark));
