@@ -258,15 +258,15 @@ fn looking_changes_nothing() {
         assert_eq!(ui.ask("POST", path, "", "").status, 405, "{path}");
         assert_eq!(ui.ask("DELETE", path, "", "").status, 405, "{path}");
     }
-    for path in ["/api/do", "/api/rehearse"] {
+    for path in ["/api/do", "/api/rehearse", "/api/command"] {
         let order = json!({ "do": "remove", "job": "nap", "number": 1 }).to_string();
         let lines = "Content-Type: application/json\r\n";
         assert_eq!(ui.ask("GET", path, lines, &order).status, 405);
     }
     let order = json!({ "do": "resume", "job": "nap", "number": 2 }).to_string();
-    let looked = ui.ask("POST", "/api/rehearse", "Content-Type: application/json\r\n", &order).json();
-    assert_eq!(looked["report"]["can_resume"], true, "{looked}");
-    assert_eq!(looked["command"], "dormouse resume nap@2");
+    let post = |path| ui.ask("POST", path, "Content-Type: application/json\r\n", &order).json();
+    assert_eq!(post("/api/rehearse")["can_resume"], true);
+    assert_eq!(post("/api/command")["command"], "dormouse resume nap@2");
     assert_eq!(contents(&p.store()), before);
     assert!(ui.deeds().is_empty());
 }
@@ -388,9 +388,9 @@ fn what_is_encrypted_needs_its_identity() {
     let run = ["run", "--name", "secret", "--stop-at", "200", "--encrypt-to", &recipient, &program];
     assert_eq!(p.dormouse(&run).code, Some(85));
     let resume = json!({ "do": "resume", "job": "secret", "number": 1 });
-    let rehearse = |ui: &Ui| {
+    let post = |ui: &Ui, path| {
         let lines = "Content-Type: application/json\r\n";
-        ui.ask("POST", "/api/rehearse", lines, &resume.to_string()).json()
+        ui.ask("POST", path, lines, &resume.to_string()).json()
     };
 
     let ui = Ui::start(&p, &[]);
@@ -400,14 +400,14 @@ fn what_is_encrypted_needs_its_identity() {
         assert_eq!((refused.status, &refused.json()["kind"]), (409, &"encrypted".into()), "{path}");
     }
     assert_eq!(ui.get("/api/heat/secret?of=1").json()[0]["kind"], "encrypted");
-    assert_eq!(rehearse(&ui)["report"]["can_resume"], false);
+    assert_eq!(post(&ui, "/api/rehearse")["can_resume"], false);
 
     let ui = Ui::start(&p, &["--identity", "key"]);
     assert_eq!(ui.get("/api/checkpoints/secret/1").json()["frames"][0]["name"], "spin");
     assert_eq!(ui.get("/api/heat/secret?of=1").json()[0]["number"], 1);
-    let seen = rehearse(&ui);
-    assert_eq!(seen["report"]["can_resume"], true, "{seen}");
-    assert_eq!(seen["command"], "dormouse resume secret@1 --identity key");
+    assert_eq!(post(&ui, "/api/rehearse")["can_resume"], true);
+    let same = &post(&ui, "/api/command")["command"];
+    assert_eq!(same, "dormouse resume secret@1 --identity key");
     // Wrong ones are told before anything is served.
     let wrong = p.dormouse(&["ui", "--no-open", "--identity", "none"]);
     assert!(wrong.error().contains("cannot read the identities in none"), "{}", wrong.err);

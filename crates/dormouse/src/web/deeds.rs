@@ -164,7 +164,7 @@ impl Hands {
     /// Does it. The answer to a resume comes when the process has been started; how that ends is told among the deeds.
     pub fn obey(&self, order: &Order) -> Response {
         let Some(words) = order.words() else {
-            return Response::error(400, "these are not names of a job, a checkpoint or directories");
+            return bad_names();
         };
         let target = words[1].clone();
         let begun = self.begin(order.what(), target, self.shown(&words));
@@ -181,21 +181,28 @@ impl Hands {
         }
     }
 
-    /// What a resume would do, and the command for it. Changes nothing but the cache.
+    /// What would be typed.
+    pub fn command_for(&self, order: &Order) -> Response {
+        match order.words() {
+            Some(words) => Response::json(&serde_json::json!({ "command": self.shown(&words) })),
+            None => bad_names(),
+        }
+    }
+
+    /// What `resume --dry-run` says. Changes nothing but the cache.
     pub fn rehearse(&self, order: &Order) -> Response {
         let words = order.words().filter(|_| matches!(order, Order::Resume { .. }));
-        let Some(words) = words else {
-            return Response::error(400, "these are not names of a job, a checkpoint or directories");
+        let Some(mut words) = words else {
+            return bad_names();
         };
-        let mut dry = words.clone();
-        dry.extend(["--dry-run", "--json"].map(str::to_owned));
-        let found = self.command(&dry).output().map_err(|e| e.to_string()).and_then(|ended| {
-            serde_json::from_slice::<serde_json::Value>(&ended.stdout).map_err(|_| said(&ended.stderr))
+        words.extend(["--dry-run", "--json"].map(str::to_owned));
+        let found = self.command(&words).output().map_err(|e| e.to_string()).and_then(|ended| {
+            let report = serde_json::from_slice::<serde_json::Value>(&ended.stdout);
+            report.map_err(|_| said(&ended.stderr))
         });
-        let report = found.unwrap_or_else(|problem| {
+        Response::json(&found.unwrap_or_else(|problem| {
             serde_json::json!({ "can_resume": false, "problem": problem })
-        });
-        Response::json(&serde_json::json!({ "command": self.shown(&words), "report": report }))
+        }))
     }
 
     /// The end of what a resumed program wrote.
@@ -286,6 +293,10 @@ impl Hands {
     fn end(&self, id: u64, how: impl FnOnce(&mut Deed)) {
         change(&self.done, id, how);
     }
+}
+
+fn bad_names() -> Response {
+    Response::error(400, "these are not names of a job, a checkpoint or directories")
 }
 
 fn change(done: &Mutex<Vec<Deed>>, id: u64, how: impl FnOnce(&mut Deed)) {

@@ -166,10 +166,11 @@ impl Site {
             }
             ("GET", ["export", job, number]) => self.export(request, job, number),
             ("GET", ["log", id]) => Ok(self.hands.log(id.parse().unwrap_or(0))),
-            // It has a body, but it changes nothing.
+            // These have a body, but change nothing.
+            ("POST", ["command"]) => Ok(self.hands.command_for(&order(request)?)),
             ("POST", ["rehearse"]) => Ok(self.hands.rehearse(&order(request)?)),
             ("POST", ["do"]) => Ok(self.hands.obey(&order(request)?)),
-            (_, ["do" | "rehearse" | "state"] | ["jobs" | "heat" | "log", _])
+            (_, ["command" | "do" | "rehearse" | "state"] | ["jobs" | "heat" | "log", _])
             | (_, ["checkpoints" | "export", _, _]) => Err(wrong_method()),
             _ => Err(nothing_here()),
         }

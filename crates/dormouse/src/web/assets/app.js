@@ -114,7 +114,7 @@ function measured(value) {
 }
 
 async function loop() {
-  if (!document.hidden) await refresh().catch((error) => pulse("lost", String(error)));
+  if (!document.hidden && id("gate").hidden) await refresh().catch((error) => pulse("lost", String(error)));
   setTimeout(loop, EVERY);
 }
 
@@ -181,13 +181,14 @@ function draw() {
   const { store, now } = page.state;
   page.now = Date.parse(now);
   say(id("store-dir"), store.dir);
+  id("place").hidden = false;
   say(id("sums"), `${count(store.jobs.length, "job")} · ${count(store.checkpoints, "checkpoint")} · ${bytes(store.total)}`);
   drawJobs(store.jobs);
   const row = store.jobs.find((job) => job.job === page.job);
   drawEmpty(store, row);
   id("job").hidden = !row;
   if (row) drawJob(row);
-  document.title = page.job && row ? `${page.job} · Dormouse` : "Dormouse";
+  document.title = row ? `${page.job} · Dormouse` : "Dormouse";
   deeds.draw();
 }
 
@@ -293,9 +294,6 @@ function drawTimeline() {
   }
   const mark = marks.find((m) => m.number === page.number);
   if (marks.length) timeline.show({ job: page.job, marks, selected: page.number, now: page.now });
-  const seen = marks.some((m) => m.heat?.cells);
-  id("legend").hidden = !seen;
-  say(id("legend-note"), "since the checkpoint before; address 0 on top");
   drawTable(marks);
   id("checkpoint").hidden = !mark;
   if (mark) detail.show(mark);

@@ -5,6 +5,8 @@ import { bytes, clock, count, el, facts, id, micros, say, taken, time } from "./
 
 /** Frames that are shown before one asks for more. */
 const FRAMES = 12;
+/** Milliseconds for which one stays at a checkpoint before it is asked for. */
+const REST = 120;
 
 export class Detail {
   #key = null;
@@ -26,6 +28,9 @@ export class Detail {
     body.setAttribute("aria-busy", "true");
     notice("");
     try {
+      // Whoever goes along the timeline with the arrow keys does not stop at each.
+      await new Promise((done) => setTimeout(done, REST));
+      if (this.#key !== key) return;
       const seen = await get(`checkpoints/${part(job)}/${mark.number}`);
       if (this.#key !== key) return;
       this.seen = seen;
@@ -42,7 +47,7 @@ export class Detail {
         ? `${error.message} Restart this page with --identity FILE to look inside; it can be deleted without.`
         : error.message);
     } finally {
-      body.removeAttribute("aria-busy");
+      if (this.#key === key || this.#key === null) body.removeAttribute("aria-busy");
     }
   }
 }

@@ -112,7 +112,7 @@ export class Deeds {
     const taken = new Set(this.page.state.store.jobs.map((row) => row.job));
     let n = 2;
     while (taken.has(`${job}-${n}`)) n += 1;
-    const input = el("input", { id: "clone-name", value: `${job}-${n}`, autocomplete: "off", spellcheck: "false", maxlength: "128", pattern: NAME.source, required: true });
+    const input = el("input", { id: "clone-name", value: `${job}-${n}`, autocomplete: "off", spellcheck: "false", maxlength: "128" });
     const order = () => ({ do: "resume", job, number, clone: input.value, dirs: this.#dirs() });
     const body = [
       el("p", {}, `Another job goes on from here, with checkpoints of its own; ${job} may run as well. It gets no input; what it prints goes to a log in the store.`),
@@ -164,7 +164,6 @@ export class Deeds {
     this.#ask({
       title: `Delete ${name}?`, go: "Delete", danger: true, body,
       order: () => ({ do: "remove", job, number, force: force.checked }),
-      command: () => `dormouse rm ${name}${force.checked ? " --force" : ""}${this.page.state.hint}`,
       check: () => (row?.running && !force.checked ? `${job} is running; say that it is to be deleted nevertheless, or stop the job first.` : null),
     });
   }
@@ -202,17 +201,18 @@ export class Deeds {
       const current = () => mine === this.#asked && now === turn;
       const problem = check();
       if (command) say(id("ask-command"), command());
-      button.disabled = Boolean(problem);
-      status(problem ?? "", problem ? "problem" : "");
-      if (problem || !rehearse) return;
-      button.disabled = true;
-      status("Looking whether it can go on here…");
+      button.disabled = Boolean(problem) || rehearse;
+      status(problem ?? (rehearse ? "Looking whether it can go on here…" : ""), problem ? "problem" : "");
       try {
-        const found = await post("rehearse", order());
+        if (order && !(problem && rehearse)) {
+          const { command: same } = await post("command", order());
+          if (current()) say(id("ask-command"), same);
+        }
+        if (problem || !rehearse || !current()) return;
+        const report = await post("rehearse", order());
         if (!current()) return;
-        say(id("ask-command"), found.command);
-        button.disabled = !found.report.can_resume;
-        showRehearsal(found.report, status);
+        button.disabled = !report.can_resume;
+        showRehearsal(report, status);
       } catch (error) {
         if (current()) status(error.message, "problem");
       }

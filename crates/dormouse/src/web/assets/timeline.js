@@ -151,8 +151,7 @@ export class Timeline {
 
   #drawing({ sight, width, left, wide, selected }) {
     const heatTop = STRIPS.length * (STRIP + GAP);
-    const hasHeat = sight.some((mark) => mark.heat);
-    const bottom = hasHeat ? heatTop + CELLS * CELL : heatTop - GAP;
+    const bottom = heatTop + CELLS * CELL;
     const height = bottom + AXIS + 4;
     const root = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
     const x = (column) => left + column * wide;
@@ -184,8 +183,8 @@ export class Timeline {
         if (value > top) root.append(svg("path", { class: "cut", d: `M${x(column)} ${base - high + 9}l${wide} -5` }));
       });
     });
-    if (hasHeat) this.#heat(root, sight, { top: heatTop, x, wide });
-    this.#axis(root, sight, { y: bottom + AXIS - 4, x, wide, selected });
+    this.#heat(root, sight, { top: heatTop, x, wide });
+    this.#axis(root, sight, { y: bottom + AXIS - 4, x, wide, selected, width });
     return root;
   }
 
@@ -213,14 +212,14 @@ export class Timeline {
     root.prepend(patterns());
   }
 
-  #axis(root, sight, { y, x, wide, selected }) {
+  #axis(root, sight, { y, x, wide, selected, width }) {
     const digits = String(sight.at(-1).number).length;
     const every = Math.max(1, Math.ceil((digits * 8 + 14) / wide));
     sight.forEach((mark, column) => {
       const near = selected >= 0 && Math.abs(column - selected) < every;
       const regular = (sight.length - 1 - column) % every === 0;
       if (column !== selected && (!regular || near)) return;
-      root.append(svg("text", { class: column === selected ? "tick on" : "tick", x: x(column) + wide / 2, y, "text-anchor": "middle" }, String(mark.number)));
+      root.append(svg("text", { class: column === selected ? "tick on" : "tick", x: Math.min(x(column) + wide / 2, width - digits * 3.8), y, "text-anchor": "middle" }, String(mark.number)));
     });
     sight.forEach((mark, column) => {
       if (mark.problem !== "damaged") return;
