@@ -5,7 +5,8 @@ use crate::commands::registry;
 #[cfg(feature = "ui")]
 use crate::commands::ui as page;
 use crate::commands::{
-    check, config, control, demo, export, gc, generate, inspect, list, ps, rm, run, stats, verify,
+    check, config, control, demo, diff, export, gc, generate, inspect, list, ps, rm, run, stats,
+    verify,
 };
 use crate::config as settings;
 use crate::size::Size;
@@ -28,7 +29,7 @@ mod look;
 #[cfg(feature = "ui")]
 mod ui_page;
 pub use keep::{Keep, Rule};
-pub use look::Inspect;
+pub use look::{Diff, Inspect};
 #[cfg(feature = "ui")]
 pub use ui_page::Ui;
 
@@ -69,6 +70,8 @@ enum Command {
     Stats(Stats),
     /// Show what a checkpoint holds
     Inspect(Inspect),
+    /// Show how two checkpoints differ: 0 if they hold the same, 1 if not
+    Diff(Diff),
     /// Make a file of a checkpoint for others: a module that goes on from it, or a core dump
     Export(Export),
     /// Check that every checkpoint of the store is whole
@@ -629,6 +632,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::list(args),
         Command::Stats(args) => stats::stats(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Diff(args) => diff::diff(args),
         Command::Export(args) => export::export(args),
         Command::Verify(args) => verify::verify(args),
         Command::Gc(args) => gc::gc(args),

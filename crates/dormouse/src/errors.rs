@@ -155,6 +155,14 @@ pub enum Error {
         /// Why.
         what: String,
     },
+    /// Two checkpoints that have nothing to do with each other.
+    #[error("{before} and {after} are of different modules, and cannot be compared")]
+    OtherModule {
+        /// The one.
+        before: String,
+        /// The other.
+        after: String,
+    },
     /// Nothing is known of what its checkpoints cost.
     #[error(
         "there are no statistics of job {job}: it has taken no checkpoint here, or `dormouse rm` or `gc` removed them; `dormouse list` and `dormouse ps` show the jobs"

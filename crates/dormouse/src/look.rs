@@ -6,7 +6,7 @@
 //!              ├─> state     Frame     the stack: name, lines, variables, locals, operands
 //!              │             globals, tables, open files, clocks
 //!              └─> layers    Heat      zero pages, and those that changed since another checkpoint
-//!                            Memory    bytes, and the texts in them
+//!                            Bytes     what a memory holds, and the texts in it
 //!   two checkpoints ──────── Changes   frames, globals, tables, pages, open files, files
 //! ```
 //!
@@ -34,18 +34,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod changes;
 mod demangle;
 mod dwarf;
 mod files;
 mod frames;
 mod heat;
+mod memory;
 mod symbols;
 mod values;
 
+pub use changes::{
+    Addresses, Change, Changes, ElementChange, FrameChange, FrameChanges, GlobalChange,
+    MemoryChange, Pair, TableChange, changes,
+};
 pub use demangle::demangled;
 pub use files::File;
 pub use frames::{Frame, Line, Local, Variable};
-pub use heat::{CELLS, Cell, Heat, changed};
+pub use heat::{CELLS, Cell, Heat};
+pub use memory::{Bytes, Text};
 pub use symbols::Symbols;
 pub use values::Typed;
 

@@ -145,8 +145,16 @@ fn only_with_the_token() {
         (&format!("{right}{right}"), 401),
         (&format!("Cookie: token={}\r\n", ui.token), 401),
     ];
-    let secret =
-        ["/api/state", "/api/jobs/nap", "/api/checkpoints/nap/1", "/api/heat/nap?of=1", "/api/export/nap/1?as=wasm", "/api/log/1", "/api/do", "/api/nothing"];
+    let secret = [
+        "/api/state",
+        "/api/jobs/nap",
+        "/api/checkpoints/nap/1",
+        "/api/heat/nap?of=1",
+        "/api/export/nap/1?as=wasm",
+        "/api/log/1",
+        "/api/do",
+        "/api/nothing",
+    ];
     for path in secret {
         for (token, status) in wrong {
             assert_eq!(with(token, path).status, status, "{path} {token}");
@@ -179,8 +187,11 @@ fn only_from_here() {
     let ui = Ui::start(&p, &[]);
     let port = ui.host.rsplit_once(':').unwrap().1.to_owned();
     let host = |lines: &str| {
-        ui.send(&format!("GET /api/state HTTP/1.1\r\n{lines}Authorization: Bearer {}\r\n\r\n", ui.token))
-            .status
+        ui.send(&format!(
+            "GET /api/state HTTP/1.1\r\n{lines}Authorization: Bearer {}\r\n\r\n",
+            ui.token
+        ))
+        .status
     };
     for good in [format!("127.0.0.1:{port}"), format!("localhost:{port}"), "localhost:9".into()] {
         assert_eq!(host(&format!("Host: {good}\r\n")), 200, "{good}");
@@ -194,7 +205,9 @@ fn only_from_here() {
     assert_eq!(ui.send("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").status, 421);
 
     let order = json!({ "do": "remove", "job": "nap", "number": 1 }).to_string();
-    for origin in ["http://evil.example", "null", "http://127.0.0.1:1", &format!("https://{}", ui.host)] {
+    for origin in
+        ["http://evil.example", "null", "http://127.0.0.1:1", &format!("https://{}", ui.host)]
+    {
         let lines = format!("Content-Type: application/json\r\nOrigin: {origin}\r\n");
         assert_eq!(ui.ask("POST", "/api/do", &lines, &order).status, 403, "{origin}");
         assert_eq!(ui.ask("OPTIONS", "/api/do", &lines, "").status, 403, "{origin}");
@@ -251,8 +264,14 @@ fn looking_changes_nothing() {
     let ui = Ui::start(&p, &[]);
     let before = contents(&p.store());
     for path in [
-        "/", "/app.js", "/api/state", "/api/jobs/nap", "/api/checkpoints/nap/2",
-        "/api/heat/nap?of=1,2,3&cells=16", "/api/export/nap/3?as=wasm", "/api/export/nap/3?as=coredump",
+        "/",
+        "/app.js",
+        "/api/state",
+        "/api/jobs/nap",
+        "/api/checkpoints/nap/2",
+        "/api/heat/nap?of=1,2,3&cells=16",
+        "/api/export/nap/3?as=wasm",
+        "/api/export/nap/3?as=coredump",
     ] {
         assert_eq!(ui.get(path).status, 200, "{path}");
         assert_eq!(ui.ask("POST", path, "", "").status, 405, "{path}");
@@ -277,15 +296,36 @@ fn strange_names_lead_nowhere() {
     fs::write(p.path("secret.js"), "secret").unwrap();
     let ui = Ui::start(&p, &[]);
     for path in [
-        "/../secret.js", "/..%2fsecret.js", "/%2e%2e/secret.js", "//secret.js", "/assets/app.js", "/app.js%00",
-        "/api/jobs/..%2f..%2fsecret.js", "/api/jobs/%2e%2e", "/api/jobs/", "/api/jobs/a%20b", "/api/jobs/--help",
-        "/api/jobs/none", "/api/checkpoints/nap/x", "/api/checkpoints/nap/0", "/api/checkpoints/nap/9",
-        "/api/checkpoints/nap/1@2", "/api/checkpoints/..%2fnap/1", "/api/export/nap/1", "/api/export/nap/1?as=../x",
-        "/api/export/%3Cscript%3E/1?as=wasm", "/api/log/0", "/api/log/..%2f1", "/api/heat/a%2fb?of=1",
+        "/../secret.js",
+        "/..%2fsecret.js",
+        "/%2e%2e/secret.js",
+        "//secret.js",
+        "/assets/app.js",
+        "/app.js%00",
+        "/api/jobs/..%2f..%2fsecret.js",
+        "/api/jobs/%2e%2e",
+        "/api/jobs/",
+        "/api/jobs/a%20b",
+        "/api/jobs/--help",
+        "/api/jobs/none",
+        "/api/checkpoints/nap/x",
+        "/api/checkpoints/nap/0",
+        "/api/checkpoints/nap/9",
+        "/api/checkpoints/nap/1@2",
+        "/api/checkpoints/..%2fnap/1",
+        "/api/export/nap/1",
+        "/api/export/nap/1?as=../x",
+        "/api/export/%3Cscript%3E/1?as=wasm",
+        "/api/log/0",
+        "/api/log/..%2f1",
+        "/api/heat/a%2fb?of=1",
     ] {
         let answer = ui.get(path);
         assert!([400, 404].contains(&answer.status), "{path}: {}{}", answer.head, answer.body);
-        assert!(answer.head.contains("application/json") && !answer.body.contains("secret\""), "{path}");
+        assert!(
+            answer.head.contains("application/json") && !answer.body.contains("secret\""),
+            "{path}"
+        );
     }
     let number = u64::MAX;
     for order in [
@@ -321,8 +361,14 @@ fn what_is_not_http() {
     let p = Place::new();
     let ui = Ui::start(&p, &[]);
     assert_eq!(ui.send("hello\r\n\r\n").status, 400);
-    assert_eq!(ui.send(&format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(20_000))).status, 431);
-    assert_eq!(ui.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n\r\n").status, 413);
+    assert_eq!(
+        ui.send(&format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(20_000))).status,
+        431
+    );
+    assert_eq!(
+        ui.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n\r\n").status,
+        413
+    );
     // Who comes and goes, or says nothing, keeps nobody else waiting.
     let silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(&ui.host).unwrap()).collect();
     let state = ui.get("/api/state").json();
@@ -337,13 +383,26 @@ fn jobs_outlive_the_page() {
     let mut live = endless(&p, "live");
     let ui = Ui::start(&p, &[]);
     let jobs = ui.get("/api/state").json()["store"]["jobs"].clone();
-    assert_eq!((&jobs[0]["job"], &jobs[0]["running"]["state"]), (&"live".into(), &"running".into()));
+    assert_eq!(
+        (&jobs[0]["job"], &jobs[0]["running"]["state"]),
+        (&"live".into(), &"running".into())
+    );
     let first = ui.order(&json!({ "do": "checkpoint", "job": "live" })).json();
-    assert_eq!((&first["state"], &first["command"]), (&"done".into(), &"dormouse checkpoint live".into()));
+    assert_eq!(
+        (&first["state"], &first["command"]),
+        (&"done".into(), &"dormouse checkpoint live".into())
+    );
     let seen = ui.get("/api/checkpoints/live/1").json();
-    assert_eq!((&seen["frames"][0]["name"], &seen["frames_total"]), (&"spin".into(), &103.into()), "{seen}");
+    assert_eq!(
+        (&seen["frames"][0]["name"], &seen["frames_total"]),
+        (&"spin".into(), &103.into()),
+        "{seen}"
+    );
     let timeline = ui.get("/api/jobs/live").json();
-    assert_eq!((&timeline["checkpoints"][0]["number"], &timeline["checkpoints"][0]["why"]), (&1.into(), &"asked".into()));
+    assert_eq!(
+        (&timeline["checkpoints"][0]["number"], &timeline["checkpoints"][0]["why"]),
+        (&1.into(), &"asked".into())
+    );
     // What runs is not removed by accident.
     let refused = ui.order(&json!({ "do": "remove", "job": "live", "number": 1 })).json();
     assert!(refused["says"].as_str().unwrap().contains("is running"), "{refused}");
@@ -369,7 +428,8 @@ fn jobs_outlive_the_page() {
     p.wait_answering("twin");
     ui.end();
     let rows = p.json(&["ps", "--json"]);
-    let running: Vec<&str> = rows.as_array().unwrap().iter().map(|r| r["job"].as_str().unwrap()).collect();
+    let running: Vec<&str> =
+        rows.as_array().unwrap().iter().map(|r| r["job"].as_str().unwrap()).collect();
     assert_eq!(running, ["live", "twin"]);
     p.ok(&["kill", "live"]);
     p.ok(&["kill", "twin"]);
@@ -442,7 +502,13 @@ fn in_a_browser() {
     fs::create_dir(&saved).unwrap();
     let script = root().join("crates/dormouse/tests/ui.mjs");
     let mut command = Command::new(node);
-    command.arg(script).arg(playwright).arg(CHROMIUM).arg(&ui.address).arg(&saved).arg(plain.trim());
+    command
+        .arg(script)
+        .arg(playwright)
+        .arg(CHROMIUM)
+        .arg(&ui.address)
+        .arg(&saved)
+        .arg(plain.trim());
     command.arg(ui.process.id().to_string()).current_dir(p.dir.path());
     let ended = Ended::of(command.output().unwrap());
     print!("{}", ended.out);
@@ -465,16 +531,18 @@ fn browser() -> Option<(PathBuf, PathBuf)> {
     let npm = cache.map_or(root().join("target/guests-cache"), PathBuf::from).join("npm");
     let found = |prefix: &str| {
         let packages = fs::read_dir(&npm).into_iter().flatten().flatten();
-        packages.map(|p| p.path()).find(|p| {
-            p.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
-        })
+        packages
+            .map(|p| p.path())
+            .find(|p| p.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)))
     };
     let node = found("node-linux-").map(|dir| dir.join("bin/node")).filter(|path| path.exists());
     let all = node.zip(found("playwright-core-")).filter(|_| Path::new(CHROMIUM).exists());
     if all.is_none() {
         let line = "#".repeat(80);
         eprintln!("{line}\nWARNING: no browser, or nothing that drives it: this test is LEFT OUT");
-        eprintln!("WARNING: `cargo xtask setup` brings {CHROMIUM}, Node and playwright-core\n{line}");
+        eprintln!(
+            "WARNING: `cargo xtask setup` brings {CHROMIUM}, Node and playwright-core\n{line}"
+        );
     }
     all
 }

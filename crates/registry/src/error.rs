@@ -115,7 +115,7 @@ pub enum Error {
         why: String,
     },
     /// Written by a dormouse that knows more than this one.
-    #[error("{reference} holds {what}, which this dormouse cannot read; use a newer dormouse")]
+    #[error("{reference} holds {what}; use a newer dormouse")]
     Newer {
         /// What was asked for.
         reference: String,

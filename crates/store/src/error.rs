@@ -64,11 +64,11 @@ pub enum StoreError {
         damages: Vec<Damage>,
     },
     /// Written by a dormouse that knows more than this one.
-    #[error("{} holds {what}, which this dormouse cannot read; use a newer dormouse", path.display())]
+    #[error("{} holds {what}; use a newer dormouse", path.display())]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What is in it.
+        /// What is in it, and what can be read.
         what: String,
     },
     /// The disk is full. Everything the save had written is removed again.
@@ -408,7 +408,10 @@ impl Subject {
     pub(crate) fn state(&self, error: DecodeError) -> Bad {
         match error {
             DecodeError::UnsupportedVersion { version } => {
-                self.unsupported(format!("a state of format version {version}"))
+                let reads = dormouse_state::VERSION;
+                self.unsupported(format!(
+                    "a state of format version {version}, where this dormouse reads up to version {reads}"
+                ))
             }
             _ => self.malformed(error),
         }

@@ -123,12 +123,16 @@ impl Manifest {
         match manifest.artifact_type() {
             Some(MediaType::Other(kind)) if kind == ARTIFACT_TYPE => {}
             Some(MediaType::Other(kind)) if kind.starts_with("application/vnd.dormouse.") => {
-                return Err(subject.unsupported(kind));
+                let what =
+                    format!("an image of type {kind}, where this dormouse reads {ARTIFACT_TYPE}");
+                return Err(subject.unsupported(what));
             }
             _ => return Err(subject.malformed("it is not the manifest of a checkpoint")),
         }
         if manifest.subject().is_some() {
-            return Err(subject.unsupported("a manifest with a subject"));
+            return Err(
+                subject.unsupported("a manifest with a subject, which this dormouse does not know")
+            );
         }
         let state = expect(manifest.config(), STATE_MEDIA_TYPE, subject)?;
         let mut layers = manifest.layers().iter();
@@ -294,7 +298,11 @@ fn expect(descriptor: &Descriptor, media_type: &str, subject: &Subject) -> Resul
     let sealed = match found.strip_prefix(media_type) {
         Some("") => false,
         Some(SEALED_SUFFIX) => true,
-        _ => return Err(subject.unsupported(format!("a part of type {found}"))),
+        _ => {
+            return Err(subject.unsupported(format!(
+                "a part of type {found}, where this dormouse reads {media_type}"
+            )));
+        }
     };
     let blob = blob_ref(descriptor).ok_or_else(|| subject.malformed("a digest is not SHA-256"))?;
     Ok(BlobRef { sealed, ..blob })

@@ -239,7 +239,9 @@ fn open<R: Read>(
             })
         }
         E::Io(e) => subject.io(e),
-        E::UnknownFormat => subject.unsupported("another version of age"),
+        E::UnknownFormat => {
+            subject.unsupported("another version of age, which this dormouse does not know")
+        }
         e => subject.malformed(e),
     })
 }

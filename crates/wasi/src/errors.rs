@@ -177,7 +177,8 @@ pub enum WasiError {
     },
     /// The saved bytes are of a version this build does not know.
     #[error(
-        "WASI objects are saved in version {0}, which this dormouse does not know; resume with a newer one"
+        "WASI objects are saved in format version {0}, where this dormouse reads up to version {reads}; use a newer dormouse",
+        reads = crate::state::VERSION
     )]
     Version(u16),
     /// The saved bytes are not what [`crate::Wasi::save`] writes.

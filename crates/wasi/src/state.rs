@@ -45,7 +45,7 @@ use crate::poll::Pending;
 use crate::types::Filetype;
 
 const MAGIC: &[u8; 4] = b"DMWS";
-const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 2;
 
 /// The WASI objects without their connections to a host.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! `inspect`: what a checkpoint holds.
 
-use super::{Done, stack, strip};
+use super::{Done, dump, stack, strip};
 use crate::{cli, size, ui};
 use dormouse::annotations;
 use dormouse::look::{self, Dwarf, Inspection, Memory, Table};
@@ -10,13 +10,16 @@ use std::fmt::Write as _;
 /// Lines of files that are shown.
 const SHOWN: usize = 30;
 /// Lines shown of the globals, of a table, and of the data segments of a memory.
-const FEW: usize = 8;
+pub const FEW: usize = 8;
 
 pub fn inspect(args: cli::Inspect) -> Done {
     let store = args.opening.store(&args.listing.place)?;
     let checkpoint = store.load(&args.target.job, args.target.number)?;
     for damage in &checkpoint.warnings {
         ui::warning(&damage.to_string());
+    }
+    if args.parts.memory.is_some() || args.parts.strings.is_some() {
+        return dump::dump(&checkpoint, &args);
     }
     let before = look::previous(&store, &checkpoint.info);
     let seen = Inspection::of(&checkpoint, before.as_ref())?;
@@ -29,16 +32,16 @@ pub fn inspect(args: cli::Inspect) -> Done {
 }
 
 /// Lines that say what they are about at their beginning.
-struct Lines(String);
+pub struct Lines(pub String);
 
 impl Lines {
     /// Nothing of `value` reaches the terminal but what is seen.
-    fn add(&mut self, what: &str, value: impl AsRef<str>) {
+    pub fn add(&mut self, what: &str, value: impl AsRef<str>) {
         let _ = writeln!(self.0, "{what:12}{}", ui::visible(value.as_ref()));
     }
 
     /// As many as are to be shown, and how many more there are.
-    fn list(&mut self, what: &str, items: &[String], shown: usize) {
+    pub fn list(&mut self, what: &str, items: &[String], shown: usize) {
         for (i, item) in items.iter().take(shown).enumerate() {
             self.add(if i == 0 { what } else { "" }, item);
         }
@@ -75,8 +78,7 @@ fn text(r: &Inspection, all: bool, full: bool) -> String {
         }
     }
     let globals: Vec<String> = r.globals.iter().map(global).collect();
-    out.add("globals", if globals.is_empty() { "none that can be set" } else { "" }.trim());
-    out.list("", &globals, limit(FEW));
+    out.list("globals", &globals, limit(FEW));
     for t in &r.tables {
         table(&mut out, t, limit(FEW));
     }
@@ -151,8 +153,12 @@ fn memory(out: &mut Lines, m: &Memory, before: Option<&str>, shown: usize) {
 }
 
 fn global(g: &look::Global) -> String {
-    let name = g.name.clone().unwrap_or_else(|| format!("global[{}]", g.index));
+    let name = global_name(g.name.as_deref(), g.index);
     format!("{name} = {}", stack::typed(&g.value))
+}
+
+pub fn global_name(name: Option<&str>, index: u32) -> String {
+    name.map_or_else(|| format!("global[{index}]"), str::to_owned)
 }
 
 fn table(out: &mut Lines, t: &Table, shown: usize) {
@@ -163,7 +169,7 @@ fn table(out: &mut Lines, t: &Table, shown: usize) {
     out.list("", &elements.collect::<Vec<_>>(), shown);
 }
 
-fn describe(fd: &FdDescription) -> String {
+pub fn describe(fd: &FdDescription) -> String {
     let mut out = format!("{} {} {}", fd.fd, fd.kind, fd.path);
     if let Some(offset) = fd.offset {
         let _ = write!(out, " at {offset}");

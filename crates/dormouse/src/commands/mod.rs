@@ -10,6 +10,8 @@ pub mod check;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod diff;
+pub mod dump;
 pub mod export;
 pub mod gc;
 pub mod generate;
@@ -22,9 +24,9 @@ pub mod rm;
 pub mod run;
 pub mod stack;
 pub mod stats;
+pub mod strip;
 #[cfg(feature = "ui")]
 pub mod ui;
-pub mod strip;
 pub mod verify;
 
 /// Exit status, or what went wrong.

@@ -1,9 +1,9 @@
 //! `push` and `pull`: checkpoints to and from OCI registries.
 
 use super::Done;
-use dormouse::look::Summary;
 use crate::bar::Bar;
 use crate::{cli, size, ui};
+use dormouse::look::Summary;
 use dormouse_registry::Options;
 use dormouse_store::Store;
 

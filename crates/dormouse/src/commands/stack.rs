@@ -3,13 +3,13 @@
 //! ```text
 //!   #0      relax  src/heat.c:31:7 (inlined)          each function that was inlined has a line of its own
 //!           step +0x41  src/heat.c:52:3
-//!             i = 3, n = 10, sum is not kept          variables of the source; else locals
+//!             i = 3, n = 10                            variables of the source; else locals
 //!   #1      main +0x1c  module 0x3c2                  where there is no source
 //! ```
 
 use crate::ui;
 use anstyle::{AnsiColor, Style};
-use dormouse::look::{Frame, Typed, Variable};
+use dormouse::look::{Frame, Typed};
 use std::fmt::Write as _;
 
 const NAME: Style = AnsiColor::Cyan.on_default();
@@ -36,7 +36,8 @@ pub fn text(frames: &[Frame], all: bool, full: bool) -> String {
         if all || full || i < SHOWN || i + SHOWN >= n {
             block(&mut out, first, run, full);
         } else if i == SHOWN {
-            let _ = writeln!(out, "  ... {}; --all shows them ...", ui::count(n - 2 * SHOWN, "more"));
+            let _ =
+                writeln!(out, "  ... {}; --all shows them ...", ui::count(n - 2 * SHOWN, "more"));
         }
     }
     out
@@ -51,13 +52,13 @@ fn block(out: &mut String, first: usize, run: &[Frame], full: bool) {
         headline(out, &lead, name, "", &format!("{line} (inlined)"), full);
         lead = INDENT.to_owned();
     }
-    let mut place = frame.within.map_or(String::new(), |w| format!(" +{w:#x}"));
+    let mut place = within(frame);
     if run.len() > 1 {
         place += &format!(" ({} times)", run.len());
     }
-    let source = match frame.lines.last().filter(|line| line.file.is_some()) {
+    let source = match source(frame) {
         Some(line) if full => format!("{line}, module {:#x}", frame.offset),
-        Some(line) => line.to_string(),
+        Some(line) => line,
         None if frame.within.is_some() => format!("module {:#x}", frame.offset),
         None => String::new(),
     };
@@ -68,9 +69,45 @@ fn block(out: &mut String, first: usize, run: &[Frame], full: bool) {
     }
 }
 
+/// Where in the function's body it stands.
+fn within(frame: &Frame) -> String {
+    frame.within.map_or(String::new(), |within| format!(" +{within:#x}"))
+}
+
+/// The line of the source that the function itself is at, without what was inlined there.
+fn source(frame: &Frame) -> Option<String> {
+    frame.lines.last().filter(|line| line.file.is_some()).map(ToString::to_string)
+}
+
+/// A frame in one line: `step +0x41  src/heat.c:52:3`.
+pub fn one_line(frame: &Frame) -> String {
+    let name = shortened(&frame.name, 40);
+    let source = source(frame).map_or(String::new(), |source| format!("  {source}"));
+    format!("{name}{}{source}", within(frame))
+}
+
+/// The values of a frame by their names: the source's variables, else locals; and operands.
+pub fn values(frame: &Frame) -> Vec<(String, String)> {
+    let variables = frame.variables.iter().map(|v| {
+        let missing = || v.missing.unwrap_or("?").to_owned();
+        (v.name.to_string(), v.value.clone().unwrap_or_else(missing))
+    });
+    let locals = frame.locals.iter().map(|l| (local(l), l.value.to_string()));
+    let operands = frame.operands.iter().enumerate();
+    let operands = operands.map(|(n, value)| (format!("operand {n}"), value.to_string()));
+    match frame.variables.is_empty() {
+        true => locals.chain(operands).collect(),
+        false => variables.chain(operands).collect(),
+    }
+}
+
 /// A function and where it stands, in one line if there is room.
 fn headline(out: &mut String, lead: &str, name: &str, place: &str, source: &str, full: bool) {
-    let name = if full { ui::visible(name) } else { shortened(&ui::visible(name), 66 - place.len().min(30)) };
+    let name = if full {
+        ui::visible(name)
+    } else {
+        shortened(&ui::visible(name), 66 - place.len().min(30))
+    };
     let source = ui::visible(source);
     let width = lead.len() + name.chars().count() + place.len();
     let _ = write!(out, "{lead}{NAME}{name}{NAME:#}{place}");
@@ -84,22 +121,17 @@ fn headline(out: &mut String, lead: &str, name: &str, place: &str, source: &str,
 
 /// The values of a frame, each in a few words.
 fn shortly(frame: &Frame) -> Vec<String> {
+    let known =
+        frame.variables.iter().filter_map(|v| Some(format!("{} = {}", v.name, v.value.as_ref()?)));
     let mut all: Vec<String> = match frame.variables.is_empty() {
-        false => frame.variables.iter().map(variable).collect(),
+        false => known.collect(),
         true => frame.locals.iter().map(|l| format!("{} = {}", local(l), l.value)).collect(),
     };
-    if !frame.operands.is_empty() {
+    if frame.variables.is_empty() && !frame.operands.is_empty() {
         let operands: Vec<String> = frame.operands.iter().map(Typed::to_string).collect();
         all.push(format!("operands {}", operands.join(" ")));
     }
     all.iter().map(|value| shortened(&ui::visible(value), 60)).collect()
-}
-
-fn variable(v: &Variable) -> String {
-    match (&v.value, v.missing) {
-        (Some(value), _) => format!("{} = {value}", v.name),
-        (None, missing) => format!("{} {}", v.name, missing.unwrap_or("?")),
-    }
 }
 
 /// In as few lines as there are for them.
@@ -141,7 +173,9 @@ fn everything(out: &mut String, frame: &Frame) {
         };
         match (&v.value, v.missing) {
             (Some(value), _) => line(format!("{}: {} = {value}{of}", v.name, v.ty)),
-            (None, missing) => line(format!("{}: {}   {}{of}", v.name, v.ty, missing.unwrap_or("?"))),
+            (None, missing) => {
+                line(format!("{}: {}   {}{of}", v.name, v.ty, missing.unwrap_or("?")))
+            }
         }
     }
     for l in &frame.locals {

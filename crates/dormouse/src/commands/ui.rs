@@ -24,7 +24,9 @@ pub fn ui(args: cli::Ui) -> Done {
     })?;
     let address = page.address();
     ui::print(&format!("{address}\n"));
-    ui::note("whoever has this address can read the store and control its jobs; Ctrl-C ends the page, jobs go on");
+    ui::note(
+        "whoever has this address can read the store and control its jobs; Ctrl-C ends the page, jobs go on",
+    );
     let _door = if args.no_open { None } else { open_browser(&address) };
     std::thread::spawn(move || page.serve());
     // Whichever it was: the page has ended.
@@ -43,7 +45,10 @@ fn open_browser(address: &str) -> Option<tempfile::NamedTempFile> {
     };
     let lead = || {
         let mut file = tempfile::Builder::new().prefix("dormouse-").suffix(".html").tempfile()?;
-        write!(file, "<!doctype html><title>dormouse</title><meta http-equiv=\"refresh\" content=\"0; url={address}\">")?;
+        write!(
+            file,
+            "<!doctype html><title>dormouse</title><meta http-equiv=\"refresh\" content=\"0; url={address}\">"
+        )?;
         let mut command = Command::new(opener);
         command.arg(file.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn()?;
@@ -53,7 +58,9 @@ fn open_browser(address: &str) -> Option<tempfile::NamedTempFile> {
     match lead() {
         Ok(file) => Some(file),
         Err(e) => {
-            ui::warning(&format!("cannot open a browser ({opener}: {e}); open the address yourself"));
+            ui::warning(&format!(
+                "cannot open a browser ({opener}: {e}); open the address yourself"
+            ));
             None
         }
     }

@@ -34,8 +34,7 @@ fn plain(name: &str) -> Option<String> {
         return Some(plain.0);
     }
     let parsing = ParseOptions::default().recursion_limit(DEEPEST);
-    let (symbol, rest) =
-        BorrowedSymbol::with_tail_and_options(name.as_bytes(), &parsing).ok()?;
+    let (symbol, rest) = BorrowedSymbol::with_tail_and_options(name.as_bytes(), &parsing).ok()?;
     if !rest.is_empty() && !rest.starts_with(b".") {
         return None;
     }
@@ -67,7 +66,10 @@ mod tests {
             ("_ZN4heat5relax17h0123456789abcdefE", "heat::relax"),
             ("_RNvCs15kBYyAo9fc_4heat5relax", "heat::relax"),
             ("_Z5relaxPid", "relax(int*, double)"),
-            ("_ZNSt6vectorIiSaIiEE9push_backERKi", "std::vector<int, std::allocator<int> >::push_back(int const&)"),
+            (
+                "_ZNSt6vectorIiSaIiEE9push_backERKi",
+                "std::vector<int, std::allocator<int> >::push_back(int const&)",
+            ),
             ("main", "main"),
             ("_start", "_start"),
             ("_Z", "_Z"),

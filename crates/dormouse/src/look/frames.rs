@@ -66,10 +66,11 @@ pub struct Local {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Variable {
     /// Its name.
-    pub name: String,
+    #[serde(serialize_with = "text")]
+    pub name: Arc<str>,
     /// Its type, as the source would write it.
-    #[serde(rename = "type")]
-    pub ty: String,
+    #[serde(rename = "type", serialize_with = "text")]
+    pub ty: Arc<str>,
     /// Whether it is a parameter.
     pub parameter: bool,
     /// Which of the frame's lines its function is.
@@ -82,14 +83,18 @@ pub struct Variable {
 }
 
 /// The stack of a checkpoint, innermost first.
-pub(super) fn stack(checkpoint: &Checkpoint, symbols: &Symbols<'_>, source: &Source) -> Vec<Frame> {
+pub(super) fn stack(
+    checkpoint: &Checkpoint,
+    symbols: &Symbols<'_>,
+    source: &Source<'_>,
+) -> Vec<Frame> {
     // A deep recursion has few functions.
     let mut known: HashMap<u32, Known> = HashMap::new();
     let frames = checkpoint.state.frames.iter().rev();
-    let seen = frames.map(|frame| {
+    let seen = frames.enumerate().map(|(n, frame)| {
         let (func, offset) = (frame.site.func, frame.site.offset);
         let known = known.entry(func).or_insert_with(|| Known::of(func, symbols));
-        let place = source.place(checkpoint, frame);
+        let place = source.place(frame, n == 0);
         let locals = frame.locals.iter().map(|&(index, value)| Local {
             index,
             name: known.local(index, symbols),

@@ -54,7 +54,17 @@ impl Heat {
             Some(before) => changed(before, checkpoint, index)?,
             None => vec![],
         };
-        Ok(Heat::new(pages(checkpoint, index), &checkpoint.used_pages(index)?, &changed, cells))
+        Heat::with(checkpoint, &changed, index, cells)
+    }
+
+    /// The same, where it is known what changed.
+    pub(super) fn with(
+        checkpoint: &Checkpoint,
+        changed: &[Range<u64>],
+        index: u32,
+        cells: usize,
+    ) -> Result<Heat> {
+        Ok(Heat::new(pages(checkpoint, index), &checkpoint.used_pages(index)?, changed, cells))
     }
 
     fn new(pages: u64, used: &[Range<u64>], changed: &[Range<u64>], cells: usize) -> Heat {

@@ -211,17 +211,22 @@ impl<'m> Symbols<'m> {
                 }
             }
             Name::Global(names) => {
-                for name in names.into_iter().flatten().filter(|n| there(n, 0, self.counts[GLOBALS])) {
+                for name in
+                    names.into_iter().flatten().filter(|n| there(n, 0, self.counts[GLOBALS]))
+                {
                     self.globals.insert(name.index, Cow::Borrowed(name.name));
                 }
             }
             Name::Table(names) => {
-                for name in names.into_iter().flatten().filter(|n| there(n, 0, self.counts[TABLES])) {
+                for name in names.into_iter().flatten().filter(|n| there(n, 0, self.counts[TABLES]))
+                {
                     self.tables.insert(name.index, Cow::Borrowed(name.name));
                 }
             }
             Name::Memory(names) => {
-                for name in names.into_iter().flatten().filter(|n| there(n, 0, self.counts[MEMORIES])) {
+                for name in
+                    names.into_iter().flatten().filter(|n| there(n, 0, self.counts[MEMORIES]))
+                {
                     self.memories.insert(name.index, Cow::Borrowed(name.name));
                 }
             }
@@ -260,7 +265,6 @@ fn placed<'m>(segment: &wasmparser::Data<'m>) -> Option<Data<'m>> {
     let length = segment.data.len() as u64;
     Some(Data { memory: *memory_index, start, length, name: None })
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -68,7 +68,9 @@ impl fmt::Display for Typed {
                 None => write!(f, "func[{func}]"),
             },
             Value::ExnRef(Some(exception)) => write!(f, "exception[{exception}]"),
-            Value::FuncRef(None) | Value::ExternRefNull | Value::ExnRef(None) => f.write_str("null"),
+            Value::FuncRef(None) | Value::ExternRefNull | Value::ExnRef(None) => {
+                f.write_str("null")
+            }
         }
     }
 }

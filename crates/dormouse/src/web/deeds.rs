@@ -200,9 +200,9 @@ impl Hands {
             let report = serde_json::from_slice::<serde_json::Value>(&ended.stdout);
             report.map_err(|_| said(&ended.stderr))
         });
-        Response::json(&found.unwrap_or_else(|problem| {
-            serde_json::json!({ "can_resume": false, "problem": problem })
-        }))
+        Response::json(&found.unwrap_or_else(
+            |problem| serde_json::json!({ "can_resume": false, "problem": problem }),
+        ))
     }
 
     /// The end of what a resumed program wrote.

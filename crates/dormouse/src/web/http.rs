@@ -87,7 +87,12 @@ impl Request {
 }
 
 /// Reads what there is, at most up to `limit` bytes in all.
-fn more(from: &mut TcpStream, until: Instant, bytes: &mut Vec<u8>, limit: usize) -> Result<(), Bad> {
+fn more(
+    from: &mut TcpStream,
+    until: Instant,
+    bytes: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), Bad> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() || from.set_read_timeout(Some(left)).is_err() {
         return Err(Bad::Gone);
@@ -279,7 +284,9 @@ mod tests {
 
     #[test]
     fn requests() {
-        let request = good("GET /api//jobs/a%2e%2E%2fb?as=wasm&x&y=%c3%a4 HTTP/1.1\r\nHost: h\r\nA: 1\r\na: 2\r\n\r\n");
+        let request = good(
+            "GET /api//jobs/a%2e%2E%2fb?as=wasm&x&y=%c3%a4 HTTP/1.1\r\nHost: h\r\nA: 1\r\na: 2\r\n\r\n",
+        );
         assert_eq!(request.path, ["api", "jobs", "a../b"]);
         assert_eq!((request.asked("as"), request.asked("x")), (Some("wasm"), Some("")));
         assert_eq!((request.asked("y"), request.asked("z")), (Some("ä"), None));
@@ -301,6 +308,9 @@ mod tests {
             let text = format!("POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n");
             assert_eq!(status(&text), 413, "{length}");
         }
-        assert_eq!(status("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"), 400);
+        assert_eq!(
+            status("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+            400
+        );
     }
 }

@@ -61,7 +61,8 @@ pub fn inside(store: &Store, target: &Target) -> Result<Inside> {
     let checkpoint = store.load_lazily(&target.job, target.number)?;
     let before = look::previous(store, &checkpoint.info);
     let seen = Inspection::of(&checkpoint, before.as_ref())?;
-    let said = [annotations::HOST, annotations::ENGINE].map(|key| checkpoint.info.annotations.get(key));
+    let said =
+        [annotations::HOST, annotations::ENGINE].map(|key| checkpoint.info.annotations.get(key));
     let mut files = seen.files;
     files.truncate(FILES);
     let mut memories = seen.memories;
@@ -101,12 +102,13 @@ pub fn warmth(store: &Store, job: &str, numbers: &[u64], cells: usize) -> Result
     let all = numbers.into_iter().map(|number| {
         let before = listed.iter().copied().filter(|n| *n < number).max();
         let kept = last.take().filter(|kept| Some(kept.info.number) == before);
-        let found = store.load_lazily(job, Some(number)).map_err(Error::from).and_then(|checkpoint| {
-            let before = kept.or_else(|| look::previous(store, &checkpoint.info));
-            let found = largest(&checkpoint, before.as_ref(), cells);
-            last = Some(checkpoint);
-            found
-        });
+        let found =
+            store.load_lazily(job, Some(number)).map_err(Error::from).and_then(|checkpoint| {
+                let before = kept.or_else(|| look::previous(store, &checkpoint.info));
+                let found = largest(&checkpoint, before.as_ref(), cells);
+                last = Some(checkpoint);
+                found
+            });
         Warmth { number, found: found.unwrap_or_else(|e| Found::Unknown(Refusal::of(&e))) }
     });
     Ok(all.collect())

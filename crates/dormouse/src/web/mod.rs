@@ -158,7 +158,8 @@ impl Site {
             }
             ("GET", ["heat", job]) => {
                 let of = |name| request.asked(name).unwrap_or_default();
-                let numbers: Vec<u64> = of("of").split(',').filter_map(|n| n.parse().ok()).collect();
+                let numbers: Vec<u64> =
+                    of("of").split(',').filter_map(|n| n.parse().ok()).collect();
                 let cells = of("cells").parse().unwrap_or(look::CELLS);
                 let store = (self.open)().map_err(|e| refused(&e))?;
                 let seen = inside::warmth(&store, job, &numbers, cells);
@@ -195,7 +196,12 @@ impl Site {
         let wasm = match request.asked("as") {
             Some("wasm") => true,
             Some("coredump") => false,
-            _ => return Err(Response::error(400, "as a module (as=wasm), or a core dump (as=coredump)")),
+            _ => {
+                return Err(Response::error(
+                    400,
+                    "as a module (as=wasm), or a core dump (as=coredump)",
+                ));
+            }
         };
         let made = self.named(job, number, |store, target| {
             let checkpoint = store.load(&target.job, target.number)?;

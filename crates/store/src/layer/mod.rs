@@ -74,13 +74,15 @@ pub enum LayerError {
     #[error("not a memory layer")]
     NotALayer,
     /// A version this reader does not know.
-    #[error("a memory layer of format version {version}")]
+    #[error(
+        "a memory layer of format version {version}, where this dormouse reads version {VERSION}"
+    )]
     UnsupportedVersion {
         /// The version found.
         version: u16,
     },
     /// A kind this reader does not know.
-    #[error("a memory layer of kind {kind}")]
+    #[error("a memory layer of kind {kind}, which this dormouse does not know")]
     UnsupportedKind {
         /// The kind found.
         kind: u16,
