@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
@@ -35,7 +37,12 @@ impl Answer {
 
 impl Ui {
     fn start(p: &Place, args: &[&str]) -> Ui {
-        let mut process = p.command(&[&["ui", "--no-open"], args].concat()).spawn().unwrap();
+        Ui::spawn(p.command(&[&["ui", "--no-open"], args].concat()))
+    }
+
+    /// In a process group of its own, as a shell has it.
+    fn spawn(mut command: Command) -> Ui {
+        let mut process = command.process_group(0).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().to_owned();
@@ -78,9 +85,10 @@ impl Ui {
         self.get("/api/state").json()["deeds"].as_array().unwrap().clone()
     }
 
-    /// Ctrl-C.
+    /// Ctrl-C, which all of the group hear.
     fn end(mut self) {
-        signal(&self.process, "INT");
+        let group = format!("-{}", self.process.id());
+        assert!(Command::new("kill").args(["-s", "INT", "--", &group]).status().unwrap().success());
         assert_eq!(self.process.wait().unwrap().code(), Some(0));
     }
 }
@@ -471,6 +479,30 @@ fn what_is_encrypted_needs_its_identity() {
     // Wrong ones are told before anything is served.
     let wrong = p.dormouse(&["ui", "--no-open", "--identity", "none"]);
     assert!(wrong.error().contains("cannot read the identities in none"), "{}", wrong.err);
+}
+
+/// Everybody on this host sees with which words a process was started.
+#[test]
+fn the_browser_is_not_told_the_token_in_its_words() {
+    let p = Place::new();
+    fs::create_dir(p.path("bin")).unwrap();
+    let opener = p.path("bin").join(if cfg!(target_os = "macos") { "open" } else { "xdg-open" });
+    let script = "#!/bin/sh\necho \"$@\" > words.tmp; cp \"$1\" lead; ls -l \"$1\" > mode; mv words.tmp words\n";
+    fs::write(&opener, script).unwrap();
+    fs::set_permissions(&opener, fs::Permissions::from_mode(0o700)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut command = p.command(&["ui"]);
+    command.env("DISPLAY", ":9").env("PATH", format!("{}:{path}", p.path("bin").display()));
+    let ui = Ui::spawn(command);
+    p.wait_for("the browser", || p.path("words").exists());
+    let words = fs::read_to_string(p.path("words")).unwrap();
+    assert!(!words.contains(&ui.token), "{words}");
+    assert!(fs::read_to_string(p.path("lead")).unwrap().contains(&ui.address));
+    assert!(fs::read_to_string(p.path("mode")).unwrap().starts_with("-rw-------"));
+    let lead = PathBuf::from(words.trim());
+    assert!(lead.exists());
+    ui.end();
+    assert!(!lead.exists(), "it is of no use any more");
 }
 
 /// The page in a real browser: see `ui.mjs`, which does what a person would.

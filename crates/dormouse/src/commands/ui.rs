@@ -4,7 +4,7 @@ use super::Done;
 use crate::web::{Page, Subject};
 use crate::{cli, ui};
 use dormouse::Error;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -17,7 +17,7 @@ pub fn ui(args: cli::Ui) -> Done {
     let (place, opening) = (args.place, args.opening);
     let open = Box::new(move || opening.store(&place));
     let page = Page::listen(Subject { dir, hint, identities, no_config, open }, args.port)?;
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|source| Error::Io {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(|source| Error::Io {
         action: "wait for",
         path: "signals".into(),
         source,

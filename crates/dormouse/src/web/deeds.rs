@@ -1,7 +1,7 @@
 //! What the buttons do: each runs this same program with the command line that the page shows, and nothing else.
 //!
 //! ```text
-//!   {"do":"resume","job":"heat","number":3}  ->  dormouse resume heat@3 --store S  > S/logs/heat-3-....log 2>&1 < /dev/null
+//!   {"do":"resume","job":"heat","number":3}  ->  dormouse resume heat@3 --store S  > S/logs/heat-....log 2>&1 < /dev/null
 //! ```
 //!
 //! So there is one way to do a thing, with one set of checks, and what is learnt here can be typed. A resumed job is a process of its
@@ -169,7 +169,9 @@ impl Hands {
         let target = words[1].clone();
         let begun = self.begin(order.what(), target, self.shown(&words));
         match order {
-            Order::Resume { job, number, .. } => self.resume(begun, &words, job, *number),
+            Order::Resume { job, clone, .. } => {
+                self.resume(begun, &words, clone.as_ref().unwrap_or(job));
+            }
             _ => {
                 let ended = self.command(&words).output();
                 self.end(begun, |deed| tell(deed, ended));
@@ -217,9 +219,8 @@ impl Hands {
         }
     }
 
-    fn resume(&self, begun: u64, words: &[String], job: &str, number: Option<u64>) {
-        let number = number.map_or("newest".to_owned(), |n| n.to_string());
-        let started = new_log(&self.store, &format!("{job}-{number}")).and_then(|(path, file)| {
+    fn resume(&self, begun: u64, words: &[String], job: &str) {
+        let started = new_log(&self.store, job).and_then(|(path, file)| {
             let mut command = self.command(words);
             command.stdout(file.try_clone()?).stderr(file).process_group(0);
             Ok((path, command.spawn()?))

@@ -1,6 +1,6 @@
 // Asks every second what is there, and shows it. What is done by buttons is in deeds.js.
 
-import { Gone, Refused, arrive, get, getNewer, part, take } from "./server.js";
+import { Gone, Refused, arrive, get, getNewer, part, take, unpart } from "./server.js";
 import { bytes, clock, count, el, facts, id, keyed, percent, say, time, micros } from "./words.js";
 import { CELLS, Timeline, tableRow } from "./timeline.js";
 import { Detail } from "./checkpoint.js";
@@ -30,7 +30,7 @@ const timeline = new Timeline({
 function chosen() {
   // #main is where the first link leads.
   if (page.job && !location.hash.startsWith("#/")) history.replaceState(null, "", addressOf(page.job, page.number));
-  const [, job, number] = decodeURIComponent(location.hash.slice(1)).split("/");
+  const [, job, number] = location.hash.split("/").map(unpart);
   return { job: job || null, number: Number(number) || null };
 }
 

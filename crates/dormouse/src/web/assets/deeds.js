@@ -53,7 +53,9 @@ export class Deeds {
     }
     this.#told = told;
     const latest = deeds.at(-1);
-    if (latest) say(id("activity-latest"), words(latest));
+    if (!latest) return;
+    say(id("activity-latest"), words(latest));
+    id("activity-latest").dataset.state = latest.state;
   }
 
   #tell(text) {
@@ -269,7 +271,10 @@ export class Deeds {
   }
 }
 
-const words = ({ what, target, state, says }) => `${what} ${target}: ${says || (state === "running" ? "on its way" : state)}`;
+function words({ what, target, state, says }) {
+  const how = state === "failed" && !says.startsWith("failed") ? `failed: ${says}` : says;
+  return `${what} ${target}: ${how || (state === "running" ? "on its way" : state)}`;
+}
 
 /** What `resume --dry-run` says. */
 function showRehearsal(report, status) {

@@ -67,3 +67,12 @@ export async function download(path, name) {
 
 /** A job's name or a number in an address. */
 export const part = encodeURIComponent;
+
+/** Back; what nobody encoded is left as it is. */
+export function unpart(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
