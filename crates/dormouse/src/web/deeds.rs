@@ -71,6 +71,8 @@ pub struct Deed {
     when: String,
     what: &'static str,
     target: String,
+    /// The job that is made, if one is.
+    clone: Option<String>,
     /// What does the same when it is typed.
     command: String,
     state: State,
@@ -166,8 +168,7 @@ impl Hands {
         let Some(words) = order.words() else {
             return bad_names();
         };
-        let target = words[1].clone();
-        let begun = self.begin(order.what(), target, self.shown(&words));
+        let begun = self.begin(order, &words);
         match order {
             Order::Resume { job, clone, .. } => {
                 self.resume(begun, &words, clone.as_ref().unwrap_or(job));
@@ -276,12 +277,25 @@ impl Hands {
         shown + &self.hint
     }
 
-    fn begin(&self, what: &'static str, target: String, command: String) -> u64 {
+    fn begin(&self, order: &Order, words: &[String]) -> u64 {
+        let clone = match order {
+            Order::Resume { clone, .. } => clone.clone(),
+            _ => None,
+        };
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         let id = done.last().map_or(1, |deed| deed.id + 1);
         let when = format!("{:.3}", jiff::Timestamp::now());
-        let (state, says) = (State::Running, String::new());
-        done.push(Deed { id, when, what, target, command, state, says, log: None });
+        done.push(Deed {
+            id,
+            when,
+            what: order.what(),
+            target: words[1].clone(),
+            clone,
+            command: self.shown(words),
+            state: State::Running,
+            says: String::new(),
+            log: None,
+        });
         // Those that still run are kept, however old.
         if done.len() > KEPT
             && let Some(oldest) = done.iter().position(|deed| deed.state != State::Running)

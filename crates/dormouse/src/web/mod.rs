@@ -153,7 +153,7 @@ impl Site {
                 Ok(unless_known(request, Response::json(&timeline)))
             }
             ("GET", ["checkpoints", job, number]) => {
-                let seen = self.named(job, number, |store, target| inside::inside(store, target));
+                let seen = self.named(job, number, inside::inside);
                 Ok(Response::json(&seen.map_err(|e| refused(&e))?))
             }
             ("GET", ["heat", job]) => {

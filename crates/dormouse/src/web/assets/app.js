@@ -229,11 +229,12 @@ function drawEmpty(store, row) {
   empty.hidden = Boolean(row) || (page.job !== null && page.timeline === null);
   if (empty.hidden) return;
   const run = `dormouse run --name first --every 30s program.wasm${page.state.hint}`;
-  const [title, text, command] = page.job
-    ? [`There is no job ${page.job}`, "It has no checkpoints here, and does not run. Choose another one.", `dormouse list${page.state.hint}`]
-    : store.problem
-      ? ["Nothing here yet", store.problem, run]
-      : ["No jobs yet", "A job is a program that runs and its checkpoints. Start one, and it appears here:", run];
+  const clone = page.state.deeds.findLast((deed) => deed.clone === page.job && deed.state === "running");
+  const [title, text, command] = page.job && clone
+    ? [`${page.job} is starting`, "It is shown as soon as it runs.", clone.command]
+    : page.job ? [`There is no job ${page.job}`, "It has no checkpoints here, and does not run. Choose another one.", `dormouse list${page.state.hint}`]
+    : store.problem ? ["Nothing here yet", store.problem, run]
+    : ["No jobs yet", "A job is a program that runs and its checkpoints. Start one, and it appears here:", run];
   say(id("empty-title"), title);
   say(id("empty-text"), text);
   say(id("empty-command"), command);
