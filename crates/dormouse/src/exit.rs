@@ -3,7 +3,7 @@
 //! ```text
 //!   0..=125   the program's own (`run`, `resume`)
 //!   1         the program made a bad call, as stock wasmtime has it;
-//!             `check`: it cannot be checkpointed; `verify`: something is damaged; `gc`, `rm`: damage keeps
+//!             `check`: it cannot be checkpointed; `diff`: they differ; `verify`: something is damaged; `gc`, `rm`: damage keeps
 //!             files from being deleted; `demo`: it went wrong
 //!   2         wrong usage
 //!   85        checkpointed and stopped by SIGTERM, by `checkpoint --stop`, or after `--stop-after`
@@ -17,7 +17,7 @@
 /// The program made a call that ends it: an address outside of its memory, an exit status there is none of. Stock
 /// wasmtime says the same with the same status.
 pub const ABORTED: u8 = 1;
-/// A check found something: a module that cannot be checkpointed, a damaged store.
+/// A check found something: a module that cannot be checkpointed, a damaged store, a difference.
 pub const FOUND: u8 = 1;
 /// Wrong usage: words or settings that mean nothing.
 pub const USAGE: u8 = 2;
@@ -40,6 +40,7 @@ Exit status:
   0-125  the program's own (run, resume)
   1      run, resume: the program made a bad call, or means it;
          check: the module cannot be checkpointed; verify: the store is damaged;
+         diff: the checkpoints differ;
          gc, rm: damage keeps files from being deleted; demo: the results differ
   2      wrong usage
   85     checkpointed and stopped, by SIGTERM, `checkpoint --stop` or --stop-after

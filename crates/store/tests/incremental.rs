@@ -96,9 +96,26 @@ impl Job {
                 pages.all(|(n, page)| stored.iter().any(|r| r.contains(&n))
                     || page.iter().all(|b| *b == 0))
             );
+            let used = checkpoint.used_pages(0).unwrap();
+            for (n, page) in (0..).zip(memory.chunks(PAGE_SIZE)) {
+                let holds = page.iter().any(|b| *b != 0);
+                assert_eq!(used.iter().any(|r| r.contains(&n)), holds, "page {n} of sim@{number}");
+            }
+            // What is not said to be apart is the same in both.
+            let newest = self.store.load("sim", None).unwrap();
+            let apart = checkpoint.pages_apart(&newest, 0).unwrap();
+            assert_eq!(newest.pages_apart(&checkpoint, 0).unwrap(), apart);
+            let pages = expected.chunks(PAGE_SIZE).zip(self.memory_of_newest());
+            for (n, (old, new)) in (0..).zip(pages) {
+                assert!(old == new || apart.iter().any(|r| r.contains(&n)), "page {n}");
+            }
         }
         let report = self.store.verify().unwrap();
         assert_eq!((report.good, report.damages), (self.saved.len(), vec![]));
+    }
+
+    fn memory_of_newest(&self) -> impl Iterator<Item = &[u8]> {
+        self.saved.last().into_iter().flat_map(|memory| memory.chunks(PAGE_SIZE))
     }
 
     fn bytes(&self) -> u64 {

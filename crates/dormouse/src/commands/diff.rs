@@ -3,9 +3,12 @@
 use super::inspect::{FEW, Lines, describe, global_name};
 use super::{Done, stack, strip};
 use crate::{cli, size, ui};
+use anstyle::AnsiColor;
 use dormouse::exit;
 use dormouse::look::{self, Changes, File, Frame, FrameChange, MemoryChange};
 
+/// Where values begin.
+const COLUMN: usize = 12;
 /// Frames that returned or were called that are shown of each end.
 const FRAMES: usize = 10;
 
@@ -21,9 +24,23 @@ pub fn diff(args: cli::Diff) -> Done {
     let changes = look::changes(&load(&args.before)?, &load(&args.after)?)?;
     match args.listing.json {
         true => ui::print_json(&changes),
-        false => ui::print_styled(&text(&changes, args.all)),
+        false => ui::print_styled(&coloured(&text(&changes, args.all))),
     }
     Ok(if changes.same { 0 } else { exit::FOUND })
+}
+
+/// What was in red, what is in green.
+fn coloured(text: &str) -> String {
+    let colour = |line: &str| {
+        let style = match line.get(COLUMN..COLUMN + 2)? {
+            "- " => AnsiColor::Red.on_default(),
+            "+ " => AnsiColor::Green.on_default(),
+            _ => return None,
+        };
+        let (what, value) = line.split_at(COLUMN);
+        Some(format!("{what}{style}{value}{style:#}\n"))
+    };
+    text.lines().map(|line| colour(line).unwrap_or_else(|| format!("{line}\n"))).collect()
 }
 
 fn text(c: &Changes, all: bool) -> String {
@@ -111,7 +128,7 @@ fn frames(out: &mut Lines, c: &Changes, all: bool) {
     let what = [(stack.changed.len(), "changed"), (returned, "returned"), (called, "called")];
     let what = what.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
     let what: Vec<String> = what.collect();
-    out.add("frames", format!("{} are in both; {}", stack.shared, what.join(", ")));
+    out.add("frames", format!("{} in both; {}", stack.shared, what.join(", ")));
     for (sign, frames) in [("-", &stack.returned), ("+", &stack.called)] {
         let lines = listed(frames, sign, all);
         lines.iter().for_each(|line| out.add("", line));

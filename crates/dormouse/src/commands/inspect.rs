@@ -138,10 +138,10 @@ fn memory(out: &mut Lines, m: &Memory, before: Option<&str>, shown: usize) {
     let total = m.heat.total;
     let what = match before {
         Some(before) => format!(
-            "of 4 KiB: {} zero, {} same, {} changed since {before}",
+            "4 KiB pages: {} zero, {} same, {} changed since {before}",
             total.zero, total.same, total.changed
         ),
-        None => format!("of 4 KiB: {} zero, {} others", total.zero, total.same),
+        None => format!("4 KiB pages: {} zero, {} not", total.zero, total.same),
     };
     out.add("", what);
     let segments = m.segments.iter().map(|s| {

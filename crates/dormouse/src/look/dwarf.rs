@@ -22,7 +22,7 @@ use dormouse_state::Frame;
 use dormouse_store::Checkpoint;
 use dormouse_transform::OffsetMap;
 use gimli::constants as dw;
-use lines::Lines;
+use lines::{Lines, Position};
 use location::{Bytes, Lack, NOT_UNDERSTOOD, OPTIMIZED_OUT, Ram, Within};
 use scopes::{Declared, Function};
 use std::collections::HashMap;
@@ -211,21 +211,22 @@ impl<'m> Source<'m> {
     ) -> Vec<Line> {
         let mut place = lines.as_ref().and_then(|lines| lines.at(address));
         let Some(function) = function else {
-            let Some((file, line, column)) = place else { return vec![] };
+            let Some(Position { file, line, column }) = place else { return vec![] };
             let file = lines.as_mut().and_then(|lines| lines.file(&self.units, unit, file));
             return vec![Line { function: None, file, line, column }];
         };
         let mut all = vec![];
-        let mut add = |name: &Option<String>, place: Option<(u64, Option<u64>, Option<u64>)>| {
-            let (file, line, column) = place.map_or((None, None, None), |p| (Some(p.0), p.1, p.2));
+        let mut add = |name: &Option<String>, place: Option<Position>| {
+            let file = place.map(|place| place.file);
             let path = |file| lines.as_mut().and_then(|l| l.file(&self.units, unit, file));
-            let file = file.and_then(path);
-            all.push(Line { function: name.clone(), file, line, column });
+            let (line, column) = place.map_or((None, None), |place| (place.line, place.column));
+            all.push(Line { function: name.clone(), file: file.and_then(path), line, column });
         };
         for inlined in function.inlined.iter().rev() {
             add(&inlined.name, place);
             let column = inlined.column.filter(|column| *column > 0);
-            place = inlined.file.map(|file| (file, inlined.line, column));
+            let line = inlined.line;
+            place = inlined.file.map(|file| Position { file, line, column });
         }
         add(&function.name, place);
         all

@@ -181,7 +181,8 @@ mod tests {
     fn cells() {
         let cell = |zero, same, changed| Cell { zero, same, changed };
         // 2 and 3 hold something as before; 4 to 6 changed, and 6 is zero now.
-        let heat = Heat::new(10, &[2..6], &[4..7], 3);
+        let (used, changed) = ([2..4, 4..6], [4..6, 6..7]);
+        let heat = Heat::new(10, &used, &changed, 3);
         assert_eq!(heat.pages_per_cell, 4);
         assert_eq!(heat.cells, [cell(2, 2, 0), cell(1, 0, 3), cell(2, 0, 0)]);
         assert_eq!(heat.total, cell(5, 2, 3));

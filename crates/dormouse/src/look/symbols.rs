@@ -296,7 +296,7 @@ mod tests {
         // Cut anywhere, it says what it can.
         for end in 0..module.len() {
             let s = Symbols::of(&module[..end], &HashSet::from([1]));
-            (s.function(1), s.local_count(1), s.data(0).count());
+            let _ = (s.function(1), s.local_count(1), s.data(0).count());
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! heat-rust.wasm is made of it, and kept, as few have the compiler for it; nothing of the library is in it:
 //!     rustc --target wasm32-wasip1 --edition 2024 -g -C panic=abort --remap-path-prefix $PWD=. --emit=obj heat.rs -o heat.o
-//!     wasm-ld heat.o --entry _start --unresolved-symbols=ignore-all --gc-sections -o heat-rust.wasm
+//!     wasm-ld heat.o --no-demangle --entry _start --unresolved-symbols=ignore-all --gc-sections -o heat-rust.wasm
 #![no_std]
 #![no_main]
 

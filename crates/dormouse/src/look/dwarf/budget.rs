@@ -8,8 +8,8 @@
 
 use std::cell::Cell;
 
-/// Enough for the sources of an interpreter, and spent in a second or two.
-const ALL: u64 = 200_000_000;
+/// Enough for the sources of an interpreter, and spent in a second or so.
+const ALL: u64 = 30_000_000;
 
 /// What is left to spend, and what went wrong so far.
 pub struct Budget {

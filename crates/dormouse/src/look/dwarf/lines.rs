@@ -8,11 +8,20 @@ use std::collections::HashMap;
 /// Bytes of a table's lists of directories and files.
 const HEADER: u64 = 1 << 20;
 
+/// A place in the source.
+#[derive(Clone, Copy)]
+pub struct Position {
+    /// Which of the unit's files.
+    pub file: u64,
+    pub line: Option<u64>,
+    pub column: Option<u64>,
+}
+
 /// The lines of a unit.
 pub struct Lines<'m> {
     program: IncompleteLineProgram<Slice<'m>>,
-    /// By address: file, line, column.
-    found: HashMap<u64, (u64, Option<u64>, Option<u64>)>,
+    /// By address.
+    found: HashMap<u64, Position>,
     files: HashMap<u64, Option<String>>,
 }
 
@@ -36,7 +45,7 @@ impl<'m> Lines<'m> {
         let program = units.dwarf.debug_line.program(offset, size, None, None)?;
         let mut found = HashMap::new();
         let mut rows = program.clone().rows();
-        let mut last: Option<(u64, (u64, Option<u64>, Option<u64>))> = None;
+        let mut last: Option<(u64, Position)> = None;
         while let Some((_, row)) = rows.next_row()? {
             units.budget.spend(1)?;
             if let Some((begin, place)) = last {
@@ -52,14 +61,15 @@ impl<'m> Lines<'m> {
                 ColumnType::LeftEdge => None,
                 ColumnType::Column(column) => Some(column.get()),
             };
-            let place = (row.file_index(), row.line().map(|line| line.get()), column);
+            let line = row.line().map(|line| line.get());
+            let place = Position { file: row.file_index(), line, column };
             last = (!row.end_sequence()).then_some((row.address(), place));
         }
         Ok(Some(Lines { program, found, files: HashMap::new() }))
     }
 
-    /// File, line and column.
-    pub fn at(&self, address: u64) -> Option<(u64, Option<u64>, Option<u64>)> {
+    /// The place of an address.
+    pub fn at(&self, address: u64) -> Option<Position> {
         self.found.get(&address).copied()
     }
 

@@ -45,7 +45,7 @@ enum Shape {
     },
     Enumeration(Vec<(i64, String)>),
     Structure {
-        members: Vec<(String, usize, Rc<Type>)>,
+        members: Vec<Member>,
         more: bool,
     },
     Array {
@@ -54,6 +54,9 @@ enum Shape {
     },
     Unknown,
 }
+
+/// Name, where it lies, type.
+type Member = (String, usize, Rc<Type>);
 
 /// Types that were read.
 #[derive(Default)]
@@ -234,14 +237,13 @@ impl Types {
         Ok(names)
     }
 
-    #[expect(clippy::type_complexity)]
     fn members<'m>(
         &self,
         units: &Units<'m>,
         unit: &Rc<Unit<'m>>,
         die: &Die<'m>,
         depth: usize,
-    ) -> Result<(Vec<(String, usize, Rc<Type>)>, bool), Stop> {
+    ) -> Result<(Vec<Member>, bool), Stop> {
         let (mut members, mut more) = (vec![], false);
         self.children(units, unit, die.offset(), |child| {
             match child.tag() {
@@ -394,7 +396,7 @@ impl Show<'_, '_> {
     fn structure(
         &self,
         ty: &Type,
-        members: &[(String, usize, Rc<Type>)],
+        members: &[Member],
         more: bool,
         at: usize,
         depth: usize,
@@ -428,12 +430,7 @@ impl Show<'_, '_> {
     }
 
     /// Of `&str`.
-    fn slice_of_text(
-        &self,
-        ty: &Type,
-        members: &[(String, usize, Rc<Type>)],
-        at: usize,
-    ) -> Option<String> {
+    fn slice_of_text(&self, ty: &Type, members: &[Member], at: usize) -> Option<String> {
         if ty.name != "&str" {
             return None;
         }
