@@ -17,18 +17,20 @@ pub fn ui(args: cli::Ui) -> Done {
     let (place, opening) = (args.place, args.opening);
     let open = Box::new(move || opening.store(&place));
     let page = Page::listen(Subject { dir, hint, identities, no_config, open }, args.port)?;
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(|source| Error::Io {
-        action: "wait for",
-        path: "signals".into(),
-        source,
-    })?;
+    let failed = |action, what: &str| {
+        let path = what.into();
+        move |source| Error::Io { action, path, source }
+    };
+    let signals = Signals::new([SIGHUP, SIGINT, SIGTERM]);
+    let mut signals = signals.map_err(failed("wait for", "signals"))?;
     let address = page.address();
     ui::print(&format!("{address}\n"));
     ui::note(
         "whoever has this address can read the store and control its jobs; Ctrl-C ends the page, jobs go on",
     );
     let _door = if args.no_open { None } else { open_browser(&address) };
-    std::thread::spawn(move || page.serve());
+    let server = std::thread::Builder::new().spawn(move || page.serve());
+    server.map_err(failed("start", "a thread"))?;
     // Whichever it was: the page has ended.
     let _ = signals.forever().next();
     Ok(0)
@@ -52,7 +54,7 @@ fn open_browser(address: &str) -> Option<tempfile::NamedTempFile> {
         let mut command = Command::new(opener);
         command.arg(file.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn()?;
-        std::thread::spawn(move || child.wait());
+        std::thread::Builder::new().spawn(move || child.wait())?;
         Ok::<_, std::io::Error>(file)
     };
     match lead() {

@@ -240,8 +240,8 @@ impl Hands {
             deed.says = format!("runs as process {}", child.id());
         });
         let done = self.done.clone();
-        // Somebody must wait for it, and know how it ended.
-        std::thread::spawn(move || {
+        // Somebody must wait for it, to know how it ended.
+        let _ = std::thread::Builder::new().spawn(move || {
             let status = child.wait().ok().and_then(|status| status.code());
             let last = tail(&path).map(|(text, _)| text).unwrap_or_default();
             change(&done, begun, |deed| {

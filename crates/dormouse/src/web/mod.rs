@@ -106,7 +106,8 @@ impl Page {
                 continue;
             }
             let (site, leaving) = (site.clone(), Leaving(busy.clone()));
-            std::thread::spawn(move || {
+            // Without a thread it is closed.
+            let _ = std::thread::Builder::new().spawn(move || {
                 site.serve(&mut connection);
                 drop(leaving);
             });

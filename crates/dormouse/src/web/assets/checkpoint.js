@@ -144,7 +144,7 @@ function memories({ memories: all, compared_with: before }) {
     const kib = (pages) => bytes(pages * 4096);
     const words = before
       ? `${kib(changed)} changed since ${before}, ${kib(same)} as before, ${kib(zero)} zero`
-      : `${kib(same + changed)} in use, ${kib(zero)} zero; there is no checkpoint before it to compare with`;
+      : `${kib(same + changed)} in use, ${kib(zero)} zero; there is none before it that it could be compared with`;
     const cells = memory.heat.cells.map((cell) => el("i", { class: cell.changed ? "changed" : cell.same ? "same-as" : "zero" }));
     return el("section", {},
       el("h4", {}, all.length === 1 ? "Memory " : `Memory ${memory.name ?? memory.index} `, el("span", { class: "quiet" }, bytes(memory.bytes))),

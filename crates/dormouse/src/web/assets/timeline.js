@@ -15,6 +15,8 @@ const STRIP = 40;
 const GAP = 16;
 const CELL = 3.5;
 const AXIS = 20;
+/** Of fewer, none towers above the others. */
+const MANY = 12;
 
 const STRIPS = [
   { name: "Pause", of: (mark) => mark.pause, text: micros },
@@ -168,7 +170,7 @@ export class Timeline {
       const highest = values.at(-1);
       // A few that tower above all others are cut off, so that the others can be told apart.
       const usual = values[Math.floor((values.length - 1) * 0.9)];
-      const top = usual && highest > 4 * usual ? 1.5 * usual : highest;
+      const top = values.length >= MANY && usual && highest > 4 * usual ? 1.5 * usual : highest;
       root.append(
         svg("text", { class: "strip", x: 0, y: base - STRIP + 16 }, name),
         svg("text", { class: "highest", x: 0, y: base - STRIP + 33 }, highest ? `up to ${text(highest)}` : "not known"),
@@ -180,7 +182,7 @@ export class Timeline {
         const high = top ? Math.max(1.5, Math.min(1, value / top) * (STRIP - 2)) : 1.5;
         const name = column === selected ? "bar on" : "bar";
         root.append(svg("rect", { class: name, x: x(column) + (wide - bar) / 2, y: base - high, width: bar, height: high, rx: Math.min(2, high / 2) }));
-        if (value > top) root.append(svg("path", { class: "cut", d: `M${x(column)} ${base - high + 9}l${wide} -5` }));
+        if (value > top) root.append(svg("path", { class: "cut", d: `M${x(column) + (wide - bar) / 2 - 1} ${base - high + 9}l${bar + 2} -5` }));
       });
     });
     this.#heat(root, sight, { top: heatTop, x, wide });
