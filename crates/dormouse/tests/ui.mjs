@@ -105,7 +105,7 @@ const steps = {
     assert.match(await text(page.locator(".stack li").first()), /WebAssembly locals.*i64/);
     assert.match(await text(page.locator("#checkpoint-body")), /changed since nap@2/);
     // Another one by pointer: the first column.
-    const box = await page.locator("#timeline svg .tick").first().boundingBox();
+    const box = await until("its number", () => page.locator("#timeline svg .tick").first().boundingBox());
     await page.mouse.click(box.x + box.width / 2, box.y - 30);
     await until("nap@1", async () => (await text(title)) === "nap@1");
     await page.getByText("The same as a table").click();

@@ -45,7 +45,6 @@ function follow() {
   const { job, number } = chosen();
   if (job !== page.job) {
     Object.assign(page, { job, timeline: null, tag: null, rows: ROWS });
-    id("timeline").replaceChildren();
   }
   page.number = number;
   draw();
@@ -106,6 +105,7 @@ function measured(value) {
   let before = null;
   for (const mark of value.checkpoints) {
     if (before) mark.since = Math.max(0, (Date.parse(mark.created) - Date.parse(before.created)) / 1000);
+    mark.job = value.job;
     mark.before = before?.digest ?? "";
     mark.problem = mark.own == null ? "damaged" : mark.encrypted ? "encrypted" : null;
     before = mark;
@@ -134,7 +134,8 @@ async function wantHeat(sight) {
     for (;;) {
       const marks = wantHeat.sight.filter((mark) => !page.heat.has(heatKey(mark))).slice(-BATCH);
       if (!marks.length) break;
-      await askHeat(page.job, marks);
+      // Not the job that is shown: that may be another one by now.
+      await askHeat(marks[0].job, marks);
       soon();
     }
   } catch {
@@ -294,7 +295,7 @@ function drawTimeline() {
     else if (mark.encrypted && mark.heat?.cells) mark.problem = null;
   }
   const mark = marks.find((m) => m.number === page.number);
-  if (marks.length) timeline.show({ job: page.job, marks, selected: page.number, now: page.now });
+  if (marks.length) timeline.show({ job: page.job, marks, selected: page.number, heat: page.heat.size, now: page.now });
   drawTable(marks);
   id("checkpoint").hidden = !mark;
   if (mark) detail.show(mark);

@@ -64,9 +64,12 @@ export class Timeline {
     new ResizeObserver(() => this.#what && this.#draw()).observe(node);
   }
 
-  /** Shows these marks, `selected` being a number. */
+  /** Shows these marks, `selected` being a number, `heat` growing with what is known of memories. */
   show(what) {
     const before = this.#what;
+    if (this.sight && ["marks", "selected", "heat"].every((key) => before?.[key] === what[key])) {
+      return this.seen(this.sight);
+    }
     const atEnd = !before || before.job !== what.job || this.#start + this.#shown >= before.marks.length;
     this.#what = what;
     if (!before || before.job !== what.job) this.#hover = null;
@@ -130,6 +133,7 @@ export class Timeline {
     this.node.replaceChildren(this.#drawing({ sight, width, left, wide, selected: at - this.#start }));
     const told = marks[this.#hover ?? at];
     this.readout.replaceChildren(...(told ? [el("strong", {}, `${job}@${told.number}`), ` ${inWords(told, now)}`] : []));
+    this.sight = sight;
     this.seen(sight);
   }
 
