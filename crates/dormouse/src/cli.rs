@@ -2,6 +2,8 @@
 
 #[cfg(feature = "registry")]
 use crate::commands::registry;
+#[cfg(feature = "ui")]
+use crate::commands::ui as page;
 use crate::commands::{
     self, check, config, control, debug, demo, diff, gc, generate, inspect, list, ps, rm, run,
     stats, verify,
@@ -26,10 +28,14 @@ mod export;
 mod keep;
 mod look;
 mod travel;
+#[cfg(feature = "ui")]
+mod ui_page;
 pub use export::{Export, Import};
 pub use keep::{Keep, Rule};
 pub use look::{Diff, Inspect};
 pub use travel::Debug;
+#[cfg(feature = "ui")]
+pub use ui_page::Ui;
 
 /// Runs WASI programs, puts them to sleep at any instant, and wakes them: here or elsewhere.
 #[derive(Parser)]
@@ -88,6 +94,9 @@ enum Command {
     /// Fetch a checkpoint from an OCI registry
     #[cfg(feature = "registry")]
     Pull(Pull),
+    /// Show jobs, checkpoints and what they hold on a page in the browser
+    #[cfg(feature = "ui")]
+    Ui(Ui),
     /// Say what a module uses, and whether it can be checkpointed
     Check(Check),
     /// Watch a computation being killed and resumed, and arrive at the same result
@@ -585,6 +594,11 @@ impl Cli {
             #[cfg(feature = "registry")]
             Command::Pull(Pull { listing, .. }) => listing.place.is_set = store_is_set,
             Command::Import(Import { listing, .. }) => listing.place.is_set = store_is_set,
+            #[cfg(feature = "ui")]
+            Command::Ui(page) => {
+                page.place.is_set = store_is_set;
+                page.no_config = cli.no_config;
+            }
             Command::Config(config) => config.no_files = cli.no_config,
             _ => {}
         }
@@ -621,6 +635,8 @@ pub fn main() -> ExitCode {
         Command::Push(args) => registry::push(args),
         #[cfg(feature = "registry")]
         Command::Pull(args) => registry::pull(args),
+        #[cfg(feature = "ui")]
+        Command::Ui(args) => page::ui(args),
         Command::Check(args) => check::check(args),
         Command::Demo(args) => demo::demo(args),
         Command::Config(args) => config::config(args),

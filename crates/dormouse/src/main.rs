@@ -6,6 +6,8 @@ mod commands;
 mod config;
 mod size;
 mod ui;
+#[cfg(feature = "ui")]
+mod web;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -26,6 +26,8 @@ pub mod run;
 pub mod stack;
 pub mod stats;
 pub mod strip;
+#[cfg(feature = "ui")]
+pub mod ui;
 pub mod verify;
 
 /// Exit status, or what went wrong.

@@ -18,11 +18,11 @@ use std::time::Duration;
 
 /// One job. Without an answer, only what its lease says.
 #[derive(Default, Serialize)]
-struct Row {
-    job: String,
+pub struct Row {
+    pub job: String,
     pid: Option<u32>,
     host: String,
-    program: String,
+    pub program: String,
     started: String,
     /// Since then, in seconds.
     seconds: Option<f64>,
@@ -54,7 +54,7 @@ struct Row {
 
 pub fn ps(args: cli::Ps) -> Done {
     let store = args.listing.place.dir()?;
-    let rows: Vec<Row> = running::jobs(&store)?.into_iter().map(|job| row(&store, job)).collect();
+    let rows = rows(&store)?;
     if args.listing.json {
         ui::print_json(&rows);
         return Ok(0);
@@ -63,6 +63,11 @@ pub fn ps(args: cli::Ps) -> Done {
     table.extend(rows.into_iter().map(|row| cells(row, args.long)));
     ui::print(&ui::dense_table(&table));
     Ok(0)
+}
+
+/// All that run.
+pub fn rows(store: &Path) -> dormouse::Result<Vec<Row>> {
+    Ok(running::jobs(store)?.into_iter().map(|job| row(store, job)).collect())
 }
 
 fn heading(long: bool) -> Vec<String> {
