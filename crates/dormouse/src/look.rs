@@ -228,17 +228,24 @@ impl Inspection {
         let source = Source::of(checkpoint);
         let frames = frames::stack(checkpoint, &symbols, &source);
         let before = before.filter(|before| before.state.module_digest == state.module_digest);
-        let memories = state.memories.iter().map(|m| {
-            Ok(Memory {
-                index: m.index,
-                name: symbols.memory(m.index).map(str::to_owned),
-                pages: m.pages,
-                bytes: m.pages.saturating_mul(65536),
-                heat: Heat::of(checkpoint, before, m.index, CELLS)?,
-                segments: segments(&symbols, m.index),
-            })
+        let heats = |before| -> Result<Vec<Heat>> {
+            let memories = state.memories.iter();
+            memories.map(|m| Heat::of(checkpoint, before, m.index, CELLS)).collect()
+        };
+        // Damage of another checkpoint does not hide this one.
+        let (heats, before) = match (heats(before), before) {
+            (Err(_), Some(_)) => (heats(None)?, None),
+            (heats, before) => (heats?, before),
+        };
+        let memories = state.memories.iter().zip(heats).map(|(m, heat)| Memory {
+            index: m.index,
+            name: symbols.memory(m.index).map(str::to_owned),
+            pages: m.pages,
+            bytes: m.pages.saturating_mul(65536),
+            heat,
+            segments: segments(&symbols, m.index),
         });
-        let memories = memories.collect::<Result<_>>()?;
+        let memories = memories.collect();
         let wasi = Wasi::describe(&state.wasi)?;
         let rule = checkpoint.info.annotations.get(annotations::FILES);
         let host = state.host.iter();

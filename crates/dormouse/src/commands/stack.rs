@@ -36,8 +36,7 @@ pub fn text(frames: &[Frame], all: bool, full: bool) -> String {
         if all || full || i < SHOWN || i + SHOWN >= n {
             block(&mut out, first, run, full);
         } else if i == SHOWN {
-            let _ =
-                writeln!(out, "  ... {}; --all shows them ...", ui::count(n - 2 * SHOWN, "more"));
+            let _ = writeln!(out, "  ... {} more; --all shows them ...", n - 2 * SHOWN);
         }
     }
     out
@@ -207,5 +206,53 @@ fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
         Some(_) => text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(func: u32, lines: Vec<dormouse::look::Line>) -> Frame {
+        Frame {
+            func,
+            name: format!("f{func}").into(),
+            symbol: None,
+            offset: 0x40,
+            within: Some(4),
+            lines: lines.into(),
+            variables: vec![],
+            locals: vec![],
+            local_count: None,
+            operands: vec![],
+        }
+    }
+
+    #[test]
+    fn deep_stacks() {
+        let frames: Vec<Frame> = (0..40).map(|func| frame(func, vec![])).collect();
+        let shown = text(&frames, false, false);
+        assert!(shown.contains("  ... 10 more; --all shows them ...\n"), "{shown}");
+        assert_eq!((shown.lines().count(), text(&frames, true, false).lines().count()), (31, 40));
+        let same: Vec<Frame> = (0..40).map(|_| frame(7, vec![])).collect();
+        let shown = anstream::adapter::strip_str(&text(&same, false, false)).to_string();
+        assert_eq!(shown, "  #0      f7 +0x4 (40 times)  module 0x40\n");
+    }
+
+    #[test]
+    fn long_lines() {
+        let line = dormouse::look::Line {
+            function: Some("g".repeat(100)),
+            file: Some(format!("{}/x.c", "d".repeat(50))),
+            line: Some(3),
+            column: None,
+        };
+        let shown = text(&[frame(1, vec![line.clone(), line])], false, false);
+        let shown = anstream::adapter::strip_str(&shown).to_string();
+        assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
+        assert!(shown.contains("gg...\n") && shown.contains("/x.c:3 (inlined)\n"), "{shown}");
+        // What a terminal obeys is made visible.
+        let odd = Frame { name: "a\x1b[2J".into(), ..frame(1, vec![]) };
+        assert!(text(&[odd], false, false).contains("a\\u{1b}[2J"));
     }
 }

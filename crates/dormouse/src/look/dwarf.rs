@@ -32,8 +32,9 @@ use types::{Type, Types};
 use units::{Unit, Units};
 use wasmparser::{Parser, Payload};
 
-/// What a place costs: it stays in memory.
+/// What a place in the code costs, and a variable of a frame: they stay in memory.
 const PLACE_COST: usize = 100;
+const VALUE_COST: usize = 40;
 
 /// The source of a program, as far as its stack needs it.
 pub(super) struct Source<'m> {
@@ -103,7 +104,7 @@ impl<'m> Source<'m> {
     /// What became of it.
     pub fn dwarf(&self) -> Dwarf {
         match self.units.count() {
-            _ if self.units.budget.is_spent() => Dwarf::Large,
+            _ if self.units.budget.left_something_out() => Dwarf::Large,
             _ if self.units.budget.saw_damage() => Dwarf::Damaged,
             0 => Dwarf::None,
             _ => Dwarf::Read,
@@ -250,7 +251,7 @@ impl<'m> Source<'m> {
         frame: &Frame,
         innermost: bool,
     ) -> Result<String, Lack> {
-        self.units.budget.spend(PLACE_COST)?;
+        self.units.budget.spend(VALUE_COST)?;
         let ty = known.ty.as_ref().ok_or(Lack::Reason(NOT_UNDERSTOOD))?;
         let bytes = match (known.location, known.constant) {
             (Some(location), _) => {

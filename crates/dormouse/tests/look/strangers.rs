@@ -196,3 +196,27 @@ fn newer_formats() {
         }
     }
 }
+
+/// A checkpoint is shown though the one before it is damaged.
+#[test]
+fn damage_before() {
+    let p = Place::new();
+    let wasm = p.guest("named", crate::NAMED);
+    p.ok(&["run", "--name", "job", "--max-layers", "0", &wasm]);
+    assert_eq!(p.json(&["inspect", "job@2", "--json"])["compared_with"], "job@1");
+    let listed = p.json(&["list", "job", "--json"]);
+    let blob = |digest: &Value| {
+        p.store().join("blobs/sha256").join(&digest.as_str().unwrap()["sha256:".len()..])
+    };
+    let manifest = std::fs::read(blob(&listed[0]["digest"])).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let layer = blob(&manifest["layers"][1]["digest"]);
+    // The first frame, which comes after a header.
+    let mut bytes = std::fs::read(&layer).unwrap();
+    bytes[30] ^= 1;
+    std::fs::write(&layer, bytes).unwrap();
+    let seen = p.json(&["inspect", "job@2", "--json"]);
+    assert_eq!(seen["compared_with"], Value::Null);
+    assert_eq!(seen["memories"][0]["heat"]["total"]["changed"], 0);
+    assert!(p.dormouse(&["diff", "job@1", "job@2"]).error().contains("job@1: memory 0"));
+}

@@ -15,6 +15,7 @@ const ALL: u64 = 30_000_000;
 pub struct Budget {
     left: Cell<u64>,
     damaged: Cell<bool>,
+    long: Cell<bool>,
 }
 
 /// Why a part of debugging information is not read.
@@ -22,7 +23,7 @@ pub struct Budget {
 pub enum Stop {
     /// It makes no sense.
     Damaged,
-    /// The budget is spent.
+    /// The budget is spent, or it is too long for what is left.
     Spent,
 }
 
@@ -34,7 +35,7 @@ impl From<gimli::Error> for Stop {
 
 impl Budget {
     pub fn new() -> Budget {
-        Budget { left: Cell::new(ALL), damaged: Cell::new(false) }
+        Budget { left: Cell::new(ALL), damaged: Cell::new(false), long: Cell::new(false) }
     }
 
     pub fn spend(&self, cost: usize) -> Result<(), Stop> {
@@ -59,7 +60,7 @@ impl Budget {
                 None
             }
             Err(Stop::Spent) => {
-                self.left.set(0);
+                self.long.set(true);
                 None
             }
         }
@@ -67,6 +68,10 @@ impl Budget {
 
     pub fn is_spent(&self) -> bool {
         self.left.get() == 0
+    }
+
+    pub fn left_something_out(&self) -> bool {
+        self.long.get() || self.is_spent()
     }
 
     pub fn saw_damage(&self) -> bool {
