@@ -36,8 +36,7 @@ pub struct Original<'a> {
     pub undo: Option<(&'a Path, Mark)>,
     /// How many bytes may be copied.
     pub most: u64,
-    /// Whether contents of files are put into them then: directories that are not there are made, with nothing in them, and a
-    /// damaged log is passed over.
+    /// Whether contents of files are put into them then: directories that are not there are made, with nothing in them.
     pub carried: bool,
 }
 
@@ -107,11 +106,7 @@ impl Replica {
             let own = into.join("undo");
             let copying = doing(format!("copying the undo log in {}", log.display()));
             copy.log(log, &own, &place).map_err(copying)?;
-            made.stranded = match go_back(&made.dirs, &own, mark) {
-                // The contents of what was changed will be put there.
-                Err(WasiError::Undo { .. }) if of.carried => true,
-                back => !back?,
-            };
+            made.stranded = !go_back(&made.dirs, &own, mark)?;
             fs::remove_dir_all(&own).map_err(making(&own))?;
         }
         Ok(made)
