@@ -55,7 +55,7 @@ impl Retain {
             return;
         }
         let apply = |newest: &CheckpointInfo| {
-            store.retain(&[newest.job.clone()], &self.rules, Care::Brief(PATIENCE))
+            store.retain(std::slice::from_ref(&newest.job), &self.rules, Care::Brief(PATIENCE))
         };
         self.newest.each(saved, apply, |_, done| {
             for warning in self.judge(done, store) {
