@@ -121,7 +121,7 @@ struct Parts<R>(TarReader<R>);
 
 impl<R: Read> Parts<R> {
     fn next(&mut self, name: &str, most: u64) -> Result<Vec<u8>> {
-        let entry = self.0.next().map_err(|e| bad(broken(e)))?;
+        let entry = self.0.next_entry().map_err(|e| bad(broken(e)))?;
         let entry = entry.filter(|entry| entry.name == name && entry.is_file());
         let size = entry.ok_or_else(|| bad(format!("{name} does not come next in it")))?.size;
         if size > most {

@@ -276,7 +276,7 @@ fn files_of_the_job_stay_as_they_are() {
     };
     let (log, old) =
         (("log".to_owned(), "begun later".to_owned()), ("old".to_owned(), "old".to_owned()));
-    assert_eq!(files(1), [log.clone()]);
+    assert_eq!(files(1), std::slice::from_ref(&log));
     // Before the call: it is still there.
     let stop = debug(&p, &["sim", "--until", "path_unlink_file"]);
     assert_eq!(functions(&stop), ["wasi_snapshot_preview1.path_unlink_file", "_start"]);

@@ -169,7 +169,7 @@ fn read(source: io::Error) -> StoreError {
 /// The next file.
 fn next(from: &mut Reader<impl Read>) -> Result<Option<Entry>, StoreError> {
     loop {
-        let Some(mut entry) = from.next().map_err(read)? else { return Ok(None) };
+        let Some(mut entry) = from.next_entry().map_err(read)? else { return Ok(None) };
         match entry.kind {
             EntryType::Regular => {
                 entry.name = entry.name.trim_start_matches("./").to_owned();

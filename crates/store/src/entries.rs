@@ -120,7 +120,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] for what is no tar, or has names that are too long; [`io::ErrorKind::UnexpectedEof`] if it ends
     /// early; those of the stream.
-    pub fn next(&mut self) -> io::Result<Option<Entry>> {
+    pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
         let left = self.left;
         if io::copy(&mut self.by_ref().take(left), &mut io::sink())? != left {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -286,18 +286,18 @@ mod tests {
         bytes.extend(b"more");
         let mut tar = Reader::new(&bytes[..]);
         for (n, (entry, data)) in entries.iter().enumerate() {
-            assert_eq!(tar.next().unwrap().as_ref(), Some(entry));
+            assert_eq!(tar.next_entry().unwrap().as_ref(), Some(entry));
             let mut found = vec![];
             if n % 2 == 1 {
                 tar.read_to_end(&mut found).unwrap();
                 assert_eq!(found, *data);
             }
         }
-        assert_eq!(tar.next().unwrap(), None);
+        assert_eq!(tar.next_entry().unwrap(), None);
         assert_eq!(tar.into_rest(), b"more");
         for cut in [0, 100, 511, 512, 1000, length - 512, length - 1] {
             let mut tar = Reader::new(&bytes[..cut]);
-            while let Ok(next) = tar.next() {
+            while let Ok(next) = tar.next_entry() {
                 assert!(next.is_some(), "cut at {cut}");
             }
         }
@@ -311,7 +311,7 @@ mod tests {
         for size in [0, 1, 511, 512, (1 << 33) - 1, 1 << 33, u64::MAX] {
             let entry = Entry::file("a", size);
             let header = entry.header();
-            assert_eq!(Reader::new(&header.as_bytes()[..]).next().unwrap(), Some(entry));
+            assert_eq!(Reader::new(&header.as_bytes()[..]).next_entry().unwrap(), Some(entry));
         }
         assert_eq!([0, 1, 511, 512, 513].map(padding), [0, 511, 1, 0, 511]);
     }
@@ -326,7 +326,7 @@ mod tests {
         old.truncate(old.len() - 2 * BLOCK);
         old.extend(Entry::file("large", 0).header().as_bytes());
         for mut reader in [Reader::strict(&old[..]), Reader::new(&old[..])] {
-            assert_eq!(reader.next().unwrap().unwrap().size, large);
+            assert_eq!(reader.next_entry().unwrap().unwrap().size, large);
         }
         let mut gnu = Header::new_gnu();
         gnu.set_path("a").unwrap();
@@ -336,15 +336,15 @@ mod tests {
         gnu.set_mtime(7);
         gnu.set_size(0);
         gnu.set_cksum();
-        assert_eq!(Reader::new(&gnu.as_bytes()[..]).next().unwrap().unwrap().name, "a");
-        assert!(Reader::strict(&gnu.as_bytes()[..]).next().is_err());
+        assert_eq!(Reader::new(&gnu.as_bytes()[..]).next_entry().unwrap().unwrap().name, "a");
+        assert!(Reader::strict(&gnu.as_bytes()[..]).next_entry().is_err());
         let mut posix = tar::Builder::new(vec![]);
         posix.append_pax_extensions([("atime", &b"7.5"[..]), ("mtime", b"7.5")]).unwrap();
         let mut posix = posix.into_inner().unwrap();
         posix.truncate(posix.len() - 2 * BLOCK);
         posix.extend(Entry::file("a", 0).header().as_bytes());
-        assert_eq!(Reader::new(&posix[..]).next().unwrap().unwrap().name, "a");
-        assert!(Reader::strict(&posix[..]).next().is_err());
+        assert_eq!(Reader::new(&posix[..]).next_entry().unwrap().unwrap().name, "a");
+        assert!(Reader::strict(&posix[..]).next_entry().is_err());
     }
 
     #[test]
@@ -353,10 +353,10 @@ mod tests {
         for at in 0..BLOCK {
             let mut bad = good;
             bad[at] ^= 1;
-            assert!(Reader::new(&bad[..]).next().is_err(), "byte {at}");
+            assert!(Reader::new(&bad[..]).next_entry().is_err(), "byte {at}");
         }
         let pax = Entry { kind: EntryType::XHeader, ..Entry::file("pax", MAX_PAX + 1) };
-        let error = Reader::new(&pax.header().as_bytes()[..]).next().unwrap_err();
+        let error = Reader::new(&pax.header().as_bytes()[..]).next_entry().unwrap_err();
         assert!(error.to_string().contains("too long"), "{error}");
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn write<W: Write>(
 
 /// The next item of a layer; none at the end, which nothing follows.
 pub(super) fn next<R: Read>(tar: &mut Reader<R>) -> io::Result<Option<(String, FileKind)>> {
-    let Some(Entry { kind, name, link, mode, mtime, size }) = tar.next()? else {
+    let Some(Entry { kind, name, link, mode, mtime, size }) = tar.next_entry()? else {
         return Ok(None);
     };
     if kind != EntryType::Regular && size != 0 {
