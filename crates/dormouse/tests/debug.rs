@@ -88,6 +88,98 @@ fn copies(p: &Place, stop: &str) -> std::path::PathBuf {
     p.store().join("debug").join(job).join(copies).join("0")
 }
 
+/// Counts down from a number in memory.
+const SPIN: &str = r#"(data (i32.const 16) "\00\00\01\00")
+  (func $spin (local $i i32) (local.set $i (i32.load (i32.const 16)))
+    (loop $l (br_if $l (local.tee $i (i32.sub (local.get $i) (i32.const 1))))))"#;
+
+/// Checkpoints that the program asks for itself are no safepoints.
+#[test]
+fn before_a_trap_after_a_checkpoint_of_its_own() {
+    let p = Place::new();
+    let text = format!(
+        r#"(module (import "dormouse" "checkpoint" (func $ck (result i32))) (memory (export "memory") 1) {SPIN}
+        (func $twice (call $spin) (drop (call $ck)) (call $spin) (drop (call $ck)))
+        (func (export "_start") (call $spin) (call $twice) (unreachable)))"#
+    );
+    stopped(&p, &text, 100);
+    let stop = debug(&p, &["sim"]);
+    assert_eq!(functions(&stop), ["_start"]);
+    assert_eq!(stop["trap"]["message"], "wasm trap: wasm `unreachable` instruction executed");
+}
+
+/// A stop in front of a call that is no safepoint of a running job.
+#[test]
+fn on_from_a_call_that_does_not_wait() {
+    let p = Place::new();
+    let text = format!(
+        r#"(module (import "wasi_snapshot_preview1" "random_get" (func $rg (param i32 i32) (result i32)))
+        (memory (export "memory") 1) {SPIN}
+        (func (export "_start") (call $spin) (drop (call $rg (i32.const 1) (i32.const 0))) (call $spin) (unreachable)))"#
+    );
+    stopped(&p, &text, 100);
+    debug(&p, &["sim", "--until", "random_get"]);
+    let here = debug(&p, &["sim.debug@1", "--until", "safepoint=0"]);
+    assert_eq!(functions(&here), ["wasi_snapshot_preview1.random_get", "_start"]);
+    let trap = debug(&p, &["sim.debug@1"]);
+    assert_eq!(trap["from"], "sim.debug@1");
+    assert_eq!(functions(&trap), ["_start"]);
+}
+
+/// Where the stack is at its end there is no room for saving it: it is stopped some frames before.
+#[test]
+fn before_the_end_of_the_stack() {
+    let p = Place::new();
+    let text = format!(
+        r#"(module (memory (export "memory") 1) {SPIN}
+        (func $r (param $n i32) (result i32)
+            (i32.add (local.get $n) (call $r (i32.add (local.get $n) (i32.const 1)))))
+        (func (export "_start") (call $spin) (drop (call $r (i32.const 0)))))"#
+    );
+    let wasm = p.guest("sim", &text);
+    let run = p.dormouse(&["run", "--name", "sim", "--stack", "1M", "--stop-at", "100", &wasm]);
+    assert_eq!(run.code, Some(85), "{}", run.err);
+    let e = p.dormouse(&["debug", "sim"]);
+    assert_eq!(e.code, Some(0), "{}", e.err);
+    assert!(e.out.contains("shortly before its stack is at its end"), "{}", e.out);
+    assert!(e.out.contains("call stack exhausted"), "{}", e.out);
+}
+
+/// What the program said need not be kept is not in a stop either.
+#[test]
+fn what_is_excluded_is_in_no_stop() {
+    let p = Place::new();
+    let text = format!(
+        r#"(module (import "dormouse" "exclude" (func $ex (param i32 i32) (result i32)))
+        (memory (export "memory") 2) (data (i32.const 65536) "SECRETSECRET") {SPIN}
+        (func (export "_start")
+            (drop (call $ex (i32.const 65536) (i32.const 65536))) (call $spin)
+            (i32.store (i32.const 0) (i32.load (i32.const 65536)))
+            (if (i32.eqz (i32.load (i32.const 65536))) (then (unreachable)))))"#
+    );
+    stopped(&p, &text, 100);
+    let strings = |stop: &str| p.ok(&["inspect", stop, "--strings"]);
+    assert!(!strings("sim@1").contains("SECRET"));
+    debug(&p, &["sim"]);
+    assert!(!strings("sim.debug@1").contains("SECRET"));
+}
+
+/// Random numbers are others in another run: a step back says so.
+#[test]
+fn a_step_back_in_another_run_is_told() {
+    let p = Place::new();
+    let text = format!(
+        r#"(module (import "wasi_snapshot_preview1" "random_get" (func $rg (param i32 i32) (result i32)))
+        (memory (export "memory") 1) {SPIN}
+        (func (export "_start") (call $spin) (drop (call $rg (i32.const 0) (i32.const 8))) (call $spin) (unreachable)))"#
+    );
+    stopped(&p, &text, 100);
+    debug(&p, &["sim"]);
+    let e = p.dormouse(&["debug", "sim.debug@1", "--until", "safepoint=-1"]);
+    assert_eq!(e.code, Some(0), "{}", e.err);
+    assert!(e.err.contains("this is a step back in another run"), "{}", e.err);
+}
+
 #[test]
 fn before_a_trap_in_a_loop() {
     let p = Place::new();

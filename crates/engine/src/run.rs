@@ -75,6 +75,8 @@ pub struct Run {
     /// What is to be called when what runs now has returned; the first to be called is last.
     pub(crate) waiting: Vec<Call>,
     next: Next,
+    /// It stopped because it asked for a checkpoint.
+    asked: bool,
     requester: Requester,
     /// Of a program that stands still.
     pub(crate) pause: Option<Pause>,
@@ -192,6 +194,7 @@ impl Run {
             own,
             waiting: vec![],
             next: Next::Begin,
+            asked: false,
             requester,
             pause: None,
             references: None,
@@ -210,8 +213,8 @@ impl Run {
 
     /// Counted mode: stop at the `n`th safepoint from here.
     pub fn stop_after(&mut self, n: u32) {
-        // The safepoint the program stands at is passed again first.
-        let again = self.next == Next::GoOn && self.counts_again();
+        // The safepoint the program stands at is passed again first; a call in which it asked for a checkpoint is not one.
+        let again = self.next == Next::GoOn && !self.asked && self.counts_again();
         let n = n.saturating_add(again.into());
         let at = control::COUNT as usize;
         self.own.control.data_mut(&mut self.store)[at..at + 4].copy_from_slice(&n.to_le_bytes());
@@ -299,7 +302,8 @@ impl Run {
             if self.own.get(&mut self.store, self.own.unwinding) != 0 {
                 self.own.unwinding.set(&mut self.store, Val::I32(0))?;
                 self.next = Next::GoOn;
-                if self.take_request() || self.asks_for_checkpoint() {
+                self.asked = self.asks_for_checkpoint();
+                if self.take_request() || self.asked {
                     self.pause = Some(Pause::begin());
                     return Ok(Event::Stopped);
                 }

@@ -323,8 +323,10 @@ impl Program {
         // Calls that wait have no code to go on from.
         let calls = state.frames.iter().take_while(|f| f.site.offset == 0).count();
         let calls = calls.min(state.frames.len().saturating_sub(1));
+        // A deep recursion has the same ones again and again.
+        let frames = state.frames[calls..].chunk_by(|a, b| a.site == b.site);
         let sites: BTreeSet<(u32, u32)> =
-            state.frames[calls..].iter().map(|f| (f.site.func, f.site.offset)).collect();
+            frames.map(|same| (same[0].site.func, same[0].site.offset)).collect();
         let knows = |func: u32, offset| {
             let found = self.sites(func);
             found.is_ok_and(|sites| sites.at_offset(offset).is_some())

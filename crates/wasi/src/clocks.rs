@@ -30,6 +30,11 @@ impl Monotonic {
         }
     }
 
+    /// Moves it on to what a program was told.
+    pub fn is_at_least(&mut self, told: u64) {
+        self.base = self.base.saturating_add(told.saturating_sub(self.now()));
+    }
+
     /// What it shows, in nanoseconds.
     pub fn now(&self) -> u64 {
         let awake = self.since.map_or(0, |since| since.elapsed().as_nanos());
@@ -69,12 +74,17 @@ impl Host {
         _precision: u64,
         time: u32,
     ) -> Result<(), Fail> {
-        let now = match Clockid::from_raw(id).ok_or_else(no_such("clock", id))? {
+        let id = Clockid::from_raw(id).ok_or_else(no_such("clock", id))?;
+        let now = match id {
             Clockid::Realtime => realtime(),
             Clockid::Monotonic => self.clock.now(),
             Clockid::ProcessCputime | Clockid::ThreadCputime => return Err(Errno::Badf.into()),
         };
         let now = self.tape.as_ref().map_or(now, |tape| tape.time(now));
+        if self.tape.is_some() && id == Clockid::Monotonic {
+            // What was said in another run may be later than it is here: then, and after a resume, it goes on from that.
+            self.clock.is_at_least(now);
+        }
         mem::put_u64(memory, time, now)
     }
 }

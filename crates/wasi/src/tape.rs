@@ -35,6 +35,12 @@ impl Tape {
         self.lock().next = Some(0);
     }
 
+    /// Whether a program asked for anything since the beginning.
+    pub fn was_asked(&self) -> bool {
+        let tape = self.lock();
+        !tape.said.is_empty() || tape.next.is_some_and(|next| next > 0)
+    }
+
     pub(crate) fn time(&self, now: u64) -> u64 {
         let mut tape = self.lock();
         match tape.heard() {

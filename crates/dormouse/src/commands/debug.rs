@@ -111,7 +111,13 @@ fn text(stop: &Stop, frames: &[Frame], shown: &Shown) -> String {
     let (name, from) = (stop.checkpoint.name(), stop.from.name());
     let mut out = match &stop.at {
         Where::Safepoint(n) => {
-            let last = if stop.next.is_some() { ", the last before it traps" } else { "" };
+            let last = match &stop.next {
+                None => "",
+                Some(Outcome::Trapped { message, .. }) if message.contains("stack exhausted") => {
+                    ", shortly before its stack is at its end"
+                }
+                Some(_) => ", the last before it traps",
+            };
             format!("{name} stands {} after {from}{last}\n", ui::count(*n as usize, "safepoint"))
         }
         Where::Entry { name: function, times, .. } => {

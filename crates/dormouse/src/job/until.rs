@@ -19,6 +19,7 @@ use crate::upkeep::Standing;
 use crate::writer::Writer;
 use crate::{Error, Files, Result, Target, annotations, running};
 use dormouse_engine::{Code, Entries, Event, Machine, Options, Run};
+use dormouse_memory::PAGE_SIZE;
 use dormouse_store::{
     Care, Checkpoint, CheckpointInfo, Guard, MemoryPages, NewCheckpoint, Retention, Store,
     StoreError,
@@ -45,11 +46,13 @@ pub(super) struct Again {
     pub most: u64,
     pub output: bool,
     pub input: Option<PathBuf>,
+    /// It is a step back.
+    back: bool,
 }
 
 impl Default for Again {
     fn default() -> Again {
-        Again { most: 1 << 30, output: false, input: None }
+        Again { most: 1 << 30, output: false, input: None, back: false }
     }
 }
 
@@ -109,6 +112,7 @@ impl Job {
     /// ```
     pub fn until(mut self, from: &Target, until: &Until) -> Result<Stop> {
         let store = self.sealing.unlock(Store::open(&self.store)?)?;
+        self.again.back = matches!(until, Until::Safepoint(..=-1));
         let (from, until) = counted_back(&store, from, until)?;
         let known = store.list(&from.job)?;
         let Some(newest) = known.last() else {
@@ -144,8 +148,10 @@ impl Job {
             };
             let awake = Wasi::describe(&checkpoint.state.wasi)?.awake_ns;
             // What comes after the next checkpoint was looked at already.
+            // But where the job went back in between, nobody has looked.
             let limit = newer
-                .map(|newer| Duration::from_nanos(newer.saturating_sub(awake)) * SLOWER + PATIENCE);
+                .and_then(|newer| newer.checked_sub(awake))
+                .map(|between| Duration::from_nanos(between) * SLOWER + PATIENCE);
             newer = Some(awake);
             self.tell(Notice::RunsAgain { checkpoint: checkpoint.info.clone(), back: false });
             let came = self.run_again(&lease, &program, &checkpoint, &until, limit);
@@ -343,6 +349,9 @@ impl Replay<'_> {
         }
         self.scene.back(mark)?;
         tape.rewind();
+        // Where the stack is at its end, there is no room for saving it, nor is it as deep when it was built up again.
+        let exhausted = is_exhausted(&trapped);
+        let safepoints = if exhausted { safepoints.saturating_sub(SPARE) } else { safepoints };
         let info = self.checkpoint.info.clone();
         self.job.tell(Notice::RunsAgain { checkpoint: info, back: true });
         let (mut run, _) = self.begin(&tape, true)?;
@@ -360,12 +369,11 @@ impl Replay<'_> {
             safepoints,
             why: e.to_string().replace("; the program goes on", ""),
         })?;
-        run.stop_after(1);
-        let event = run.advance()?;
+        let (_, event) = go(&mut run, if exhausted { u64::MAX } else { 1 })?;
         let again = self.outcome(&event);
         drop(run);
         self.scene.back(mark)?;
-        if again != trapped {
+        if again != trapped && !(exhausted && is_exhausted(&again)) {
             let how = match event {
                 Event::Stopped => "came to another safepoint".to_owned(),
                 _ => again.words(),
@@ -377,7 +385,8 @@ impl Replay<'_> {
     }
 
     fn until_safepoint(self, n: u64) -> Result<Came> {
-        let (mut run, _) = self.begin(&Tape::default(), true)?;
+        let tape = Tape::default();
+        let (mut run, _) = self.begin(&tape, true)?;
         let (mut reached, mut event) = go(&mut run, n)?;
         // The first one from there that may be captured.
         while event == Event::Stopped && run.is_disabled() {
@@ -388,6 +397,13 @@ impl Replay<'_> {
         if event != Event::Stopped {
             let words = self.outcome(&event).words();
             return Ok(Err(format!("after {reached} it {words}")));
+        }
+        if self.job.again.back && tape.was_asked() {
+            self.job.tell(Notice::Warning(format!(
+                "the program asked for times or random numbers since {}, and got others than before: this is a step \
+                 back in another run",
+                self.checkpoint.info.name()
+            )));
         }
         let at = Where::Safepoint(reached);
         let (saved, _) = self.save(&mut run, &at)?;
@@ -477,6 +493,7 @@ impl Replay<'_> {
         let mut remember = self.writer.annotations.clone();
         remember.insert(annotations::STOP.to_owned(), from);
         remember.insert(annotations::COPIES.to_owned(), self.scene.name());
+        let unsaved = Unsaved::take(run)?;
         let memories = run.memories()?;
         let pages: Vec<_> =
             memories.iter().map(|(i, bytes)| MemoryPages::whole(*i, bytes)).collect();
@@ -493,7 +510,9 @@ impl Replay<'_> {
             guard: Some(Guard(&may_write)),
             ..NewCheckpoint::new(&self.writer.module, &state, &pages)
         };
-        Ok((self.writer.store.save(&self.writer.job, new)?, mark))
+        let saved = self.writer.store.save(&self.writer.job, new);
+        unsaved.put_back(run)?;
+        Ok((saved?, mark))
     }
 
     fn stop(self, checkpoint: CheckpointInfo, at: Where, next: Option<Outcome>) -> Stop {
@@ -532,6 +551,38 @@ impl Job {
     }
 }
 
+/// What a program said need not be kept, while its memory is saved with zeros there.
+struct Unsaved(Vec<(u32, usize, Vec<u8>)>);
+
+impl Unsaved {
+    fn take(run: &mut Run) -> Result<Unsaved> {
+        let mut taken = vec![];
+        let Some((index, exclusions)) = run.exclusions() else { return Ok(Unsaved(taken)) };
+        let bytes = run.memory_mut(index)?;
+        for pages in exclusions.pages() {
+            let end = (pages.end as usize).saturating_mul(PAGE_SIZE).min(bytes.len());
+            let start = (pages.start as usize).saturating_mul(PAGE_SIZE).min(end);
+            taken.push((index, start, bytes[start..end].to_vec()));
+            bytes[start..end].fill(0);
+        }
+        Ok(Unsaved(taken))
+    }
+
+    fn put_back(self, run: &mut Run) -> Result<()> {
+        for (index, start, bytes) in self.0 {
+            run.memory_mut(index)?[start..start + bytes.len()].copy_from_slice(&bytes);
+        }
+        Ok(())
+    }
+}
+
+/// So many safepoints before a stack is exhausted there is room for saving it.
+const SPARE: u64 = 256;
+
+fn is_exhausted(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Trapped { message, .. } if message.contains("stack exhausted"))
+}
+
 /// Goes on for so many safepoints, or until the program ends; how many it passed.
 fn go(run: &mut Run, safepoints: u64) -> Result<(u64, Event)> {
     go_by(run, safepoints, AT_ONCE)
@@ -539,6 +590,9 @@ fn go(run: &mut Run, safepoints: u64) -> Result<(u64, Event)> {
 
 fn go_by(run: &mut Run, safepoints: u64, at_once: u32) -> Result<(u64, Event)> {
     let mut passed = 0;
+    if safepoints == 0 {
+        return Ok((0, Event::Stopped));
+    }
     loop {
         let step = (safepoints - passed).min(at_once.into()) as u32;
         run.stop_after(step);

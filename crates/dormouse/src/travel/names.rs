@@ -13,6 +13,7 @@
 use crate::look::demangled;
 use crate::{Error, Result};
 use dormouse_transform::Program;
+use std::collections::HashMap;
 
 /// How many names like it are told.
 const NEAR: usize = 3;
@@ -39,7 +40,8 @@ struct Known {
     /// Of each function, if it has any.
     names: Vec<Option<String>>,
     /// Names under which functions are exported.
-    exports: Vec<(String, u32)>,
+    /// By function.
+    exports: HashMap<u32, Vec<String>>,
     imports: usize,
 }
 
@@ -51,7 +53,11 @@ impl Known {
         for (name, import) in names.iter_mut().zip(imports) {
             *name = Some(format!("{}.{}", import.module, import.name));
         }
-        Known { names, exports: program.exported_functions(), imports: imports.len() }
+        let mut exports: HashMap<u32, Vec<String>> = HashMap::new();
+        for (name, func) in program.exported_functions() {
+            exports.entry(func).or_default().push(name);
+        }
+        Known { names, exports, imports: imports.len() }
     }
 
     fn shown(&self, func: u32) -> String {
@@ -90,29 +96,26 @@ impl Known {
     }
 
     fn is_called(&self, func: u32, text: &str, kind: u32) -> bool {
-        let exported = |(name, of): &(String, u32)| *of == func && name == text;
+        let exported =
+            || self.exports.get(&func).is_some_and(|names| names.iter().any(|n| n == text));
         let Some(Some(name)) = self.names.get(func as usize) else {
-            return kind == 0 && self.exports.iter().any(exported);
+            return kind == 0 && exported();
         };
         match kind {
-            0 => name == text || self.exports.iter().any(exported),
+            0 => name == text || exported(),
             1 => demangled(name) == text,
             2 => short(&demangled(name)) == text,
             _ if (func as usize) < self.imports => {
                 name.rsplit_once('.').is_some_and(|(_, last)| last == text)
             }
-            _ => {
-                let name = demangled(name);
-                let before = short(&name).strip_suffix(text);
-                before.is_some_and(|before| before.ends_with("::"))
-            }
+            _ => last_part(short(&demangled(name))) == text,
         }
     }
 
     /// Names that somebody may have meant, the likest first.
     fn like(&self, text: &str) -> Vec<String> {
         let mut near: Vec<(f64, String)> = vec![];
-        let exports = self.exports.iter().map(|e| e.0.as_str());
+        let exports = self.exports.values().flatten().map(String::as_str);
         for name in self.names.iter().flatten().map(String::as_str).chain(exports) {
             let name = demangled(name);
             let short = short(&name);
@@ -137,13 +140,43 @@ fn short(name: &str) -> &str {
     {
         return path;
     }
-    match name.find('(') {
-        // `(anonymous namespace)::f()` and `operator()`.
-        Some(at) if at > 0 && name.ends_with([')', 't']) && !name[..at].ends_with("operator") => {
-            &name[..at]
-        }
-        _ => name,
+    let whole = name.strip_suffix(" const").unwrap_or(name);
+    if !whole.ends_with(')') {
+        return name;
     }
+    // The last list of parameters, with what is in it.
+    let mut open = 0;
+    for (at, c) in whole.char_indices().rev() {
+        match c {
+            ')' => open += 1,
+            '(' => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            let before = &whole[..at];
+            // `operator()` has them in its name.
+            let is_name = before.is_empty() || before.ends_with("operator");
+            return if is_name { name } else { before };
+        }
+    }
+    name
+}
+
+/// What comes after the last `::` that is not in brackets.
+fn last_part(name: &str) -> &str {
+    let (mut open, mut from) = (0, 0);
+    let bytes = name.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'(' | b'<' | b'{' => open += 1,
+            b')' | b'}' => open -= 1,
+            // `->` is no bracket.
+            b'>' if at == 0 || bytes[at - 1] != b'-' => open -= 1,
+            b':' if open == 0 && at > 0 && bytes[at - 1] == b':' => from = at + 1,
+            _ => {}
+        }
+    }
+    name.get(from..).unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -204,5 +237,13 @@ mod tests {
         assert_eq!(short("ns::f() const"), "ns::f");
         assert_eq!(short("ns::T::operator()"), "ns::T::operator()");
         assert_eq!(short("(anonymous namespace)::f"), "(anonymous namespace)::f");
+        assert_eq!(short("(anonymous namespace)::f(int)"), "(anonymous namespace)::f");
+        assert_eq!(short("ns::T::operator()(int) const"), "ns::T::operator()");
+        assert_eq!(short("Box<void (int)>::tmpl(int)"), "Box<void (int)>::tmpl");
+        let debug = "<alloc::vec::Vec<(u8, u8)> as core::fmt::Debug>::fmt";
+        assert_eq!((short(debug), last_part(debug)), (debug, "fmt"));
+        assert_eq!(last_part("(anonymous namespace)::f"), "f");
+        assert_eq!(last_part("f"), "f");
+        assert_eq!(last_part("a::g<b::c>"), "g<b::c>");
     }
 }
