@@ -297,7 +297,8 @@ impl<'m> Units<'m> {
             }
             _ => return Err(Stop::Damaged),
         };
-        self.budget.spend(bytes.len() / 16)?;
+        // It may be kept, and be part of other names: the budget bounds memory, too.
+        self.budget.spend(bytes.len())?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
