@@ -9,6 +9,7 @@
 //!
 //! GET changes nothing. Whatever comes from a store is sent as JSON, and becomes text on the page, never markup.
 
+mod asker;
 mod deeds;
 mod guard;
 mod http;
