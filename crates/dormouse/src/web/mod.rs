@@ -7,7 +7,7 @@
 //!                                                                   └─ POST /api/do   deeds   runs this same program
 //! ```
 //!
-//! GET changes nothing. Whatever comes from a store is sent as JSON, and becomes text on the page, never markup.
+//! GET changes no checkpoint and no job. Whatever comes from a store is sent as JSON, and becomes text on the page, never markup.
 
 mod asker;
 mod deeds;
