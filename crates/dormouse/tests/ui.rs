@@ -349,6 +349,8 @@ fn strange_names_lead_nowhere() {
         json!({ "do": "resume", "job": "nap", "number": 1, "clone": "a/../../b" }),
         json!({ "do": "resume", "job": "nap", "number": 1, "dirs": [{ "host": "a::b", "guest": "/" }] }),
         json!({ "do": "resume", "job": "nap", "number": 1, "dirs": [{ "host": "", "guest": "/" }] }),
+        // The command line would take that for `/tmp` as `:/w`.
+        json!({ "do": "resume", "job": "nap", "number": 1, "dirs": [{ "host": "/tmp:", "guest": "/w" }] }),
         json!({ "do": "kill", "job": "nap" }),
         json!("nonsense"),
     ] {
@@ -383,6 +385,105 @@ fn what_is_not_http() {
     assert!(state["store"]["problem"].as_str().unwrap().contains("there is no store"), "{state}");
     drop(silent);
     assert_eq!(ui.get("/api/jobs/none").status, 409);
+}
+
+/// Who connects and says nothing can be any user of this host.
+#[test]
+fn many_who_say_nothing_keep_nobody_out() {
+    let (p, _) = place();
+    let ui = Ui::start(&p, &[]);
+    let silent: Vec<TcpStream> = (0..150)
+        .map(|n| {
+            let mut stream = TcpStream::connect(&ui.host).unwrap();
+            if n % 2 == 0 {
+                stream.write_all(b"POST /api/do HTTP/1.1\r\nContent-Length: 9\r\n\r\n").unwrap();
+            }
+            stream
+        })
+        .collect();
+    for _ in 0..3 {
+        assert_eq!(ui.get("/api/state").status, 200);
+    }
+    drop(silent);
+}
+
+/// Processes that stand still accept connections, and answer nothing.
+#[test]
+fn jobs_that_do_not_answer_are_not_waited_for() {
+    let (p, _) = place();
+    let mut jobs = ["still", "stiller", "live"].map(|name| endless(&p, name));
+    let ui = Ui::start(&p, &[]);
+    let states = || {
+        let store = ui.get("/api/state").json()["store"].clone();
+        let rows = store["jobs"].as_array().unwrap().clone();
+        let of =
+            |name: &str| rows.iter().find(|row| row["job"] == name).unwrap()["running"].clone();
+        ["still", "stiller", "live"].map(|name| of(name)["state"].as_str().unwrap().to_owned())
+    };
+    p.wait_for("all to answer", || states() == ["running"; 3]);
+    jobs[..2].iter().for_each(|job| signal(job, "STOP"));
+    p.wait_for("silence", || states() == ["no answer", "no answer", "running"]);
+    // `ps` waits for five seconds for each of them, each time.
+    let begun = std::time::Instant::now();
+    for _ in 0..4 {
+        assert_eq!(states(), ["no answer", "no answer", "running"]);
+        std::thread::sleep(std::time::Duration::from_millis(800));
+    }
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+    jobs[..2].iter().for_each(|job| signal(job, "CONT"));
+    p.wait_for("all to answer again", || states() == ["running"; 3]);
+    for (name, job) in ["still", "stiller", "live"].iter().zip(&mut jobs) {
+        p.ok(&["kill", name]);
+        job.wait().unwrap();
+    }
+}
+
+/// Of resumes that never began, and of programs that mean their status.
+#[test]
+fn only_what_went_well_is_done() {
+    let (p, _) = place();
+    let mut live = endless(&p, "live");
+    p.ok(&["checkpoint", "live"]);
+    let ui = Ui::start(&p, &[]);
+    let ended = |order: Value| {
+        let id = ui.order(&order).json()["id"].clone();
+        let mut last = Value::Null;
+        p.wait_for("its end", || {
+            last = ui.deeds().into_iter().find(|deed| deed["id"] == id).unwrap();
+            last["state"] != "running"
+        });
+        (last["state"].as_str().unwrap().to_owned(), last["says"].as_str().unwrap().to_owned())
+    };
+    let (state, says) = ended(json!({ "do": "resume", "job": "live", "number": 1 }));
+    assert_eq!(state, "failed", "{says}");
+    assert!(says.contains("live"), "{says}");
+    // Its words are not said twice.
+    let twin = json!({ "do": "resume", "job": "live", "number": 1, "clone": "twin" });
+    let id = ui.order(&twin).json()["id"].clone();
+    p.wait_answering("twin");
+    p.ok(&["kill", "twin"]);
+    let mut last = Value::Null;
+    p.wait_for("its end", || {
+        last = ui.deeds().into_iter().find(|deed| deed["id"] == id).unwrap();
+        last["state"] != "running"
+    });
+    assert_eq!(last["says"], "was ended without a checkpoint");
+    p.ok(&["kill", "live"]);
+    live.wait().unwrap();
+}
+
+#[test]
+fn a_store_that_has_vanished_is_not_made_anew() {
+    let (p, _) = place();
+    let ui = Ui::start(&p, &[]);
+    fs::rename(p.store(), p.path("away")).unwrap();
+    let deed = ui.order(&json!({ "do": "resume", "job": "nap", "number": 1 })).json();
+    assert_eq!(deed["state"], "failed", "{deed}");
+    assert!(!p.store().exists());
+    // Nor is the empty directory where it was filled.
+    fs::create_dir(p.store()).unwrap();
+    assert_eq!(ui.order(&json!({ "do": "resume", "job": "nap" })).json()["state"], "failed");
+    assert_eq!(fs::read_dir(p.store()).unwrap().count(), 0);
 }
 
 #[test]

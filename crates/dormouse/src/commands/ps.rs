@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// One job. Without an answer, only what its lease says.
-#[derive(Default, Serialize)]
+#[derive(Clone, Default, Serialize)]
 pub struct Row {
     pub job: String,
     pid: Option<u32>,
@@ -49,7 +49,7 @@ pub struct Row {
     newest: Option<String>,
     newest_created: Option<String>,
     newest_age_seconds: Option<f64>,
-    answers: bool,
+    pub answers: bool,
 }
 
 pub fn ps(args: cli::Ps) -> Done {
@@ -66,7 +66,7 @@ pub fn ps(args: cli::Ps) -> Done {
 }
 
 /// All that run.
-pub fn rows(store: &Path) -> dormouse::Result<Vec<Row>> {
+fn rows(store: &Path) -> dormouse::Result<Vec<Row>> {
     Ok(running::jobs(store)?.into_iter().map(|job| row(store, job)).collect())
 }
 
@@ -116,13 +116,25 @@ fn time(seconds: f64) -> String {
     ui::short_time(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-fn row(store: &Path, job: String) -> Row {
+/// What it answers; what is known without that, if it does not.
+pub fn row(store: &Path, job: String) -> Row {
     let holder = running::holder(store, &job).unwrap_or_default();
-    let mut row = match ask(store, &job, Request::Status) {
+    let row = match ask(store, &job, Request::Status) {
         Ok(Response::Status(status)) => answered(*status, holder.host),
         // Jobs of other hosts cannot be asked from here.
         _ => from_lease(job, holder),
     };
+    complete(store, row)
+}
+
+/// Of a job that does not answer.
+#[cfg(feature = "ui")]
+pub fn silent(store: &Path, job: String) -> Row {
+    let holder = running::holder(store, &job).unwrap_or_default();
+    complete(store, from_lease(job, holder))
+}
+
+fn complete(store: &Path, mut row: Row) -> Row {
     if row.newest.is_none() {
         // Taken before it was resumed: a resume would go on from that.
         let listed = Store::open(store).and_then(|store| store.list(&row.job));

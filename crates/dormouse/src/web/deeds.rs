@@ -8,8 +8,9 @@
 //! own, in a group of its own: it goes on when the page and this command end.
 
 use super::http::Response;
-use crate::ui;
+use crate::{cli, ui};
 use dormouse::{Target, exit, one_line};
+use dormouse_store::Store;
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -87,6 +88,8 @@ pub struct Deed {
 enum State {
     Running,
     Done,
+    /// The program came to an end with a status of its own, which only its author can judge.
+    Ended,
     Failed,
 }
 
@@ -113,8 +116,11 @@ impl Order {
                     words.push(format!("--clone={}", Some(name).filter(|name| is_name(name))?));
                 }
                 for Dir { host, guest } in dirs {
-                    let good = !host.is_empty() && !host.contains("::") && !guest.is_empty();
-                    words.push(good.then(|| format!("--dir={host}::{guest}"))?);
+                    let word = format!("{host}::{guest}");
+                    // As the command line takes it: `/tmp:` and `/w` would be `/tmp` and `:/w`.
+                    let read = word.parse::<cli::Dir>().ok()?;
+                    let same = read.host.as_os_str() == host.as_str() && read.guest == *guest;
+                    words.push(same.then(|| format!("--dir={word}"))?);
                 }
             }
         }
@@ -223,7 +229,7 @@ impl Hands {
     fn resume(&self, begun: u64, words: &[String], job: &str) {
         let started = new_log(&self.store, job).and_then(|(path, file)| {
             let mut command = self.command(words);
-            command.stdout(file.try_clone()?).stderr(file).process_group(0);
+            command.stdout(file.try_clone()?).stderr(file);
             Ok((path, command.spawn()?))
         });
         let (path, mut child) = match started {
@@ -253,6 +259,8 @@ impl Hands {
     fn command(&self, words: &[String]) -> Command {
         let mut command = Command::new(&self.exe);
         command.args(words).arg("--store").arg(&self.store).stdin(Stdio::null());
+        // Ctrl-C here ends the page, and nothing half-way.
+        command.process_group(0);
         if words[0] == "resume" {
             self.identities.iter().for_each(|file| {
                 command.arg("--identity").arg(file);
@@ -342,17 +350,24 @@ fn outcome(status: Option<i32>, log: &str) -> (State, String) {
     let Some(code) = status else {
         return (State::Failed, "was killed by a signal".to_owned());
     };
-    let with = |state, words: &str| match last("error: ").or_else(|| last("dormouse: ")) {
-        Some(said) if code != 0 => (state, format!("{words}: {said}")),
+    let error = last("error: ");
+    let told = error.is_some();
+    let with = |state, words: &str| match error.or_else(|| last("dormouse: ")) {
+        // What it says in the same words is said once.
+        Some(said) if !words.ends_with(&said) => (state, format!("{words}: {said}")),
         _ => (state, words.to_owned()),
     };
     match u8::try_from(code).unwrap_or(u8::MAX) {
-        0 => with(State::Done, "ended with status 0"),
+        0 => (State::Done, "ended with status 0".to_owned()),
         exit::CHECKPOINTED => with(State::Done, "was stopped with a checkpoint"),
+        // Wrong usage tells an error; a program that means 2 may tell none.
+        exit::USAGE if told => with(State::Failed, "did not start"),
         exit::FAILED => with(State::Failed, "failed"),
+        exit::TIMED_OUT => with(State::Ended, "ran out of the time it was given"),
+        exit::INTERRUPTED => with(State::Ended, "was stopped by Ctrl-C"),
         exit::TRAPPED => with(State::Failed, "trapped"),
-        exit::KILLED => with(State::Failed, "was ended without a checkpoint"),
-        code => (State::Done, format!("ended with status {code}")),
+        exit::KILLED => with(State::Ended, "was ended without a checkpoint"),
+        code => (State::Ended, format!("ended with status {code}")),
     }
 }
 
@@ -365,8 +380,13 @@ fn said(stderr: &[u8]) -> String {
 
 /// A file of its own for each, so that a resume never cuts back what another wrote.
 fn new_log(store: &Path, name: &str) -> io::Result<(PathBuf, File)> {
+    // One that has vanished (it was a disk, say) is not made anew.
+    Store::open(store).map_err(io::Error::other)?;
     let dir = std::path::absolute(store)?.join("logs");
-    DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    match DirBuilder::new().mode(0o700).create(&dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
     let when = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ");
     let path = dir.join(format!("{name}-{when}.log"));
     let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
@@ -381,4 +401,28 @@ fn tail(path: &Path) -> io::Result<(String, bool)> {
     let mut bytes = vec![];
     file.take(TAIL).read_to_end(&mut bytes)?;
     Ok((String::from_utf8_lossy(&bytes).into_owned(), length > TAIL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{State, outcome};
+
+    #[test]
+    fn how_it_ended() {
+        let of = |status, log: &str| outcome(Some(status), log);
+        let says = |state, says: &str| (state, says.to_owned());
+        assert_eq!(of(0, "error: of the program"), says(State::Done, "ended with status 0"));
+        assert_eq!(of(1, ""), says(State::Ended, "ended with status 1"));
+        assert_eq!(of(2, "42\n"), says(State::Ended, "ended with status 2"));
+        assert_eq!(
+            of(2, "error: no such option\n"),
+            says(State::Failed, "did not start: no such option")
+        );
+        assert_eq!(of(125, "error: it is damaged"), says(State::Failed, "failed: it is damaged"));
+        assert_eq!(
+            of(137, "7\ndormouse: ended without a checkpoint\n"),
+            says(State::Ended, "was ended without a checkpoint")
+        );
+        assert_eq!(outcome(None, "").0, State::Failed);
+    }
 }

@@ -18,8 +18,10 @@ const MAX_HEAD: usize = 16 << 10;
 /// What is posted is a few names.
 const MAX_BODY: usize = 64 << 10;
 const MAX_HEADERS: usize = 64;
-/// A request has come after so long, or it will not.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A request's head has come after so long, or it will not;
+const PATIENCE: Duration = Duration::from_secs(2);
+/// its body after so long.
+const BODY: Duration = Duration::from_secs(10);
 /// Who sends too much is listened to for so long.
 const LINGER: Duration = Duration::from_secs(1);
 /// The reader of an answer may rest for so long.
@@ -63,6 +65,7 @@ impl Request {
             }
             more(from, until, &mut bytes, MAX_HEAD)?;
         };
+        let until = Instant::now() + BODY;
         while bytes.len() < head + length {
             more(from, until, &mut bytes, head + length)?;
         }

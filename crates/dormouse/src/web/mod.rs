@@ -7,10 +7,12 @@
 //!                                                                   └─ POST /api/do   deeds   runs this same program
 //! ```
 //!
-//! GET changes nothing. Whatever comes from a store is sent as JSON, and becomes text on the page, never markup.
+//! GET changes no checkpoint and no job. Whatever comes from a store is sent as JSON, and becomes text on the page, never markup.
 
+mod asker;
 mod deeds;
 mod guard;
+mod hall;
 mod http;
 mod inside;
 mod shelf;
@@ -19,16 +21,13 @@ use deeds::{Hands, Order};
 use dormouse::{Error, Result, Target, export, look};
 use dormouse_store::{Store, StoreError};
 use guard::Guard;
+use hall::{Guest, Hall};
 use http::{Bad, Request, Response};
 use serde::Serialize;
 use shelf::Shelf;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Connections at the same time; a browser has six.
-const MOST: usize = 64;
 
 const INDEX: &str = include_str!("assets/index.html");
 const ICON: &str = include_str!("assets/icon.svg");
@@ -93,41 +92,29 @@ impl Page {
     /// Serves until the process ends.
     pub fn serve(self) {
         let site = Arc::new(self.site);
-        let busy = Arc::new(AtomicUsize::new(0));
+        let hall = Arc::new(Hall::default());
         for connection in self.listener.incoming() {
             // Too many open files, say: it is over when connections end.
             let Ok(mut connection) = connection else {
                 std::thread::sleep(std::time::Duration::from_millis(100));
                 continue;
             };
-            if busy.fetch_add(1, Ordering::Relaxed) >= MOST {
-                // Closed; it may try again.
-                busy.fetch_sub(1, Ordering::Relaxed);
-                continue;
-            }
-            let (site, leaving) = (site.clone(), Leaving(busy.clone()));
-            // Without a thread it is closed.
-            let _ = std::thread::Builder::new().spawn(move || {
-                site.serve(&mut connection);
-                drop(leaving);
-            });
+            // Without room it is closed; it may try again.
+            let Some(guest) = hall.enter(&connection) else { continue };
+            let site = site.clone();
+            // Without a thread, too.
+            let _ = std::thread::Builder::new().spawn(move || site.serve(&mut connection, &guest));
         }
     }
 }
 
-/// Counts a connection out, however it ends.
-struct Leaving(Arc<AtomicUsize>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Site {
-    fn serve(&self, connection: &mut TcpStream) {
+    fn serve(&self, connection: &mut TcpStream, guest: &Guest) {
         match Request::read(connection) {
-            Ok(request) => self.answer(&request).unwrap_or_else(|no| no).send(connection),
+            Ok(request) => {
+                guest.has_asked();
+                self.answer(&request).unwrap_or_else(|no| no).send(connection);
+            }
             Err(Bad::Refused(response)) => response.send_early(connection),
             Err(Bad::Gone) => {}
         }

@@ -3,12 +3,13 @@
 //! ```text
 //!   index.json, manifests ──> Listing, kept until index.json is another ──┐
 //!   stats/JOB.jsonl ──────> pause, interval, why it was taken ──────────┼──> JSON
-//!   run/, sockets ────────> what runs (`ps`) ───────────────────────────┘
+//!   run/, sockets ────────> what runs (`asker`) ────────────────────────┘
 //! ```
 //!
 //! The page asks every second. The list of a store with a thousand checkpoints has a thousand manifests, so it is read only when it
 //! has changed.
 
+use super::asker::Asker;
 use crate::commands::ps;
 use dormouse::stats::{self, Record, Summary};
 use dormouse::{annotations, running};
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A store that is looked at again and again.
 pub struct Shelf {
     dir: PathBuf,
+    asker: Asker,
     kept: Mutex<Option<(Stamp, Arc<StoreSizes>)>>,
 }
 
@@ -93,7 +95,7 @@ struct Failure {
 
 impl Shelf {
     pub fn new(dir: &Path) -> Shelf {
-        Shelf { dir: dir.to_owned(), kept: Mutex::default() }
+        Shelf { dir: dir.to_owned(), asker: Asker::new(dir), kept: Mutex::default() }
     }
 
     /// Never fails: what is wrong is told.
@@ -111,8 +113,7 @@ impl Shelf {
             row.newest_created = Some(info.created.clone());
             row.program = info.annotations.get(annotations::PROGRAM).cloned().unwrap_or_default();
         }
-        // The sockets are asked one after the other: a job that does not answer is waited for, for as long as `ps` does.
-        for running in ps::rows(&self.dir).unwrap_or_default() {
+        for running in self.asker.rows() {
             let row = jobs.entry(running.job.clone()).or_default();
             row.program.clone_from(&running.program);
             row.running = Some(running);
