@@ -1,7 +1,7 @@
 // Asks every second what is there, and shows it. What is done by buttons is in deeds.js.
 
 import { Gone, Refused, arrive, get, getNewer, part, take, unpart } from "./server.js";
-import { bytes, clock, count, el, facts, id, keyed, percent, say, time, micros } from "./words.js";
+import { ago, bytes, clock, count, el, facts, id, keyed, percent, say, time, micros } from "./words.js";
 import { CELLS, Timeline, tableRow } from "./timeline.js";
 import { Detail } from "./checkpoint.js";
 import { Deeds } from "./deeds.js";
@@ -261,11 +261,11 @@ function drawJob(row) {
     ["Processor", running.cpu_seconds == null ? null : time(running.cpu_seconds)],
     ["Memory", running.memory_bytes == null ? null : bytes(running.memory_bytes)],
     ["Resident", running.resident_bytes == null ? null : bytes(running.resident_bytes)],
-    ["Last checkpoint", newest == null ? "none yet" : `${time(newest)} ago`],
+    ["Last checkpoint", newest == null ? "none yet" : ago(newest)],
     ["Next", running.next_seconds == null ? (running.every ? "–" : "when asked") : `in ${time(running.next_seconds)}`],
     ["Overhead", running.overhead == null ? null : percent(running.overhead)],
   ] : [
-    ["Last checkpoint", newest == null ? null : `${time(newest)} ago`],
+    ["Last checkpoint", newest == null ? null : ago(newest)],
     ["Checkpoints", row.checkpoints],
     ["In the store", bytes(row.total)],
     ["Median pause", summary?.checkpoints ? micros(summary.pause_p50) : null],

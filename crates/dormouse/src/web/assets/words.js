@@ -98,6 +98,9 @@ export function share(part, all) {
 
 export const percent = (share) => `${(share * 100).toFixed(2)}%`;
 
+/** How long ago; clocks of other hosts may be ahead. */
+export const ago = (seconds) => (seconds < 1 ? "just now" : `${time(seconds)} ago`);
+
 const pad = (n) => String(n).padStart(2, "0");
 
 /** 14:03:22, with the day where that is not today. */
