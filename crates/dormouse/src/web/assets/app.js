@@ -133,9 +133,8 @@ async function wantHeat(sight) {
   try {
     for (;;) {
       const marks = wantHeat.sight.filter((mark) => !page.heat.has(heatKey(mark))).slice(-BATCH);
-      if (!marks.length) break;
       // Not the job that is shown: that may be another one by now.
-      await askHeat(marks[0].job, marks);
+      if (!marks.length || !await askHeat(marks[0].job, marks)) break;
       soon();
     }
   } catch {
@@ -145,15 +144,18 @@ async function wantHeat(sight) {
   }
 }
 
+/** True if all is known now; what passes (a checkpoint that has just gone, an error of the disk) is asked for again later. */
 async function askHeat(job, marks) {
   const found = await get(`heat/${part(job)}?of=${marks.map((mark) => mark.number)}&cells=${CELLS}`);
   const kind = ({ same, changed }) => (changed ? "changed" : same ? "same-as" : "zero");
   for (const mark of marks) {
-    const heat = found.find(({ number }) => number === mark.number) ?? { kind: "gone" };
+    const heat = found.find(({ number }) => number === mark.number);
+    if (!heat || ["gone", "other"].includes(heat.kind)) continue;
     if (heat.cells) heat.cells = heat.cells.map(kind);
     else heat.problem = ["encrypted", "damaged"].includes(heat.kind) ? heat.kind : "cannot be read";
     page.heat.set(heatKey(mark), heat);
   }
+  return marks.every((mark) => page.heat.has(heatKey(mark)));
 }
 
 /** Many answers, one drawing. */
