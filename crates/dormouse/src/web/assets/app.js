@@ -15,6 +15,7 @@ const page = {
   job: null, number: null, // what is chosen
   timeline: null, tag: null, // what api/jobs/JOB said
   heat: new Map(), // by digests of a checkpoint and the one before
+  looks: 0, // how often that grew
   rows: ROWS,
 };
 
@@ -82,7 +83,7 @@ async function ask() {
   } catch (error) {
     if (error instanceof Refused && [401, 403].includes(error.status)) return gate(true, error);
     if (!(error instanceof Gone || error instanceof Refused)) throw error;
-    pulse("lost", error instanceof Gone ? "not connected: dormouse ui has ended" : error.message);
+    pulse("lost", error instanceof Gone ? "not connected: dormouse ui has ended, or does not answer" : error.message);
   }
 }
 
@@ -122,6 +123,8 @@ async function loop() {
 
 /** Checkpoints that are asked for together. */
 const BATCH = 8;
+/** Milliseconds after which one asks again for what could not be read. */
+const AGAIN = 3000;
 let fetching = false;
 
 const heatKey = (mark) => mark.digest + mark.before;
@@ -132,9 +135,10 @@ async function wantHeat(sight) {
   fetching = true;
   try {
     for (;;) {
-      const marks = wantHeat.sight.filter((mark) => !page.heat.has(heatKey(mark))).slice(-BATCH);
+      const marks = wantHeat.sight.filter(unknown).slice(-BATCH);
+      if (!marks.length) break;
       // Not the job that is shown: that may be another one by now.
-      if (!marks.length || !await askHeat(marks[0].job, marks)) break;
+      await askHeat(marks[0].job, marks);
       soon();
     }
   } catch {
@@ -144,18 +148,24 @@ async function wantHeat(sight) {
   }
 }
 
-/** True if all is known now; what passes (a checkpoint that has just gone, an error of the disk) is asked for again later. */
+/** Not known, or only that it could not be read a while ago. */
+function unknown(mark) {
+  const heat = page.heat.get(heatKey(mark));
+  return !heat || heat.until < performance.now();
+}
+
 async function askHeat(job, marks) {
   const found = await get(`heat/${part(job)}?of=${marks.map((mark) => mark.number)}&cells=${CELLS}`);
   const kind = ({ same, changed }) => (changed ? "changed" : same ? "same-as" : "zero");
   for (const mark of marks) {
-    const heat = found.find(({ number }) => number === mark.number);
-    if (!heat || ["gone", "other"].includes(heat.kind)) continue;
+    const heat = found.find(({ number }) => number === mark.number) ?? { kind: "gone" };
+    // What may pass, as an error of the disk does.
+    if (["gone", "other"].includes(heat.kind)) heat.until = performance.now() + AGAIN;
     if (heat.cells) heat.cells = heat.cells.map(kind);
     else heat.problem = ["encrypted", "damaged"].includes(heat.kind) ? heat.kind : "cannot be read";
     page.heat.set(heatKey(mark), heat);
   }
-  return marks.every((mark) => page.heat.has(heatKey(mark)));
+  page.looks += 1;
 }
 
 /** Many answers, one drawing. */
@@ -297,7 +307,7 @@ function drawTimeline() {
     else if (mark.encrypted && mark.heat?.cells) mark.problem = null;
   }
   const mark = marks.find((m) => m.number === page.number);
-  if (marks.length) timeline.show({ job: page.job, marks, selected: page.number, heat: page.heat.size, now: page.now });
+  if (marks.length) timeline.show({ job: page.job, marks, selected: page.number, heat: page.looks, now: page.now });
   drawTable(marks);
   id("checkpoint").hidden = !mark;
   if (mark) detail.show(mark);

@@ -10,6 +10,7 @@ const REST = 120;
 
 export class Detail {
   #key = null;
+  #refused = null;
 
   constructor({ page }) {
     this.page = page;
@@ -25,8 +26,12 @@ export class Detail {
     this.#key = key;
     this.seen = null;
     const body = id("checkpoint-body");
-    body.setAttribute("aria-busy", "true");
-    notice("");
+    // What was refused is asked for again, and the words stay meanwhile.
+    if (key !== this.#refused) {
+      body.setAttribute("aria-busy", "true");
+      notice("");
+    }
+    this.#refused = null;
     try {
       // Whoever goes along the timeline with the arrow keys does not stop at each.
       await new Promise((done) => setTimeout(done, REST));
@@ -34,6 +39,7 @@ export class Detail {
       const seen = await get(`checkpoints/${part(job)}/${mark.number}`);
       if (this.#key !== key) return;
       this.seen = seen;
+      notice("");
       body.replaceChildren(...parts(seen, mark));
     } catch (error) {
       if (this.#key !== key) return;
@@ -41,6 +47,11 @@ export class Detail {
         // Asked again when there is an answer to anything.
         this.#key = null;
         return;
+      }
+      // This may pass, as an error of the disk does.
+      if (["gone", "other"].includes(error.kind)) {
+        this.#key = null;
+        this.#refused = key;
       }
       body.replaceChildren();
       notice(error.kind === "encrypted"
