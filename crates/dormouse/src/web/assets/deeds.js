@@ -9,6 +9,8 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 export class Deeds {
   #told = null;
   #asked = 0;
+  /** Jobs of which a checkpoint is being taken. */
+  #busy = new Set();
 
   constructor({ page, refresh, choose }) {
     Object.assign(this, { page, refresh, choose });
@@ -30,6 +32,7 @@ export class Deeds {
 
   draw() {
     const { deeds } = this.page.state;
+    id("checkpoint-now").setAttribute("aria-disabled", this.#busy.has(this.page.job));
     id("activity").hidden = !deeds.length;
     keyed(
       id("activity-list"), [...deeds].reverse(), (deed) => deed.id,
@@ -77,15 +80,13 @@ export class Deeds {
   // ---- the buttons ----
 
   async #checkpoint() {
-    const button = id("checkpoint-now");
     const { job } = this.page;
-    button.setAttribute("aria-disabled", "true");
-    if (button.dataset.busy) return;
-    button.dataset.busy = "yes";
+    if (this.#busy.has(job)) return;
+    this.#busy.add(job);
+    this.draw();
     this.#tell(`taking a checkpoint of ${job}`);
-    const deed = await this.#do({ do: "checkpoint", job });
-    button.removeAttribute("aria-disabled");
-    delete button.dataset.busy;
+    const deed = await this.#do({ do: "checkpoint", job }).finally(() => this.#busy.delete(job));
+    this.draw();
     const number = deed?.state === "done" && /@(\d+)/.exec(deed.says)?.[1];
     if (number && job === this.page.job) this.choose(job, Number(number));
   }
