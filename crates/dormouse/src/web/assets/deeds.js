@@ -241,7 +241,13 @@ export class Deeds {
     id("ask-body").oninput = rehearse ? () => { button.disabled = true; say(id("ask-check"), check() ?? ""); } : look;
     id("ask-body").onchange = rehearse ? look : null;
     say(id("ask-command"), "");
-    id("ask").showModal();
+    const ask = id("ask");
+    ask.role = danger ? "alertdialog" : "dialog";
+    if (danger) ask.setAttribute("aria-describedby", "ask-body");
+    else ask.removeAttribute("aria-describedby");
+    ask.showModal();
+    // Enter does no harm.
+    if (danger) id("ask-cancel").focus();
     look();
   }
 
