@@ -168,6 +168,8 @@ export class Deeds {
       title: `Delete ${name}?`, go: "Delete", danger: true, body,
       order: () => ({ do: "remove", job, number, force: force.checked }),
       check: () => (row?.running && !force.checked ? `${job} is running; say that it is to be deleted nevertheless, or stop the job first.` : null),
+      // With the last checkpoint goes the button that was pressed.
+      then: () => id("job").hidden && (id("jobs").querySelector("a") ?? id("main")).focus(),
     });
   }
 
