@@ -25,6 +25,7 @@ export class Detail {
     if (key === this.#key) return;
     this.#key = key;
     this.seen = null;
+    hold(key !== this.#refused);
     const body = id("checkpoint-body");
     // What was refused is asked for again, and the words stay meanwhile.
     if (key !== this.#refused) {
@@ -39,6 +40,7 @@ export class Detail {
       const seen = await get(`checkpoints/${part(job)}/${mark.number}`);
       if (this.#key !== key) return;
       this.seen = seen;
+      hold(false);
       notice("");
       body.replaceChildren(...parts(seen, mark));
     } catch (error) {
@@ -48,6 +50,8 @@ export class Detail {
         this.#key = null;
         return;
       }
+      // Why not is then told by what is asked.
+      hold(false);
       // This may pass, as an error of the disk does.
       if (["gone", "other"].includes(error.kind)) {
         this.#key = null;
@@ -60,6 +64,14 @@ export class Detail {
     } finally {
       if (this.#key === key || this.#key === null) body.removeAttribute("aria-busy");
     }
+  }
+}
+
+/** Its directories have to be known before it can go on. */
+function hold(yes) {
+  for (const name of ["do-resume", "do-clone"]) {
+    id(name).setAttribute("aria-disabled", yes);
+    id(name).title = yes ? "What it holds is being looked at" : "";
   }
 }
 

@@ -15,8 +15,10 @@ export class Deeds {
   constructor({ page, refresh, choose }) {
     Object.assign(this, { page, refresh, choose });
     id("checkpoint-now").addEventListener("click", () => this.#checkpoint());
-    id("do-resume").addEventListener("click", () => this.#resume());
-    id("do-clone").addEventListener("click", () => this.#clone());
+    // Not before it is known which directories it has.
+    const ready = ({ currentTarget }) => currentTarget.ariaDisabled !== "true" || this.#tell("one moment: what it holds is being looked at");
+    id("do-resume").addEventListener("click", (event) => ready(event) && this.#resume());
+    id("do-clone").addEventListener("click", (event) => ready(event) && this.#clone());
     id("do-export").addEventListener("click", () => this.#export());
     id("do-delete").addEventListener("click", () => this.#delete());
     id("ask-cancel").addEventListener("click", () => id("ask").close());
