@@ -101,19 +101,19 @@ export class Deeds {
   }
 
   #resume() {
-    const { job, number, name } = this.#target();
+    const { job, number, name, mark } = this.#target();
     const newer = this.page.timeline.checkpoints.filter((m) => m.number > number);
     const body = [el("p", {}, "A process of its own goes on from here, without input; what it prints goes to a log in the store. It does not end with this page.")];
     if (newer.length) {
       body.push(el("p", { class: "notice" }, `This is not the newest: what ${job} did after ${name} is left behind. ${count(newer.length, "newer checkpoint")} (up to ${job}@${newer.at(-1).number}) stay in the store, and the next one has the number after those.`));
     }
     const order = () => ({ do: "resume", job, number, clone: null, dirs: this.#dirs() });
-    body.push(...this.#directories());
-    this.#ask({ title: `Resume ${name}`, go: "Resume", body, order, rehearse: true });
+    body.push(...this.#directories(mark.pulled));
+    this.#ask({ title: `Resume ${name}`, go: "Resume", body, order, rehearse: true, check: () => this.#lacking() });
   }
 
   #clone() {
-    const { job, number, name } = this.#target();
+    const { job, number, name, mark } = this.#target();
     const taken = new Set(this.page.state.store.jobs.map((row) => row.job));
     let n = 2;
     while (taken.has(`${job}-${n}`)) n += 1;
@@ -122,9 +122,9 @@ export class Deeds {
     const body = [
       el("p", {}, `Another job goes on from here, with checkpoints of its own; ${job} may run as well. It gets no input; what it prints goes to a log in the store.`),
       el("p", { class: "field" }, el("label", { for: "clone-name" }, "Name of the new job"), input),
-      ...this.#directories(),
+      ...this.#directories(mark.pulled || this.page.detail.seen?.files.some((file) => file.rule === "copied")),
     ];
-    const check = () => (NAME.test(input.value) ? null : "A name has letters, digits, dots, underscores and hyphens, and begins with a letter or a digit.");
+    const check = () => (NAME.test(input.value) ? this.#lacking() : "A name has letters, digits, dots, underscores and hyphens, and begins with a letter or a digit.");
     this.#ask({ title: `Clone ${name}`, go: "Clone", body, order, rehearse: true, check, then: () => this.#goTo(input.value) });
     input.select();
   }
@@ -177,12 +177,19 @@ export class Deeds {
 
   // ---- directories that a program is given ----
 
-  #directories() {
-    const preopens = this.page.detail?.seen?.wasi.preopens ?? [];
-    this.preopens = preopens.map(({ guest, host }) => ({ guest, was: host, input: el("input", { value: host, autocomplete: "off", spellcheck: "false" }) }));
+  /** Where those it had are not taken again (files would be written into them), each is to be `anew`: none is filled in. */
+  #directories(anew) {
+    const preopens = this.page.detail.seen?.wasi.preopens ?? [];
+    this.preopens = preopens.map(({ guest, host }) => ({ guest, was: anew ? null : host, input: el("input", { value: anew ? "" : host, autocomplete: "off", spellcheck: "false" }) }));
     if (!preopens.length) return [];
     return [el("fieldset", { class: "dirs" }, el("legend", {}, "Directories it is given"),
-      ...this.preopens.map(({ guest, input }) => el("label", { class: "field" }, el("code", {}, guest), input)))];
+      ...this.preopens.map(({ guest, input }, at) => el("label", { class: "field" },
+        el("span", {}, el("code", {}, guest), anew ? el("span", { class: "quiet" }, ` was ${preopens[at].host}`) : null), input)))];
+  }
+
+  #lacking() {
+    const lacking = this.preopens.find(({ input }) => !input.value);
+    return lacking ? `Say which directory of this host it is given as ${lacking.guest}.` : null;
   }
 
   #dirs() {
