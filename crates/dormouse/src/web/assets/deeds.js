@@ -6,6 +6,9 @@ import { bytes, clock, count, el, id, keyed, say } from "./words.js";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
+/** Milliseconds without a key after which one looks whether what was typed will do. */
+const TYPING = 300;
+
 export class Deeds {
   #told = null;
   #asked = 0;
@@ -210,28 +213,54 @@ export class Deeds {
       say(id("ask-check"), text);
     };
     let turn = 0;
-    const look = async () => {
+    let later = null;
+    let looking = null;
+    /** True if it can be done. */
+    const see = async () => {
       const now = (turn += 1);
       const current = () => mine === this.#asked && now === turn;
       const problem = check();
       if (command) say(id("ask-command"), command());
-      button.disabled = Boolean(problem) || rehearse;
+      button.disabled = Boolean(problem);
       status(problem ?? (rehearse ? "Looking whether it can go on here…" : ""), problem ? "problem" : "");
       try {
         if (order && !(problem && rehearse)) {
           const { command: same } = await post("command", order());
           if (current()) say(id("ask-command"), same);
         }
-        if (problem || !rehearse || !current()) return;
+        if (problem || !rehearse || !current()) return !problem;
         const report = await post("rehearse", order());
-        if (!current()) return;
+        if (!current()) return false;
         button.disabled = !report.can_resume;
         showRehearsal(report, status);
+        return report.can_resume;
       } catch (error) {
         if (current()) status(error.message, "problem");
+        return false;
       }
     };
+    const look = () => {
+      clearTimeout(later);
+      later = null;
+      return (looking = see());
+    };
+    const typed = () => {
+      // What was looked at was something else.
+      turn += 1;
+      clearTimeout(later);
+      const problem = check();
+      button.disabled = Boolean(problem);
+      status(problem ?? "", problem ? "problem" : "");
+      later = setTimeout(look, TYPING);
+    };
+    let going = false;
     this.go = async () => {
+      if (going) return;
+      going = true;
+      // It waits for what is being looked at, or is still to be.
+      const good = !rehearse || await (later === null ? looking : look());
+      going = false;
+      if (!good || mine !== this.#asked) return;
       button.disabled = true;
       try {
         if (action) {
@@ -248,9 +277,8 @@ export class Deeds {
         button.disabled = false;
       }
     };
-    // "input" where nothing is asked of the server; there, only what was finished.
-    id("ask-body").oninput = rehearse ? () => { button.disabled = true; say(id("ask-check"), check() ?? ""); } : look;
-    id("ask-body").onchange = rehearse ? look : null;
+    id("ask-body").oninput = rehearse ? typed : look;
+    id("ask").onclose = () => clearTimeout(later);
     say(id("ask-command"), "");
     const ask = id("ask");
     ask.role = danger ? "alertdialog" : "dialog";
