@@ -1,7 +1,7 @@
 // Asks every second what is there, and shows it. What is done by buttons is in deeds.js.
 
 import { Gone, Refused, arrive, get, getNewer, part, take, unpart } from "./server.js";
-import { ago, bytes, clock, count, el, facts, id, keyed, percent, say, time, micros } from "./words.js";
+import { ago, bytes, cellKind, clock, count, el, facts, id, keyed, percent, say, time, micros } from "./words.js";
 import { CELLS, Timeline, tableRow } from "./timeline.js";
 import { Detail } from "./checkpoint.js";
 import { Deeds } from "./deeds.js";
@@ -156,12 +156,11 @@ function unknown(mark) {
 
 async function askHeat(job, marks) {
   const found = await get(`heat/${part(job)}?of=${marks.map((mark) => mark.number)}&cells=${CELLS}`);
-  const kind = ({ same, changed }) => (changed ? "changed" : same ? "same-as" : "zero");
   for (const mark of marks) {
     const heat = found.find(({ number }) => number === mark.number) ?? { kind: "gone" };
     // What may pass, as an error of the disk does.
     if (["gone", "other"].includes(heat.kind)) heat.until = performance.now() + AGAIN;
-    if (heat.cells) heat.cells = heat.cells.map(kind);
+    if (heat.cells) heat.cells = heat.cells.map(cellKind);
     else heat.problem = ["encrypted", "damaged"].includes(heat.kind) ? heat.kind : "cannot be read";
     page.heat.set(heatKey(mark), heat);
   }

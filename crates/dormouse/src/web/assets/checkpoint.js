@@ -1,7 +1,7 @@
 // What one checkpoint holds: the stack first, then memory, files and the rest.
 
 import { Refused, get, part } from "./server.js";
-import { bytes, clock, count, el, facts, id, micros, say, taken, time } from "./words.js";
+import { bytes, cellKind, clock, count, el, facts, id, micros, say, taken, time } from "./words.js";
 
 /** Frames that are shown before one asks for more. */
 const FRAMES = 12;
@@ -168,7 +168,7 @@ function memories({ memories: all, compared_with: before }) {
     const words = before
       ? `${kib(changed)} changed since ${before}, ${kib(same)} as before, ${kib(zero)} zero`
       : `${kib(same + changed)} in use, ${kib(zero)} zero; there is none before it that it could be compared with`;
-    const cells = memory.heat.cells.map((cell) => el("i", { class: cell.changed ? "changed" : cell.same ? "same-as" : "zero" }));
+    const cells = memory.heat.cells.map((cell) => el("i", { class: cellKind(cell) }));
     return el("section", {},
       el("h4", {}, all.length === 1 ? "Memory " : `Memory ${memory.name ?? memory.index} `, el("span", { class: "quiet" }, bytes(memory.bytes))),
       el("div", { class: "strip-map", "aria-hidden": "true" }, ...cells),
