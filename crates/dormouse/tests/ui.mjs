@@ -159,6 +159,80 @@ const steps = {
     await page.locator("#activity summary").click();
   },
 
+  async "another job is chosen while one is looked at"() {
+    const asked = [];
+    let release;
+    const held = new Promise((done) => { release = done; });
+    await page.route("**/api/heat/**", async (route) => {
+      asked.push(route.request().url());
+      await held;
+      await route.continue();
+    });
+    await go("nap");
+    await page.reload();
+    await until("the memory of nap to be asked for", () => asked.length === 1);
+    await go("odd");
+    await until("odd", async () => (await text(title)) === "odd@1");
+    release();
+    await until("the memory of odd", async () => (await page.locator("#timeline .cell.zero").count()) >= 1);
+    await go("nap");
+    await until("that of nap", async () => (await text(title)) === "nap@3" && (await page.locator("#timeline .cell.pending").count()) === 0);
+    assert.equal(await page.locator("#timeline .cell.unknown").count(), 0);
+    assert.deepEqual(asked.map((url) => /heat\/(\w+)\?of=([\d,]*|[\d%C]*)/.exec(url).slice(1).join(" ")), ["nap 1,2,3", "odd 1"]);
+    await page.unroute("**/api/heat/**");
+    // What could not be read is asked for again.
+    let refusals = 2;
+    await page.route("**/api/checkpoints/nap/3", (route) => (refusals-- > 0
+      ? route.fulfill({ status: 409, json: { error: "the disk is ill", kind: "other" } }) : route.continue()));
+    await page.reload();
+    await until("why not", async () => /the disk is ill/.test(await text(page.locator("#checkpoint-notice"))));
+    await until("what it holds", async () => /103 frames/.test(await text(page.locator("#checkpoint-body"))));
+    assert.ok(!(await page.locator("#checkpoint-notice").isVisible()));
+    await page.unroute("**/api/checkpoints/nap/3");
+  },
+
+  async "a clone of what has files is given directories"() {
+    let release;
+    const held = new Promise((done) => { release = done; });
+    await page.route("**/api/checkpoints/nap/3", async (route) => {
+      const response = await route.fetch();
+      const json = await response.json();
+      json.wasi.preopens = [{ guest: "/data", host: "/first" }];
+      json.files = [{ rule: "copied", path: "/data/x", kind: "file", size: 1 }];
+      await held;
+      await route.fulfill({ response, json });
+    });
+    await page.reload();
+    await until("nap@3", async () => (await text(title)) === "nap@3");
+    assert.equal(await page.locator("#do-clone").getAttribute("aria-disabled"), "true", "not before its directories are known");
+    release();
+    await button("Clone").click();
+    const given = dialog.getByLabel("/data");
+    // That of the other job would be written over.
+    assert.equal(await given.inputValue(), "");
+    await until("what is lacking", async () => /Say which directory .* \/data/.test(await text(page.locator("#ask-check"))));
+    await given.fill("/second");
+    await until("the command", async () => (await text(page.locator("#ask-command"))) === "dormouse resume nap@3 --clone=nap-2 --dir=/second::/data");
+    await button("Cancel", dialog).click();
+    await page.unroute("**/api/checkpoints/nap/3");
+    await page.reload();
+  },
+
+  async "the first press after typing counts"() {
+    await go("nap", 3);
+    let looked = 0;
+    await page.route("**/api/rehearse", async (route) => { looked += 1; await route.continue(); });
+    await page.route("**/api/do", (route) => route.fulfill({ status: 409, json: { error: `ordered after ${looked}`, kind: "other" } }));
+    await button("Clone").click();
+    await until("that it can go on", async () => /It can go on here/.test(await text(page.locator("#ask-check"))));
+    await dialog.getByLabel("Name of the new job").fill("soon");
+    await page.keyboard.press("Enter");
+    await until("one press to do", async () => /ordered after 2/.test(await text(page.locator("#ask-check"))));
+    await button("Cancel", dialog).click();
+    await page.unroute("**/api/rehearse");
+    await page.unroute("**/api/do");
+  },
+
   async "a resume of an older one"() {
     await go("nap", 2);
     await button("Resume here").click();
