@@ -37,7 +37,7 @@ async function open(url) {
 
 const page = await open(address);
 const button = (name, within = page) => within.getByRole("button", { name, exact: true });
-const dialog = page.getByRole("dialog");
+const dialog = page.locator("#ask");
 const slider = page.getByRole("slider", { name: "Checkpoint" });
 const title = page.locator("#checkpoint-title");
 
@@ -191,6 +191,8 @@ const steps = {
     await button("Delete").click();
     assert.equal(await text(page.locator("#ask-title")), "Delete nap@1?");
     await command("dormouse rm nap@1");
+    await page.getByRole("alertdialog", { name: "Delete nap@1?" }).waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement.id), "ask-cancel", "Enter does no harm");
     await button("Cancel", dialog).click();
     assert.equal(await slider.getAttribute("aria-valuemax"), "3");
     await button("Delete").click();
@@ -269,7 +271,7 @@ const steps = {
     for (const place of ["page", "dialog"]) {
       if (place === "dialog") await button("Clone").click();
       const { nodes } = await session.send("Accessibility.getFullAXTree");
-      const roles = ["button", "link", "textbox", "slider", "checkbox", "radio", "img", "dialog", "DisclosureTriangle", "region", "navigation"];
+      const roles = ["button", "link", "textbox", "slider", "checkbox", "radio", "img", "dialog", "alertdialog", "DisclosureTriangle", "region", "navigation"];
       const seen = nodes.filter((node) => !node.ignored && roles.includes(node.role?.value));
       assert.ok(seen.length > (place === "page" ? 12 : 3), `${place}: ${seen.length}`);
       const nameless = seen.filter((node) => !node.name?.value?.trim()).map((node) => node.role.value);

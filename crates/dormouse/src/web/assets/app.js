@@ -1,7 +1,7 @@
 // Asks every second what is there, and shows it. What is done by buttons is in deeds.js.
 
 import { Gone, Refused, arrive, get, getNewer, part, take, unpart } from "./server.js";
-import { bytes, clock, count, el, facts, id, keyed, percent, say, time, micros } from "./words.js";
+import { ago, bytes, cellKind, clock, count, el, facts, id, keyed, percent, say, time, micros } from "./words.js";
 import { CELLS, Timeline, tableRow } from "./timeline.js";
 import { Detail } from "./checkpoint.js";
 import { Deeds } from "./deeds.js";
@@ -15,6 +15,7 @@ const page = {
   job: null, number: null, // what is chosen
   timeline: null, tag: null, // what api/jobs/JOB said
   heat: new Map(), // by digests of a checkpoint and the one before
+  looks: 0, // how often that grew
   rows: ROWS,
 };
 
@@ -82,7 +83,7 @@ async function ask() {
   } catch (error) {
     if (error instanceof Refused && [401, 403].includes(error.status)) return gate(true, error);
     if (!(error instanceof Gone || error instanceof Refused)) throw error;
-    pulse("lost", error instanceof Gone ? "not connected: dormouse ui has ended" : error.message);
+    pulse("lost", error instanceof Gone ? "not connected: dormouse ui has ended, or does not answer" : error.message);
   }
 }
 
@@ -122,6 +123,8 @@ async function loop() {
 
 /** Checkpoints that are asked for together. */
 const BATCH = 8;
+/** Milliseconds after which one asks again for what could not be read. */
+const AGAIN = 3000;
 let fetching = false;
 
 const heatKey = (mark) => mark.digest + mark.before;
@@ -132,7 +135,7 @@ async function wantHeat(sight) {
   fetching = true;
   try {
     for (;;) {
-      const marks = wantHeat.sight.filter((mark) => !page.heat.has(heatKey(mark))).slice(-BATCH);
+      const marks = wantHeat.sight.filter(unknown).slice(-BATCH);
       if (!marks.length) break;
       // Not the job that is shown: that may be another one by now.
       await askHeat(marks[0].job, marks);
@@ -145,15 +148,23 @@ async function wantHeat(sight) {
   }
 }
 
+/** Not known, or only that it could not be read a while ago. */
+function unknown(mark) {
+  const heat = page.heat.get(heatKey(mark));
+  return !heat || heat.until < performance.now();
+}
+
 async function askHeat(job, marks) {
   const found = await get(`heat/${part(job)}?of=${marks.map((mark) => mark.number)}&cells=${CELLS}`);
-  const kind = ({ same, changed }) => (changed ? "changed" : same ? "same-as" : "zero");
   for (const mark of marks) {
     const heat = found.find(({ number }) => number === mark.number) ?? { kind: "gone" };
-    if (heat.cells) heat.cells = heat.cells.map(kind);
+    // What may pass, as an error of the disk does.
+    if (["gone", "other"].includes(heat.kind)) heat.until = performance.now() + AGAIN;
+    if (heat.cells) heat.cells = heat.cells.map(cellKind);
     else heat.problem = ["encrypted", "damaged"].includes(heat.kind) ? heat.kind : "cannot be read";
     page.heat.set(heatKey(mark), heat);
   }
+  page.looks += 1;
 }
 
 /** Many answers, one drawing. */
@@ -261,11 +272,11 @@ function drawJob(row) {
     ["Processor", running.cpu_seconds == null ? null : time(running.cpu_seconds)],
     ["Memory", running.memory_bytes == null ? null : bytes(running.memory_bytes)],
     ["Resident", running.resident_bytes == null ? null : bytes(running.resident_bytes)],
-    ["Last checkpoint", newest == null ? "none yet" : `${time(newest)} ago`],
+    ["Last checkpoint", newest == null ? "none yet" : ago(newest)],
     ["Next", running.next_seconds == null ? (running.every ? "–" : "when asked") : `in ${time(running.next_seconds)}`],
     ["Overhead", running.overhead == null ? null : percent(running.overhead)],
   ] : [
-    ["Last checkpoint", newest == null ? null : `${time(newest)} ago`],
+    ["Last checkpoint", newest == null ? null : ago(newest)],
     ["Checkpoints", row.checkpoints],
     ["In the store", bytes(row.total)],
     ["Median pause", summary?.checkpoints ? micros(summary.pause_p50) : null],
@@ -295,7 +306,7 @@ function drawTimeline() {
     else if (mark.encrypted && mark.heat?.cells) mark.problem = null;
   }
   const mark = marks.find((m) => m.number === page.number);
-  if (marks.length) timeline.show({ job: page.job, marks, selected: page.number, heat: page.heat.size, now: page.now });
+  if (marks.length) timeline.show({ job: page.job, marks, selected: page.number, heat: page.looks, now: page.now });
   drawTable(marks);
   id("checkpoint").hidden = !mark;
   if (mark) detail.show(mark);

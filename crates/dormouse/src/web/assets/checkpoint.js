@@ -1,7 +1,7 @@
 // What one checkpoint holds: the stack first, then memory, files and the rest.
 
 import { Refused, get, part } from "./server.js";
-import { bytes, clock, count, el, facts, id, micros, say, taken, time } from "./words.js";
+import { bytes, cellKind, clock, count, el, facts, id, micros, say, taken, time } from "./words.js";
 
 /** Frames that are shown before one asks for more. */
 const FRAMES = 12;
@@ -10,6 +10,7 @@ const REST = 120;
 
 export class Detail {
   #key = null;
+  #refused = null;
 
   constructor({ page }) {
     this.page = page;
@@ -24,9 +25,14 @@ export class Detail {
     if (key === this.#key) return;
     this.#key = key;
     this.seen = null;
+    hold(key !== this.#refused);
     const body = id("checkpoint-body");
-    body.setAttribute("aria-busy", "true");
-    notice("");
+    // What was refused is asked for again, and the words stay meanwhile.
+    if (key !== this.#refused) {
+      body.setAttribute("aria-busy", "true");
+      notice("");
+    }
+    this.#refused = null;
     try {
       // Whoever goes along the timeline with the arrow keys does not stop at each.
       await new Promise((done) => setTimeout(done, REST));
@@ -34,6 +40,8 @@ export class Detail {
       const seen = await get(`checkpoints/${part(job)}/${mark.number}`);
       if (this.#key !== key) return;
       this.seen = seen;
+      hold(false);
+      notice("");
       body.replaceChildren(...parts(seen, mark));
     } catch (error) {
       if (this.#key !== key) return;
@@ -42,6 +50,13 @@ export class Detail {
         this.#key = null;
         return;
       }
+      // Why not is then told by what is asked.
+      hold(false);
+      // This may pass, as an error of the disk does.
+      if (["gone", "other"].includes(error.kind)) {
+        this.#key = null;
+        this.#refused = key;
+      }
       body.replaceChildren();
       notice(error.kind === "encrypted"
         ? `${error.message} Restart this page with --identity FILE to look inside; it can be deleted without.`
@@ -49,6 +64,14 @@ export class Detail {
     } finally {
       if (this.#key === key || this.#key === null) body.removeAttribute("aria-busy");
     }
+  }
+}
+
+/** Its directories have to be known before it can go on. */
+function hold(yes) {
+  for (const name of ["do-resume", "do-clone"]) {
+    id(name).setAttribute("aria-disabled", yes);
+    id(name).title = yes ? "What it holds is being looked at" : "";
   }
 }
 
@@ -145,7 +168,7 @@ function memories({ memories: all, compared_with: before }) {
     const words = before
       ? `${kib(changed)} changed since ${before}, ${kib(same)} as before, ${kib(zero)} zero`
       : `${kib(same + changed)} in use, ${kib(zero)} zero; there is none before it that it could be compared with`;
-    const cells = memory.heat.cells.map((cell) => el("i", { class: cell.changed ? "changed" : cell.same ? "same-as" : "zero" }));
+    const cells = memory.heat.cells.map((cell) => el("i", { class: cellKind(cell) }));
     return el("section", {},
       el("h4", {}, all.length === 1 ? "Memory " : `Memory ${memory.name ?? memory.index} `, el("span", { class: "quiet" }, bytes(memory.bytes))),
       el("div", { class: "strip-map", "aria-hidden": "true" }, ...cells),

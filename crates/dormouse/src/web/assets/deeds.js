@@ -6,15 +6,22 @@ import { bytes, clock, count, el, id, keyed, say } from "./words.js";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
+/** Milliseconds without a key after which one looks whether what was typed will do. */
+const TYPING = 300;
+
 export class Deeds {
   #told = null;
   #asked = 0;
+  /** Jobs of which a checkpoint is being taken. */
+  #busy = new Set();
 
   constructor({ page, refresh, choose }) {
     Object.assign(this, { page, refresh, choose });
     id("checkpoint-now").addEventListener("click", () => this.#checkpoint());
-    id("do-resume").addEventListener("click", () => this.#resume());
-    id("do-clone").addEventListener("click", () => this.#clone());
+    // Not before it is known which directories it has.
+    const ready = ({ currentTarget }) => currentTarget.ariaDisabled !== "true" || this.#tell("one moment: what it holds is being looked at");
+    id("do-resume").addEventListener("click", (event) => ready(event) && this.#resume());
+    id("do-clone").addEventListener("click", (event) => ready(event) && this.#clone());
     id("do-export").addEventListener("click", () => this.#export());
     id("do-delete").addEventListener("click", () => this.#delete());
     id("ask-cancel").addEventListener("click", () => id("ask").close());
@@ -30,6 +37,7 @@ export class Deeds {
 
   draw() {
     const { deeds } = this.page.state;
+    id("checkpoint-now").setAttribute("aria-disabled", this.#busy.has(this.page.job));
     id("activity").hidden = !deeds.length;
     keyed(
       id("activity-list"), [...deeds].reverse(), (deed) => deed.id,
@@ -77,15 +85,13 @@ export class Deeds {
   // ---- the buttons ----
 
   async #checkpoint() {
-    const button = id("checkpoint-now");
     const { job } = this.page;
-    button.setAttribute("aria-disabled", "true");
-    if (button.dataset.busy) return;
-    button.dataset.busy = "yes";
+    if (this.#busy.has(job)) return;
+    this.#busy.add(job);
+    this.draw();
     this.#tell(`taking a checkpoint of ${job}`);
-    const deed = await this.#do({ do: "checkpoint", job });
-    button.removeAttribute("aria-disabled");
-    delete button.dataset.busy;
+    const deed = await this.#do({ do: "checkpoint", job }).finally(() => this.#busy.delete(job));
+    this.draw();
     const number = deed?.state === "done" && /@(\d+)/.exec(deed.says)?.[1];
     if (number && job === this.page.job) this.choose(job, Number(number));
   }
@@ -98,19 +104,19 @@ export class Deeds {
   }
 
   #resume() {
-    const { job, number, name } = this.#target();
+    const { job, number, name, mark } = this.#target();
     const newer = this.page.timeline.checkpoints.filter((m) => m.number > number);
     const body = [el("p", {}, "A process of its own goes on from here, without input; what it prints goes to a log in the store. It does not end with this page.")];
     if (newer.length) {
       body.push(el("p", { class: "notice" }, `This is not the newest: what ${job} did after ${name} is left behind. ${count(newer.length, "newer checkpoint")} (up to ${job}@${newer.at(-1).number}) stay in the store, and the next one has the number after those.`));
     }
     const order = () => ({ do: "resume", job, number, clone: null, dirs: this.#dirs() });
-    body.push(...this.#directories());
-    this.#ask({ title: `Resume ${name}`, go: "Resume", body, order, rehearse: true });
+    body.push(...this.#directories(mark.pulled));
+    this.#ask({ title: `Resume ${name}`, go: "Resume", body, order, rehearse: true, check: () => this.#lacking() });
   }
 
   #clone() {
-    const { job, number, name } = this.#target();
+    const { job, number, name, mark } = this.#target();
     const taken = new Set(this.page.state.store.jobs.map((row) => row.job));
     let n = 2;
     while (taken.has(`${job}-${n}`)) n += 1;
@@ -119,9 +125,9 @@ export class Deeds {
     const body = [
       el("p", {}, `Another job goes on from here, with checkpoints of its own; ${job} may run as well. It gets no input; what it prints goes to a log in the store.`),
       el("p", { class: "field" }, el("label", { for: "clone-name" }, "Name of the new job"), input),
-      ...this.#directories(),
+      ...this.#directories(mark.pulled || this.page.detail.seen?.files.some((file) => file.rule === "copied")),
     ];
-    const check = () => (NAME.test(input.value) ? null : "A name has letters, digits, dots, underscores and hyphens, and begins with a letter or a digit.");
+    const check = () => (NAME.test(input.value) ? this.#lacking() : "A name has letters, digits, dots, underscores and hyphens, and begins with a letter or a digit.");
     this.#ask({ title: `Clone ${name}`, go: "Clone", body, order, rehearse: true, check, then: () => this.#goTo(input.value) });
     input.select();
   }
@@ -167,17 +173,26 @@ export class Deeds {
       title: `Delete ${name}?`, go: "Delete", danger: true, body,
       order: () => ({ do: "remove", job, number, force: force.checked }),
       check: () => (row?.running && !force.checked ? `${job} is running; say that it is to be deleted nevertheless, or stop the job first.` : null),
+      // With the last checkpoint goes the button that was pressed.
+      then: () => id("job").hidden && (id("jobs").querySelector("a") ?? id("main")).focus(),
     });
   }
 
   // ---- directories that a program is given ----
 
-  #directories() {
-    const preopens = this.page.detail?.seen?.wasi.preopens ?? [];
-    this.preopens = preopens.map(({ guest, host }) => ({ guest, was: host, input: el("input", { value: host, autocomplete: "off", spellcheck: "false" }) }));
+  /** Where those it had are not taken again (files would be written into them), each is to be `anew`: none is filled in. */
+  #directories(anew) {
+    const preopens = this.page.detail.seen?.wasi.preopens ?? [];
+    this.preopens = preopens.map(({ guest, host }) => ({ guest, was: anew ? null : host, input: el("input", { value: anew ? "" : host, autocomplete: "off", spellcheck: "false" }) }));
     if (!preopens.length) return [];
     return [el("fieldset", { class: "dirs" }, el("legend", {}, "Directories it is given"),
-      ...this.preopens.map(({ guest, input }) => el("label", { class: "field" }, el("code", {}, guest), input)))];
+      ...this.preopens.map(({ guest, input }, at) => el("label", { class: "field" },
+        el("span", {}, el("code", {}, guest), anew ? el("span", { class: "quiet" }, ` was ${preopens[at].host}`) : null), input)))];
+  }
+
+  #lacking() {
+    const lacking = this.preopens.find(({ input }) => !input.value);
+    return lacking ? `Say which directory of this host it is given as ${lacking.guest}.` : null;
   }
 
   #dirs() {
@@ -198,28 +213,54 @@ export class Deeds {
       say(id("ask-check"), text);
     };
     let turn = 0;
-    const look = async () => {
+    let later = null;
+    let looking = null;
+    /** True if it can be done. */
+    const see = async () => {
       const now = (turn += 1);
       const current = () => mine === this.#asked && now === turn;
       const problem = check();
       if (command) say(id("ask-command"), command());
-      button.disabled = Boolean(problem) || rehearse;
+      button.disabled = Boolean(problem);
       status(problem ?? (rehearse ? "Looking whether it can go on here…" : ""), problem ? "problem" : "");
       try {
         if (order && !(problem && rehearse)) {
           const { command: same } = await post("command", order());
           if (current()) say(id("ask-command"), same);
         }
-        if (problem || !rehearse || !current()) return;
+        if (problem || !rehearse || !current()) return !problem;
         const report = await post("rehearse", order());
-        if (!current()) return;
+        if (!current()) return false;
         button.disabled = !report.can_resume;
         showRehearsal(report, status);
+        return report.can_resume;
       } catch (error) {
         if (current()) status(error.message, "problem");
+        return false;
       }
     };
+    const look = () => {
+      clearTimeout(later);
+      later = null;
+      return (looking = see());
+    };
+    const typed = () => {
+      // What was looked at was something else.
+      turn += 1;
+      clearTimeout(later);
+      const problem = check();
+      button.disabled = Boolean(problem);
+      status(problem ?? "", problem ? "problem" : "");
+      later = setTimeout(look, TYPING);
+    };
+    let going = false;
     this.go = async () => {
+      if (going) return;
+      going = true;
+      // It waits for what is being looked at, or is still to be.
+      const good = !rehearse || await (later === null ? looking : look());
+      going = false;
+      if (!good || mine !== this.#asked) return;
       button.disabled = true;
       try {
         if (action) {
@@ -236,11 +277,16 @@ export class Deeds {
         button.disabled = false;
       }
     };
-    // "input" where nothing is asked of the server; there, only what was finished.
-    id("ask-body").oninput = rehearse ? () => { button.disabled = true; say(id("ask-check"), check() ?? ""); } : look;
-    id("ask-body").onchange = rehearse ? look : null;
+    id("ask-body").oninput = rehearse ? typed : look;
+    id("ask").onclose = () => clearTimeout(later);
     say(id("ask-command"), "");
-    id("ask").showModal();
+    const ask = id("ask");
+    ask.role = danger ? "alertdialog" : "dialog";
+    if (danger) ask.setAttribute("aria-describedby", "ask-body");
+    else ask.removeAttribute("aria-describedby");
+    ask.showModal();
+    // Enter does no harm.
+    if (danger) id("ask-cancel").focus();
     look();
   }
 

@@ -26,6 +26,9 @@ export class Refused extends Error {
 /** Nobody answers. */
 export class Gone extends Error {}
 
+/** Milliseconds that an answer may take; what is done or made takes as long as it takes. */
+const PATIENCE = 10_000;
+
 async function ask(path, options = {}) {
   const token = sessionStorage.getItem(KEY);
   const headers = { ...options.headers };
@@ -40,13 +43,24 @@ async function ask(path, options = {}) {
   throw new Refused(response.status, await response.json().catch(() => ({})));
 }
 
-export const get = async (path) => (await ask(path)).json();
+/** Asks for something that is there; Gone if that is not answered in time. */
+async function look(path, options, read) {
+  const signal = AbortSignal.timeout(PATIENCE);
+  try {
+    return await read(await ask(path, { ...options, signal }));
+  } catch (error) {
+    throw signal.aborted && !(error instanceof Refused) ? new Gone("`dormouse ui` does not answer") : error;
+  }
+}
+
+export const get = (path) => look(path, {}, (response) => response.json());
 
 /** Null if it is what it was. */
-export async function getNewer(path, tag) {
-  const response = await ask(path, { headers: tag ? { "If-None-Match": tag } : {} });
-  if (response.status === 304) return null;
-  return { tag: response.headers.get("ETag"), value: await response.json() };
+export function getNewer(path, tag) {
+  return look(path, { headers: tag ? { "If-None-Match": tag } : {} }, async (response) => {
+    if (response.status === 304) return null;
+    return { tag: response.headers.get("ETag"), value: await response.json() };
+  });
 }
 
 export async function post(path, body) {

@@ -214,6 +214,7 @@ export class Timeline {
         box(column, from, at, `cell ${cells[from]}`, high);
         from = at;
       }
+      box(column, 0, cells.length, "cell-frame", high);
     });
     root.prepend(patterns());
   }
@@ -235,12 +236,14 @@ export class Timeline {
   }
 }
 
-/** Hatching, so that what changed is not only another colour. */
+/** Stripes and dots, so that nothing is told by its colour alone. */
 function patterns() {
+  const pattern = (name, size, turn, ...children) => svg("pattern", { id: name, width: size, height: size, patternUnits: "userSpaceOnUse", patternTransform: turn },
+    svg("rect", { class: "ground", width: size, height: size }), ...children);
   return svg("defs", {},
-    svg("pattern", { id: "hatch", width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
-      svg("rect", { class: "hatch-ground", width: 5, height: 5 }),
-      svg("rect", { class: "hatch-line", width: 2, height: 5 })),
+    ...[2, 4, 6].map((wide, at) => pattern(`hatch-${at + 1}`, 6, "rotate(45)",
+      svg("rect", { class: "stripe", width: wide, height: 6 }), svg("rect", { class: "stripe-edge", width: 1, height: 6 }))),
+    pattern("dots", 4, null, svg("circle", { class: "point", cx: 2, cy: 2, r: 0.9 })),
   );
 }
 

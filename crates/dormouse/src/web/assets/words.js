@@ -96,7 +96,16 @@ export function share(part, all) {
   return n > 0 && n < 1 ? "under 1%" : n < 100 && n > 99 ? "over 99%" : `${Math.round(n)}%`;
 }
 
+/** What a cell of memory is drawn as; of what changed, three degrees. */
+export function cellKind({ zero = 0, same, changed }) {
+  if (!changed) return same ? "same-as" : "zero";
+  return `changed-${Math.min(3, 1 + Math.floor((3 * changed) / (zero + same + changed)))}`;
+}
+
 export const percent = (share) => `${(share * 100).toFixed(2)}%`;
+
+/** How long ago; clocks of other hosts may be ahead. */
+export const ago = (seconds) => (seconds < 1 ? "just now" : `${time(seconds)} ago`);
 
 const pad = (n) => String(n).padStart(2, "0");
 
