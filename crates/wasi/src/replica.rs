@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The system shares blocks instead of copying where the file system can. Files that are one under several names stay one.
-//! What is neither file, directory nor symbolic link is left out, and so is what may not be read.
+//! What is neither file, directory nor symbolic link is left out, and so is what may not be read, and the store, which INTO lies in.
 
 use crate::errors::{WasiError, doing};
 use crate::fds::Preopen;
@@ -36,6 +36,8 @@ pub struct Original<'a> {
     pub undo: Option<(&'a Path, Mark)>,
     /// How many bytes may be copied.
     pub most: u64,
+    /// A directory that is left out where it lies in one of the program's: what is made may lie in it.
+    pub except: Option<&'a Path>,
     /// Whether contents of files are put into them then: directories that are not there are made, with nothing in them.
     pub carried: bool,
 }
@@ -69,6 +71,7 @@ impl Replica {
         hosts.sort();
         hosts.dedup();
         let mut copy = Copy { most: of.most, ..Copy::default() };
+        copy.except.extend(of.except.and_then(identity));
         let mut roots: Vec<(PathBuf, PathBuf)> = vec![];
         for host in &hosts {
             if !roots.iter().any(|(root, _)| host.starts_with(root)) {
@@ -85,12 +88,17 @@ impl Replica {
         }
         let making = |path: &Path| doing(format!("making a copy in {}", path.display()));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(into).map_err(making(into))?;
+        copy.except.extend(identity(into));
         for (host, to) in &roots {
             let made = match host.exists() {
                 true => copy.tree(host, to),
                 false => fs::create_dir(to),
             };
             made.map_err(making(to))?;
+            // They may have grown since they were counted.
+            if copy.copied > of.most {
+                return Err(WasiError::ManyBytes { bytes: copy.copied, most: of.most });
+            }
         }
         let place = |host: &Path| {
             let (root, to) = roots.iter().find(|(root, _)| host.starts_with(root))?;
@@ -136,7 +144,11 @@ pub(crate) fn go_back(
 struct Copy {
     most: u64,
     bytes: u64,
+    /// Of these, how many were copied by now.
+    copied: u64,
     left_out: u64,
+    /// Directories that are left out.
+    except: Vec<(u64, u64)>,
     /// Files with several names, and where they are by now.
     known: HashMap<(u64, u64), PathBuf>,
 }
@@ -144,12 +156,15 @@ struct Copy {
 impl Copy {
     /// Adds up what a tree has, until it is too much.
     fn count(&mut self, root: &Path) -> io::Result<()> {
-        let mut open = vec![root.to_owned()];
+        let is_left_out = identity(root).is_some_and(|id| self.except.contains(&id));
+        let mut open = if is_left_out { vec![] } else { vec![root.to_owned()] };
         while let Some(dir) = open.pop() {
             for entry in entries(&dir, dir == root)? {
                 let Ok(meta) = entry.metadata() else { continue };
                 if meta.is_dir() {
-                    open.push(entry.path());
+                    if !self.except.contains(&(meta.dev(), meta.ino())) {
+                        open.push(entry.path());
+                    }
                 } else if meta.is_file() {
                     self.bytes = self.bytes.saturating_add(meta.len());
                 }
@@ -168,6 +183,10 @@ impl Copy {
         let mut made = vec![(to.to_owned(), meta)];
         let mut next = 0;
         let mut froms = vec![from.to_owned()];
+        if identity(from).is_some_and(|id| self.except.contains(&id)) {
+            self.left_out += 1;
+            froms.clear();
+        }
         while let Some(from) = froms.get(next).cloned() {
             let to = made[next].0.clone();
             next += 1;
@@ -175,7 +194,12 @@ impl Copy {
                 let (from, to) = (entry.path(), to.join(entry.file_name()));
                 // It may be gone by now.
                 let Ok(meta) = entry.metadata() else { continue };
-                if meta.is_dir() {
+                if self.copied > self.most {
+                    return Ok(());
+                }
+                if meta.is_dir() && self.except.contains(&(meta.dev(), meta.ino())) {
+                    self.left_out += 1;
+                } else if meta.is_dir() {
                     fs::create_dir(&to)?;
                     made.push((to, meta));
                     froms.push(from);
@@ -238,12 +262,17 @@ impl Copy {
                 self.known.remove(&id);
                 return Ok(false);
             }
-            done => done?,
+            done => self.copied = self.copied.saturating_add(done?),
         };
         // Times can be set by whoever owns a file, whatever its permissions are.
         File::open(to)?.set_modified(meta.modified()?)?;
         Ok(true)
     }
+}
+
+/// Which directory it is, whatever it is called.
+fn identity(dir: &Path) -> Option<(u64, u64)> {
+    fs::metadata(dir).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// What is in a directory. One that may not be read has nothing, unless it is the program's own.

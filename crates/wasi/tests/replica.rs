@@ -16,7 +16,8 @@ fn saved(dirs: &[(&Path, &str)]) -> Vec<u8> {
 }
 
 fn make(saved: &[u8], without: &[String], most: u64, into: &Path) -> Result<Replica, WasiError> {
-    Replica::make(&Original { saved, without, undo: None, most, carried: false }, into)
+    let except = into.parent();
+    Replica::make(&Original { saved, without, undo: None, most, except, carried: false }, into)
 }
 
 #[test]
@@ -79,6 +80,38 @@ fn one_beneath_another() {
     let expected = [("0/in", "/in"), ("0", "/work"), ("0", "/again")];
     let expected = expected.map(|(at, guest)| (into.join(at), guest.to_owned()));
     assert_eq!(made.dirs, expected);
+}
+
+/// The store may lie in a program's directory, or be it: a copy is not copied again.
+#[test]
+fn the_store_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = dir.path().join("work");
+    let store = work.join("in/store");
+    fs::create_dir_all(&store).unwrap();
+    fs::write(work.join("file"), "file").unwrap();
+    fs::write(store.join("blob"), [1; 600]).unwrap();
+    let into = store.join("copy");
+    let saved_work = saved(&[(&work, "/")]);
+    let made = make(&saved_work, &[], 4, &into).unwrap();
+    assert_eq!((made.bytes, made.left_out), (4, 1));
+    assert_eq!(fs::read(into.join("0/file")).unwrap(), b"file");
+    assert!(into.join("0/in").exists() && !into.join("0/in/store").exists());
+    // Whatever is excepted, the copy is.
+    let original = Original {
+        saved: &saved_work,
+        without: &[],
+        undo: None,
+        most: 1 << 20,
+        except: None,
+        carried: false,
+    };
+    let made = Replica::make(&original, &work.join("again")).unwrap();
+    assert_eq!(made.left_out, 1);
+    assert!(!work.join("again/0/again").exists());
+    let made = make(&saved(&[(&store, "/")]), &[], 0, &store.join("own")).unwrap();
+    assert_eq!(made.left_out, 1);
+    assert_eq!(fs::read_dir(store.join("own/0")).unwrap().count(), 0);
 }
 
 #[test]

@@ -68,6 +68,7 @@ impl Scene {
             without: &of.dirs.iter().map(|dir| dir.1.clone()).collect::<Vec<_>>(),
             undo: of.undo,
             most: of.most,
+            except: Some(of.store),
             carried: of.carried,
         };
         let made = Replica::make(&original, &scene.path)?;
@@ -80,7 +81,7 @@ impl Scene {
         }
         if made.left_out > 0 {
             scene.warnings.push(format!(
-                "{} names in the program's directories were not copied: they are no files, or may not be read",
+                "{} names in the program's directories were not copied: they are no files, may not be read, or are the store",
                 made.left_out
             ));
         }
