@@ -337,6 +337,59 @@ fn which_directories() {
     job.wait().unwrap();
 }
 
+/// What a checkpoint records of directories is not believed of a stranger's, nor where that is not wanted.
+#[test]
+fn directories_that_are_not_taken_as_recorded() {
+    let p = Place::new();
+    let wasm = p.guest("sim", &writes());
+    for dir in ["work", "mine"] {
+        fs::create_dir(p.path(dir)).unwrap();
+        fs::write(p.path(dir).join("old"), "old").unwrap();
+    }
+    let run = ["run", "--name", "sim", "--stop-at", "2", "--dir", "work::/", &wasm];
+    assert_eq!(p.dormouse(&run).code, Some(85));
+    p.ok(&["export", "sim", "--archive", "sim.tar"]);
+    p.ok(&["import", "sim.tar", "--name", "theirs"]);
+    for args in [
+        &["debug", "sim", "--no-recorded-dirs"][..],
+        &["resume", "sim", "--until", "trap", "--no-recorded-dirs"],
+        &["debug", "theirs"],
+        &["resume", "theirs", "--until", "trap"],
+    ] {
+        let refused = p.dormouse(args);
+        let named = r#"the program needs a directory for "/""#;
+        assert!(refused.error().contains(named), "{args:?}: {}", refused.err);
+    }
+    fs::copy(p.path("work/log"), p.path("mine/log")).unwrap();
+    debug(&p, &["theirs", "--dir", "mine::/"]);
+    assert_eq!(fs::read(p.path("mine/log")).unwrap(), b"begun later");
+}
+
+/// What means nothing to it is not passed over in silence.
+#[test]
+fn options_that_mean_nothing_are_refused() {
+    let p = Place::new();
+    stopped(&p, DIVIDES, 100);
+    for option in [
+        "--timeout=1s",
+        "--stop-after=1s",
+        "--every=1s",
+        "--stats=f",
+        "--lazy",
+        "--tier-up",
+        "--on=pre-resume=true",
+        "--keep-last=1",
+        "--no-deltas",
+    ] {
+        let refused = p.dormouse(&["resume", "sim", "--until", "trap", option]);
+        assert_eq!(refused.code, Some(2), "{option}: {}", refused.err);
+        assert!(refused.err.contains("cannot be used with"), "{option}: {}", refused.err);
+    }
+    // Set somewhere, they are for other runs.
+    fs::write(p.path("dormouse.toml"), "every = \"1s\"\n").unwrap();
+    p.ok(&["resume", "sim", "--until", "trap"]);
+}
+
 /// Random numbers and clocks say the same when it is run the second time; times of files do not.
 #[test]
 fn what_is_not_the_same_each_time() {

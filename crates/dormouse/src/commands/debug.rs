@@ -39,6 +39,7 @@ pub fn debug(args: cli::Debug) -> Done {
         .on_notice(run::teller(args.target.job.clone(), hint.clone()))
         .max_copy(args.max_copy)
         .show_output(args.output)
+        .recorded_dirs(!args.no_recorded_dirs)
         .interpret(args.interpret);
     if !args.no_cache {
         job = job.cache(args.cache.clone().or_else(places::cache));

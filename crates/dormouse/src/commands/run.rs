@@ -68,12 +68,13 @@ pub fn resume(args: cli::Resume) -> Done {
     for identities in args.opening.identities()? {
         job = job.identities(identities);
     }
+    job = job.recorded_dirs(!args.no_recorded_dirs);
     if let Some(until) = args.until {
         let store = args.opening.store(&args.engine.place)?;
         let shown = super::debug::Shown { json: false, all: false, hint };
         return super::debug::stop(job, &store, &args.target, &until, &shown);
     }
-    job = job.recorded_dirs(!args.no_recorded_dirs).lazy(args.lazy);
+    job = job.lazy(args.lazy);
     if args.dry_run {
         return rehearse(job, &args.target, args.json);
     }

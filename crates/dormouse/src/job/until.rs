@@ -245,7 +245,9 @@ impl Job {
         let info = &checkpoint.info;
         let preopens = Wasi::describe(&checkpoint.state.wasi)?.preopens;
         let is_given = |guest: &str| self.dirs.iter().any(|(_, given)| given == guest);
-        let copied = preopens.iter().any(|p| !is_given(&p.guest));
+        // A stranger is not to say what is copied.
+        let recorded_dirs = self.recorded_dirs && !info.pulled;
+        let copied = recorded_dirs && preopens.iter().any(|p| !is_given(&p.guest));
         if copied && info.job != name && running::is_running(&self.store, &info.job) {
             return Err(Error::FilesInUse { job: info.job.clone() });
         }
@@ -257,6 +259,7 @@ impl Job {
             name,
             checkpoint,
             dirs: &self.dirs,
+            recorded_dirs,
             undo: mark.filter(|_| self.undoes()).map(|mark| (log.as_path(), mark)),
             most: self.again.most,
             carried: self.files == Some(Files::Copy) && checkpoint.files().is_some(),

@@ -31,6 +31,8 @@ pub(crate) struct Given<'a> {
     pub checkpoint: &'a Checkpoint,
     /// Directories that are used as they are.
     pub dirs: &'a [(PathBuf, String)],
+    /// Whether other directories may be looked for where the checkpoint says.
+    pub recorded_dirs: bool,
     /// The undo log of the checkpoint's job.
     pub undo: Option<(&'a Path, Mark)>,
     /// Bytes that may be copied.
@@ -42,15 +44,12 @@ pub(crate) struct Given<'a> {
 impl Scene {
     pub fn make(of: &Given<'_>) -> Result<Scene> {
         let saved = &of.checkpoint.state.wasi;
-        for preopen in Wasi::describe(saved)?.preopens {
-            let given = of.dirs.iter().find(|(_, guest)| *guest == preopen.guest);
-            let same = |host: &Path| {
-                let real = |path: &Path| fs::canonicalize(path).ok();
-                real(host).is_some_and(|host| real(Path::new(&preopen.host)) == Some(host))
-            };
-            if let Some((host, _)) = given.filter(|(host, _)| same(host)) {
-                return Err(Error::OwnDirectory { path: host.clone() });
-            }
+        let preopens = Wasi::describe(saved)?.preopens;
+        if !of.recorded_dirs
+            && let Some(none) = preopens.iter().find(|p| !of.dirs.iter().any(|d| d.1 == p.guest))
+        {
+            let (guest, recorded) = (none.guest.clone(), PathBuf::from(&none.host));
+            return Err(dormouse_wasi::WasiError::DirNotGiven { guest, recorded }.into());
         }
         let mut random = [0; 8];
         let no_name = |e: getrandom::Error| std::io::Error::other(e.to_string());
