@@ -337,6 +337,45 @@ fn which_directories() {
     job.wait().unwrap();
 }
 
+/// What goes on from a stop keeps its copies, whatever job it is, and before it has a checkpoint.
+#[test]
+fn copies_that_are_needed_stay() {
+    let p = Place::new();
+    let wasm = p.guest("sim", &writes());
+    fs::create_dir(p.path("work")).unwrap();
+    fs::write(p.path("work/old"), "old").unwrap();
+    let run = ["run", "--name", "sim", "--stop-at", "2", "--dir", "work::/", &wasm];
+    assert_eq!(p.dormouse(&run).code, Some(85));
+    debug(&p, &["sim", "--until", "safepoint=0"]);
+    let (first, all) = (copies(&p, "sim.debug@1"), p.store().join("debug/sim.debug"));
+    // As the same job: it takes stops as before.
+    assert_eq!(p.dormouse(&["resume", "sim.debug", "--stop-at", "0"]).code, Some(85));
+    assert_eq!(copies(&p, "sim.debug@2"), first);
+    assert_eq!(debug(&p, &["sim"])["checkpoint"], "sim.debug@3");
+    assert_eq!(debug(&p, &["sim.debug@2"])["checkpoint"], "sim.debug@4");
+    // As another.
+    let clone = ["resume", "sim.debug@2", "--clone", "x", "--stop-at", "0"];
+    let cloned = p.dormouse(&clone);
+    assert_eq!(cloned.code, Some(85), "{}", cloned.err);
+    let refused = p.dormouse(&["debug", "sim", "--name", "x"]);
+    assert!(refused.error().contains("job x has checkpoints of its own"), "{}", refused.err);
+    p.ok(&["rm", "sim.debug@1"]);
+    assert!(first.exists());
+    p.ok(&["rm", "--all", "sim.debug"]);
+    assert!(first.exists());
+    assert_eq!(fs::read_dir(&all).unwrap().count(), 1);
+    // Without a checkpoint.
+    let mut job = p.command(&["resume", "x", "--clone", "y"]);
+    let mut job = job.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    p.wait_answering("y");
+    p.ok(&["rm", "--all", "x"]);
+    assert!(first.exists());
+    p.ok(&["kill", "y"]);
+    job.wait().unwrap();
+    p.ok(&["gc"]);
+    assert!(!all.exists());
+}
+
 /// What a checkpoint records of directories is not believed of a stranger's, nor where that is not wanted.
 #[test]
 fn directories_that_are_not_taken_as_recorded() {

@@ -117,11 +117,12 @@ impl Job {
             return Err(StoreError::NoJob { job: from.job }.into());
         };
         let program = newest.annotations.get(annotations::PROGRAM).unwrap_or(&from.job).clone();
-        let name = self.name.take().unwrap_or_else(|| match origin(newest) {
-            Some(_) => from.job.clone(),
-            None => format!("{}.debug", from.job),
+        let name = self.name.take().unwrap_or_else(|| match travel::are_stops(&known) {
+            true => from.job.clone(),
+            false => format!("{}.debug", from.job),
         });
-        if store.list(&name)?.iter().any(|c| origin(c).is_none()) {
+        let stops = store.list(&name)?;
+        if !stops.is_empty() && !travel::are_stops(&stops) {
             return Err(Error::NotOfStops { job: name });
         }
         let lease = self.take_lease(&name, &program)?;
@@ -272,9 +273,7 @@ impl Job {
         let care = Care::Brief(Duration::from_secs(2));
         // The next one does it.
         let _ = store.retain(&[name.to_owned()], &rules, care);
-        if let Ok(stops) = store.list(name) {
-            let _ = travel::sweep(&self.store, name, &stops);
-        }
+        let _ = travel::sweep(store, name);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Where a program is run again: copies of its directories.
 //!
 //! ```text
-//!   STORE/debug/sim.debug/         removed with the job's last stop
-//!    ├─ 4f2e91c0a7d3/  0/ 1/       the copies of a stop, named by its checkpoint (annotations::COPIES)
+//!   STORE/debug/sim.debug/         removed with the last of them
+//!    ├─ 4f2e91c0a7d3/  0/ 1/       the copies of a stop, named by its checkpoint (annotations::COPIES), and by all that
+//!    │                             are taken when it goes on; locked (flock) while it does
 //!    └─ 81b2../        0/ 1/ log/  those of a run, and what it did to them; gone when it ends, or kept with its stop
 //! ```
 
@@ -10,7 +11,8 @@ use crate::{Error, Result, annotations, running};
 use dormouse_store::{Checkpoint, CheckpointInfo, Store, hex};
 use dormouse_wasi::{Mark, Original, Replica, Wasi};
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Removed when it is dropped, unless it is kept.
@@ -125,31 +127,35 @@ fn place(store: &Path, job: &str) -> PathBuf {
     std::path::absolute(store).unwrap_or_else(|_| store.to_owned()).join("debug").join(job)
 }
 
-/// Removes copies that no stop of the job has: of runs that were killed, of stops that were removed. Whoever calls it has the
-/// job's lease, or none of its checkpoints is left.
+/// Removes copies that no checkpoint names, of whichever job: of runs that were killed, of stops that were removed. Whoever
+/// calls it has the job's lease, or nobody runs it.
 ///
 /// # Errors
-/// What the system says.
-pub(crate) fn sweep(store: &Path, job: &str, stops: &[CheckpointInfo]) -> std::io::Result<()> {
-    let dir = place(store, job);
+/// What the system or the store says.
+pub(crate) fn sweep(store: &Store, job: &str) -> Result<()> {
+    let dir = place(store.dir(), job);
+    let failed = || Error::io("delete copies in", &dir);
     let entries = match fs::read_dir(&dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed())?,
     };
-    let known: HashSet<&str> = stops
-        .iter()
-        .filter_map(|s| Some(s.annotations.get(annotations::COPIES)?.as_str()))
-        .collect();
+    // What goes on from a stop, as that job or as a clone, works in its copies.
+    let mut known = HashSet::new();
+    for job in store.jobs()? {
+        let all = store.list(&job.job)?;
+        known.extend(all.iter().filter_map(copies).map(str::to_owned));
+    }
     for entry in entries {
-        let entry = entry?;
-        if !entry.file_name().to_str().is_some_and(|name| known.contains(name)) {
-            fs::remove_dir_all(entry.path())?;
+        let entry = entry.map_err(failed())?;
+        let is_known = entry.file_name().to_str().is_some_and(|name| known.contains(name));
+        if !is_known && !in_use(&entry.path()) {
+            fs::remove_dir_all(entry.path()).map_err(failed())?;
         }
     }
-    if known.is_empty() {
-        fs::remove_dir(&dir)?;
+    match fs::remove_dir(&dir) {
+        Err(e) if e.kind() != ErrorKind::DirectoryNotEmpty => Err(failed()(e)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Removes copies of stops that are not there any more, unless their job is being run.
@@ -159,15 +165,34 @@ pub(crate) fn sweep(store: &Path, job: &str, stops: &[CheckpointInfo]) -> std::i
 pub fn forget(store: &Store) -> Result<()> {
     let dir = store.dir().join("debug");
     let entries = match fs::read_dir(&dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(Error::io("list", &dir))?,
     };
     for job in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         if !running::is_running(store.dir(), &job) {
-            let stops = store.list(&job)?;
-            let place = place(store.dir(), &job);
-            sweep(store.dir(), &job, &stops).map_err(Error::io("delete copies in", place))?;
+            sweep(store, &job)?;
         }
     }
     Ok(())
+}
+
+/// The copies that a checkpoint's program works in: those of a stop, or of the stop that it went on from. A stranger's are not here.
+pub(crate) fn copies(checkpoint: &CheckpointInfo) -> Option<&str> {
+    let name = checkpoint.annotations.get(annotations::COPIES)?;
+    (!checkpoint.pulled).then_some(name.as_str())
+}
+
+/// Keeps copies from being removed while a program works in them, until what it returns is dropped: there may be no checkpoint
+/// yet that names them.
+pub(crate) fn work_in(store: &Path, copies: &str) -> Option<File> {
+    let plain = copies.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut jobs = fs::read_dir(store.join("debug")).ok().filter(|_| plain)?.flatten();
+    let dir = jobs.find_map(|job| File::open(job.path().join(copies)).ok())?;
+    dir.try_lock_shared().ok()?;
+    Some(dir)
+}
+
+fn in_use(copies: &Path) -> bool {
+    let dir = File::open(copies);
+    dir.is_ok_and(|dir| matches!(dir.try_lock(), Err(TryLockError::WouldBlock)))
 }
