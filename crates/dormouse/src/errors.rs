@@ -282,11 +282,13 @@ pub enum Error {
     },
     /// What was given as a copy is the original.
     #[error(
-        "{} is the job's own directory, and would be changed; leave --dir {} out, and it is copied, or give a copy", path.display(), path.display()
+        "{} {how}, which would be changed; leave --dir {} out, and it is copied, or give a copy", path.display(), path.display()
     )]
     OwnDirectory {
         /// The directory.
         path: PathBuf,
+        /// That it is one of the job's, or how it lies to one.
+        how: String,
     },
     /// Nobody knows how many safepoints lie before a stop.
     #[error(

@@ -310,16 +310,21 @@ fn which_directories() {
     }
     let run = ["run", "--name", "sim", "--stop-at", "2", "--dir", "work::/", &wasm];
     assert_eq!(p.dormouse(&run).code, Some(85));
-    let before = tree(&p.path("work"));
     let error = |args: &[&str]| p.dormouse(&[&["debug", "sim"], args].concat()).error().to_owned();
     let large = error(&["--max-copy", "5"]);
     assert!(large.contains("more than 5 bytes") && large.contains("--max-copy"), "{large}");
     let own = error(&["--dir", "./work/../work::/"]);
     assert!(own.contains("is the job's own directory"), "{own}");
+    fs::create_dir(p.path("work/in")).unwrap();
+    let (beneath, above) = (error(&["--dir", "work/in::/"]), error(&["--dir", ".::/"]));
+    assert!(beneath.contains("lies in the job's own directory /"), "{beneath}");
+    assert!(above.contains("has the job's own directory /"), "{above}");
+    fs::remove_dir(p.path("work/in")).unwrap();
     assert!(
         !p.store().join("debug/sim.debug").exists()
             || tree(&p.store().join("debug/sim.debug")).is_empty()
     );
+    let before = tree(&p.path("work"));
     // One that is given is used as it is, and is as it was at the stop.
     fs::copy(p.path("work/log"), p.path("mine/log")).unwrap();
     debug(&p, &["sim", "--dir", "mine::/", "--max-copy", "0"]);

@@ -53,6 +53,11 @@ impl Scene {
             let (guest, recorded) = (none.guest.clone(), PathBuf::from(&none.host));
             return Err(dormouse_wasi::WasiError::DirNotGiven { guest, recorded }.into());
         }
+        if !of.checkpoint.info.pulled {
+            for (given, _) in of.dirs {
+                preopens.iter().try_for_each(|own| apart(given, Path::new(&own.host)))?;
+            }
+        }
         let mut random = [0; 8];
         let no_name = |e: getrandom::Error| std::io::Error::other(e.to_string());
         let above = place(of.store, of.name);
@@ -120,6 +125,20 @@ impl Drop for Scene {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// A directory that is used as it is shares nothing with one of the job's.
+fn apart(given: &Path, own: &Path) -> Result<()> {
+    let (Ok(real), Ok(own)) = (fs::canonicalize(given), fs::canonicalize(own)) else {
+        return Ok(());
+    };
+    let how = match () {
+        () if real == own => "is the job's own directory".to_owned(),
+        () if real.starts_with(&own) => format!("lies in the job's own directory {}", own.display()),
+        () if own.starts_with(&real) => format!("has the job's own directory {} in it", own.display()),
+        () => return Ok(()),
+    };
+    Err(Error::OwnDirectory { path: given.to_owned(), how })
 }
 
 fn place(store: &Path, job: &str) -> PathBuf {
