@@ -8,9 +8,11 @@
 //! A stop is a checkpoint like any other, of a job of its own; [`crate::annotations::STOP`] says where it comes from. What the
 //! program does to files it does to copies (`scene`). Functions are known by name (`names`). [`crate::Job::until`] does it.
 
+mod ending;
 mod names;
 mod scene;
 
+pub(crate) use ending::{Ending, Unfinished};
 pub(crate) use names::find;
 pub use scene::forget;
 

@@ -381,6 +381,33 @@ fn copies_that_are_needed_stay() {
     assert!(!all.exists());
 }
 
+/// Ctrl-C and SIGTERM leave no copies; what SIGKILL leaves, the next one removes.
+#[test]
+fn copies_go_when_it_is_ended() {
+    let p = Place::new();
+    let body = "(drop (call $wait)) (loop $l (br $l)) (call $must (i32.const 1))";
+    let wasm = p.guest("sim", &program("", body));
+    fs::create_dir(p.path("work")).unwrap();
+    fs::write(p.path("work/file"), "file").unwrap();
+    let run = ["run", "--name", "sim", "--stop-at", "1", "--dir", "work::/", &wasm];
+    assert_eq!(p.dormouse(&run).code, Some(85));
+    let all = p.store().join("debug/sim.debug");
+    let left = || fs::read_dir(&all).map_or(0, Iterator::count);
+    for (name, code) in [("INT", Some(130)), ("TERM", Some(143)), ("KILL", None)] {
+        let mut child = p.command(&["debug", "sim"]).spawn().unwrap();
+        let is_copied = |dir: fs::DirEntry| dir.path().join("log").exists();
+        p.wait_for("the copies", || {
+            fs::read_dir(&all).is_ok_and(|mut all| all.any(|dir| dir.is_ok_and(is_copied)))
+        });
+        harness::signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), code, "{name}");
+        assert_eq!(left(), usize::from(code.is_none()), "{name}");
+    }
+    p.dormouse(&["debug", "sim", "--until", "nothing"]).error();
+    assert_eq!(left(), 0);
+    assert_eq!(jobs(&p).len(), 1);
+}
+
 /// What a checkpoint records of directories is not believed of a stranger's, nor where that is not wanted.
 #[test]
 fn directories_that_are_not_taken_as_recorded() {

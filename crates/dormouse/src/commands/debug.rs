@@ -40,6 +40,7 @@ pub fn debug(args: cli::Debug) -> Done {
         .max_copy(args.max_copy)
         .show_output(args.output)
         .recorded_dirs(!args.no_recorded_dirs)
+        .signals(true)
         .interpret(args.interpret);
     if !args.no_cache {
         job = job.cache(args.cache.clone().or_else(places::cache));

@@ -305,6 +305,10 @@ pub fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
             ui::note("stopped without a checkpoint; older ones are whole");
             std::process::exit(exit::INTERRUPTED.into());
         }
+        Notice::Interrupted { signal } => {
+            spin(None);
+            std::process::exit(128 + signal);
+        }
         Notice::Unreadable { message } => {
             ui::error(&format!(
                 "{message}; the program, which had gone on before all was read, was ended (resume without --lazy reads first)"

@@ -14,7 +14,7 @@ use super::{Job, undo_log};
 use crate::carrying::carried;
 use crate::lease::Lease;
 use crate::outcome::{Notice, Outcome};
-use crate::travel::{self, Given, Scene, Stop, Until, Where, origin};
+use crate::travel::{self, Ending, Given, Scene, Stop, Unfinished, Until, Where, origin};
 use crate::upkeep::Standing;
 use crate::writer::Writer;
 use crate::{Error, Files, Result, Target, annotations, running};
@@ -45,11 +45,12 @@ pub(super) struct Again {
     pub most: u64,
     pub output: bool,
     pub input: Option<PathBuf>,
+    unfinished: Unfinished,
 }
 
 impl Default for Again {
     fn default() -> Again {
-        Again { most: 1 << 30, output: false, input: None }
+        Again { most: 1 << 30, output: false, input: None, unfinished: Unfinished::default() }
     }
 }
 
@@ -125,7 +126,11 @@ impl Job {
         if !stops.is_empty() && !travel::are_stops(&stops) {
             return Err(Error::NotOfStops { job: name });
         }
+        let watch = || Ending::watch(self.again.unfinished.clone(), self.report.clone());
+        let _ending = self.signals.then(watch).transpose()?;
         let lease = self.take_lease(&name, &program)?;
+        // Copies of runs that were killed.
+        let _ = travel::sweep(&store, &name);
         let all = match (from.number, &until) {
             (None, Until::Function(_)) => known.iter().rev().map(|c| Some(c.number)).collect(),
             (number, _) => vec![number],
@@ -264,6 +269,7 @@ impl Job {
             undo: mark.filter(|_| self.undoes()).map(|mark| (log.as_path(), mark)),
             most: self.again.most,
             carried: self.files == Some(Files::Copy) && checkpoint.files().is_some(),
+            unfinished: self.again.unfinished.clone(),
         })
     }
 
@@ -495,7 +501,8 @@ impl Replay<'_> {
             guard: Some(Guard(&may_write)),
             ..NewCheckpoint::new(&self.writer.module, &state, &pages)
         };
-        Ok((self.writer.store.save(&self.writer.job, new)?, mark))
+        let save = || Ok(self.writer.store.save(&self.writer.job, new)?);
+        Ok((self.scene.finish(save)?, mark))
     }
 
     fn stop(self, checkpoint: CheckpointInfo, at: Where, next: Option<Outcome>) -> Stop {

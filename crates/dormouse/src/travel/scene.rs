@@ -7,6 +7,7 @@
 //!    └─ 81b2../        0/ 1/ log/  those of a run, and what it did to them; gone when it ends, or kept with its stop
 //! ```
 
+use super::Unfinished;
 use crate::{Error, Result, annotations, running};
 use dormouse_store::{Checkpoint, CheckpointInfo, Store, hex};
 use dormouse_wasi::{Mark, Original, Replica, Wasi};
@@ -22,6 +23,7 @@ pub(crate) struct Scene {
     pub dirs: Vec<(PathBuf, String)>,
     /// What should be told.
     pub warnings: Vec<String>,
+    unfinished: Unfinished,
     kept: bool,
 }
 
@@ -41,6 +43,7 @@ pub(crate) struct Given<'a> {
     pub most: u64,
     /// Files travel with the checkpoint.
     pub carried: bool,
+    pub unfinished: Unfinished,
 }
 
 impl Scene {
@@ -68,7 +71,9 @@ impl Scene {
         // As the undo log of the run has them.
         let real = |host: &PathBuf| std::path::absolute(host).unwrap_or_else(|_| host.clone());
         let dirs = of.dirs.iter().map(|(host, guest)| (real(host), guest.clone())).collect();
-        let mut scene = Scene { path, dirs, warnings: vec![], kept: false };
+        let unfinished = of.unfinished.clone();
+        *unfinished.hold() = Some(path.clone());
+        let mut scene = Scene { path, dirs, warnings: vec![], unfinished, kept: false };
         let original = Original {
             saved,
             without: &of.dirs.iter().map(|dir| dir.1.clone()).collect::<Vec<_>>(),
@@ -112,6 +117,14 @@ impl Scene {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// Makes the stop that has them; meanwhile this process is not ended.
+    pub fn finish<T>(&self, save: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut held = self.unfinished.hold();
+        let saved = save()?;
+        *held = None;
+        Ok(saved)
+    }
+
     /// The stop is durable.
     pub fn keep(mut self) {
         self.kept = true;
@@ -122,7 +135,9 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         if !self.kept {
+            let mut held = self.unfinished.hold();
             let _ = fs::remove_dir_all(&self.path);
+            *held = None;
         }
     }
 }
