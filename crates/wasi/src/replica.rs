@@ -64,7 +64,7 @@ impl Replica {
     pub fn make(of: &Original<'_>, into: &Path) -> Result<Replica, WasiError> {
         let preopens = Saved::decode(of.saved)?.preopens;
         let all: Vec<(PathBuf, String)> =
-            preopens.into_iter().map(|p| (os::path_from_bytes(p.host), p.guest)).collect();
+            preopens.into_iter().map(|p| (real(&os::path_from_bytes(p.host)), p.guest)).collect();
         let wanted = |guest: &String| !of.without.contains(guest);
         // What others lie beneath comes before them.
         let mut hosts: Vec<_> = all.iter().filter(|d| wanted(&d.1)).map(|d| d.0.clone()).collect();
@@ -101,6 +101,7 @@ impl Replica {
             }
         }
         let place = |host: &Path| {
+            let host = real(host);
             let (root, to) = roots.iter().find(|(root, _)| host.starts_with(root))?;
             Some(to.join(host.strip_prefix(root).ok()?))
         };
@@ -264,10 +265,18 @@ impl Copy {
             }
             done => self.copied = self.copied.saturating_add(done?),
         };
+        if meta.mode() & 0o7000 != 0 {
+            fs::set_permissions(to, Permissions::from_mode(meta.mode() & 0o777))?;
+        }
         // Times can be set by whoever owns a file, whatever its permissions are.
         File::open(to)?.set_modified(meta.modified()?)?;
         Ok(true)
     }
+}
+
+/// Whatever links lead there.
+fn real(host: &Path) -> PathBuf {
+    fs::canonicalize(host).unwrap_or_else(|_| host.to_owned())
 }
 
 /// Which directory it is, whatever it is called.
