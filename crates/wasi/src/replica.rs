@@ -20,10 +20,13 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, Permissions};
-use std::io;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// No path in a log is longer.
+const MOST_PATH: u32 = 1 << 16;
 
 /// What is to be made again.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub struct Original<'a> {
     pub without: &'a [String],
     /// The undo log of the job's files, and the mark they are to go back to.
     pub undo: Option<(&'a Path, Mark)>,
-    /// How many bytes may be copied.
+    /// How many bytes may be copied, of files and of the log.
     pub most: u64,
     /// A directory that is left out where it lies in one of the program's: what is made may lie in it.
     pub except: Option<&'a Path>,
@@ -83,6 +86,10 @@ impl Replica {
                 roots.push((host.clone(), into.join(roots.len().to_string())));
             }
         }
+        let undo = of.undo.filter(|(log, _)| !roots.is_empty() && log.exists());
+        if let Some((log, _)) = undo {
+            copy.count(log).map_err(doing(format!("looking at {}", log.display())))?;
+        }
         if copy.bytes > of.most {
             return Err(WasiError::ManyBytes { bytes: copy.bytes, most: of.most });
         }
@@ -111,7 +118,7 @@ impl Replica {
             .filter(|d| wanted(&d.1))
             .filter_map(|(host, guest)| Some((place(host)?, guest.clone())))
             .collect();
-        if let Some((log, mark)) = of.undo.filter(|(log, _)| log.exists()) {
+        if let Some((log, mark)) = undo {
             let own = into.join("undo");
             let copying = doing(format!("copying the undo log in {}", log.display()));
             copy.log(log, &own, &place).map_err(copying)?;
@@ -233,8 +240,14 @@ impl Copy {
             let (name, meta) = (entry.file_name(), entry.metadata()?);
             let to = to.join(&name);
             if name.to_str().is_some_and(|name| name.ends_with(".undo")) {
-                let log = fs::read(entry.path())?;
-                fs::write(to, moved(&log, place).unwrap_or(log))?;
+                let (mut log, mut to) = (File::open(entry.path())?, File::create_new(to)?);
+                if let Some(head) = moved(&mut BufReader::new(&log), place)? {
+                    log.seek(SeekFrom::Start(head.old))?;
+                    to.write_all(&head.new)?;
+                } else {
+                    log.rewind()?;
+                }
+                io::copy(&mut log, &mut to)?;
             } else if meta.is_file() {
                 self.file(&entry.path(), &to, &meta)?;
             }
@@ -292,26 +305,33 @@ fn entries(dir: &Path, own: bool) -> io::Result<Vec<fs::DirEntry>> {
     }
 }
 
-/// A log with other directories; none if it is no log. What is wrong with it is found when it is undone.
-fn moved(log: &[u8], place: &dyn Fn(&Path) -> Option<PathBuf>) -> Option<Vec<u8>> {
-    let mut rest = log.strip_prefix(MAGIC)?;
-    let number = |rest: &mut &[u8]| {
-        let (n, after) = rest.split_first_chunk::<4>()?;
-        *rest = after;
-        Some(u32::from_le_bytes(*n))
+/// The beginning of a log, with other directories.
+struct Head {
+    new: Vec<u8>,
+    /// How long it was.
+    old: u64,
+}
+
+/// What is to stand at the beginning of this log; none if it is no log. What is wrong with it is found when it is undone.
+fn moved(log: &mut dyn Read, place: &dyn Fn(&Path) -> Option<PathBuf>) -> io::Result<Option<Head>> {
+    let mut bytes = |n: u64| {
+        let mut bytes = vec![];
+        let whole = (&mut *log).take(n).read_to_end(&mut bytes)? as u64 == n;
+        Ok::<_, io::Error>(whole.then_some(bytes))
     };
-    let count = number(&mut rest)?;
-    let mut out = MAGIC.to_vec();
-    out.extend(count.to_le_bytes());
-    for _ in 0..count {
-        let n = number(&mut rest)? as usize;
-        let (host, after) = rest.split_at_checked(n)?;
-        rest = after;
-        let host = os::path_from_bytes(host.to_vec());
+    let number = |bytes: Vec<u8>| bytes.try_into().map_or(0, u32::from_le_bytes);
+    let magic = bytes(MAGIC.len() as u64)?.filter(|magic| magic == MAGIC);
+    let (Some(_), Some(count)) = (magic, bytes(4)?) else { return Ok(None) };
+    let mut head = Head { new: [&MAGIC[..], &count].concat(), old: MAGIC.len() as u64 + 4 };
+    for _ in 0..number(count) {
+        let Some(length) = bytes(4)?.map(number).filter(|n| *n <= MOST_PATH) else {
+            return Ok(None);
+        };
+        let Some(host) = bytes(length.into())? else { return Ok(None) };
+        head.old += 4 + u64::from(length);
         // Of one that is not copied nothing is undone.
-        let host = place(&host).unwrap_or_default();
-        undo::put_bytes(&mut out, &os::path_to_bytes(&host));
+        let host = place(&os::path_from_bytes(host)).unwrap_or_default();
+        undo::put_bytes(&mut head.new, &os::path_to_bytes(&host));
     }
-    out.extend(rest);
-    Some(out)
+    Ok(Some(head))
 }

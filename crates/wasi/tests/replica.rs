@@ -134,3 +134,20 @@ fn what_is_too_large() {
     let missing = make(&saved, &[], 1200, &PathBuf::from("/proc/nowhere"));
     assert!(matches!(missing, Err(WasiError::Io { .. })), "{missing:?}");
 }
+
+/// The undo log is copied too.
+#[test]
+fn a_large_log_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (work, log, into) =
+        (dir.path().join("work"), dir.path().join("log"), dir.path().join("copy"));
+    fs::create_dir_all(&work).unwrap();
+    fs::create_dir_all(&log).unwrap();
+    fs::write(log.join("chain"), [b'0'; 600]).unwrap();
+    let saved = saved(&[(&work, "/")]);
+    let undo = Some((log.as_path(), 1));
+    let original =
+        Original { saved: &saved, without: &[], undo, most: 599, except: None, carried: false };
+    let refused = Replica::make(&original, &into);
+    assert!(matches!(refused, Err(WasiError::ManyBytes { bytes: 600, .. })), "{refused:?}");
+}
