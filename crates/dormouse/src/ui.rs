@@ -186,7 +186,9 @@ mod tests {
     fn what_is_obeyed() {
         let harmless = "a ünï \u{200d} \u{2070}";
         assert_eq!(visible(harmless), harmless);
-        for c in ['\n', '\u{1b}', '\u{9b}', '\u{200e}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}'] {
+        for c in
+            ['\n', '\u{1b}', '\u{9b}', '\u{200e}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}']
+        {
             assert_eq!(visible(&format!("x{c}y")), format!("x{}y", c.escape_default()));
         }
         assert_eq!(visible("\u{feff}\u{200f}"), r"\u{feff}\u{200f}");

@@ -161,7 +161,11 @@ fn the_second_and_the_hundredth_time() {
     assert_eq!(stack(&next)[0].1["by"], (777 - 99).to_string());
 
     let error = |until: &str| p.dormouse(&["debug", "sim", "--until", until]).error().to_owned();
+    let again = p.ok(&["debug", "sim", "--until", "step=3"]);
+    assert!(again.contains("stands at the 3rd entry of step after sim@1"), "{again}");
+    p.ok(&["rm", "sim.debug@6"]);
     let never = error("never");
+    assert!(!never.contains("an earlier checkpoint may"), "{never}");
     assert!(never.contains("sim@1 does not lead to `never`: it trapped: wasm trap"), "{never}");
     let unknown = error("stpe");
     assert!(unknown.contains("no function `stpe`; did you mean `step`"), "{unknown}");
@@ -399,6 +403,12 @@ fn copies_go_when_it_is_ended() {
         p.wait_for("the copies", || {
             fs::read_dir(&all).is_ok_and(|mut all| all.any(|dir| dir.is_ok_and(is_copied)))
         });
+        let second = p.dormouse(&["debug", "sim"]);
+        assert!(
+            second.error().contains("give these stops another name with --name"),
+            "{}",
+            second.err
+        );
         harness::signal(&child, name);
         assert_eq!(child.wait().unwrap().code(), code, "{name}");
         assert_eq!(left(), usize::from(code.is_none()), "{name}");
@@ -526,6 +536,15 @@ fn names_of_stops() {
         let refused = p.dormouse(args);
         assert!(refused.error().contains("job sim has checkpoints of its own"), "{}", refused.err);
     }
+    let long = "s".repeat(128);
+    assert_eq!(p.dormouse(&["resume", "sim", "--clone", &long, "--stop-at", "1"]).code, Some(85));
+    let refused = p.dormouse(&["debug", &long]);
+    assert!(
+        refused.error().contains("that name is too long; give them another"),
+        "{}",
+        refused.err
+    );
+    p.ok(&["rm", "--all", &long]);
     // The oldest go.
     for n in 0..16 {
         p.ok(&["debug", "sim", "--until", &format!("safepoint={n}")]);

@@ -122,13 +122,21 @@ impl Job {
             true => from.job.clone(),
             false => format!("{}.debug", from.job),
         });
-        let stops = store.list(&name)?;
+        let stops = store.list(&name).map_err(|e| match e {
+            StoreError::BadJobName { name } if name.ends_with(".debug") => {
+                Error::NoNameForStops { name }
+            }
+            e => e.into(),
+        })?;
         if !stops.is_empty() && !travel::are_stops(&stops) {
             return Err(Error::NotOfStops { job: name });
         }
         let watch = || Ending::watch(self.again.unfinished.clone(), self.report.clone());
         let _ending = self.signals.then(watch).transpose()?;
-        let lease = self.take_lease(&name, &program)?;
+        let lease = self.take_lease(&name, &program).map_err(|e| match e {
+            Error::Running { job, .. } => Error::DebuggedTwice { job },
+            e => e,
+        })?;
         // Copies of runs that were killed.
         let _ = travel::sweep(&store, &name);
         let all = match (from.number, &until) {
@@ -165,7 +173,8 @@ impl Job {
                 Err(how) => tried.push((checkpoint.info.name(), how)),
             }
         }
-        Err(not_reached(&tried, &until))
+        let is_earlier = |c: &CheckpointInfo| from.number.is_some_and(|n| c.number < n);
+        Err(not_reached(&tried, &until, known.iter().any(is_earlier)))
     }
 
     /// What it remembers of the job that it is run from is not for stops.
@@ -300,7 +309,7 @@ fn counted_back(store: &Store, from: &Target, until: &Until) -> Result<(Target, 
     }
 }
 
-fn not_reached(tried: &[(String, String)], until: &Until) -> Error {
+fn not_reached(tried: &[(String, String)], until: &Until, has_earlier: bool) -> Error {
     let names: Vec<&str> = tried.iter().map(|t| t.0.as_str()).collect();
     let from = match names[..] {
         [one] => one.to_owned(),
@@ -315,7 +324,7 @@ fn not_reached(tried: &[(String, String)], until: &Until) -> Error {
     let how = tried.first().map_or("it could not be read".to_owned(), |t| t.1.clone());
     let hint = match until {
         Until::Trap => "; `--until proc_exit` stops it where it ends by itself",
-        Until::Function(_) if tried.len() == 1 => {
+        Until::Function(_) if has_earlier => {
             "; an earlier checkpoint may (`dormouse debug JOB --until FUNCTION` tries all)"
         }
         _ => "",

@@ -149,8 +149,12 @@ fn apart(given: &Path, own: &Path) -> Result<()> {
     };
     let how = match () {
         () if real == own => "is the job's own directory".to_owned(),
-        () if real.starts_with(&own) => format!("lies in the job's own directory {}", own.display()),
-        () if own.starts_with(&real) => format!("has the job's own directory {} in it", own.display()),
+        () if real.starts_with(&own) => {
+            format!("lies in the job's own directory {}", own.display())
+        }
+        () if own.starts_with(&real) => {
+            format!("has the job's own directory {} in it", own.display())
+        }
         () => return Ok(()),
     };
     Err(Error::OwnDirectory { path: given.to_owned(), how })
