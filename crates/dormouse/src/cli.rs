@@ -352,7 +352,7 @@ pub struct Resume {
     pub lazy: bool,
     /// Run it beside the job, as another job (--clone, else JOB.debug) and on copies of its files, and stop it there: `trap`,
     /// `safepoint=K`, or a function; `dormouse debug` has more options
-    #[arg(long, value_name = "WHERE", conflicts_with_all = ["dry_run", "stop_at", "module"])]
+    #[arg(long, value_name = "WHERE", conflicts_with_all = travel::NOT_WITH_UNTIL)]
     pub until: Option<dormouse::Until>,
     /// Refuse unless the checkpoint is of this module
     #[arg(long, value_name = "FILE")]

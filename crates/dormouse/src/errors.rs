@@ -272,6 +272,22 @@ pub enum Error {
         /// The job.
         job: String,
     },
+    /// A job's name is too long for another job of that name and more.
+    #[error(
+        "stops cannot be saved as job {name}, as that name is too long; give them another with --name (of `resume`, --clone)"
+    )]
+    NoNameForStops {
+        /// The name.
+        name: String,
+    },
+    /// Two runs that are to be stopped somewhere cannot save their stops as one job at once.
+    #[error(
+        "job {job} is running already: stops are being saved there, or it was resumed; wait for its end, or give these stops another name with --name (of `resume`, --clone)"
+    )]
+    DebuggedTwice {
+        /// The job of stops.
+        job: String,
+    },
     /// A job's files cannot be copied while it changes them.
     #[error(
         "job {job} is running and may change its files while they are copied; end it first, with `dormouse checkpoint --stop {job}`, or give copies with --dir HOST::GUEST"
@@ -282,11 +298,13 @@ pub enum Error {
     },
     /// What was given as a copy is the original.
     #[error(
-        "{} is the job's own directory, and would be changed; leave --dir {} out, and it is copied, or give a copy", path.display(), path.display()
+        "{} {how}, which would be changed; leave --dir {} out, and it is copied, or give a copy", path.display(), path.display()
     )]
     OwnDirectory {
         /// The directory.
         path: PathBuf,
+        /// That it is one of the job's, or how it lies to one.
+        how: String,
     },
     /// Nobody knows how many safepoints lie before a stop.
     #[error(

@@ -23,7 +23,7 @@ use crate::retain::Retain;
 use crate::sealing::Sealing;
 use crate::stats::Log;
 use crate::writer::{Copying, Layering, Writer};
-use crate::{Error, Result, Target, annotations};
+use crate::{Error, Result, Target, annotations, travel};
 use dormouse_engine::{Better, Code, HostFunctions, Machine, Options, Run};
 use dormouse_memory::Tracking;
 use dormouse_store::{Checkpoint, Depot, MAX_LAYERS, Retention, Store, StoreError, hex, sha256};
@@ -76,6 +76,8 @@ pub struct Job {
     interpret: bool,
     invoke: Option<String>,
     again: Again,
+    /// Those of a stop, in which it goes on.
+    copies: Option<String>,
     lease: Terms,
     report: Report,
 }
@@ -115,6 +117,7 @@ impl Job {
             interpret: false,
             invoke: None,
             again: Again::default(),
+            copies: None,
             lease: Terms::default(),
             report: Arc::new(|_| {}),
         }
@@ -230,6 +233,7 @@ impl Job {
         let machine = Machine::new(self.options())?;
         let (code, better) = self.load_of(&machine, &checkpoint)?;
         let store = self.sealing.unlock(store)?;
+        let _held = self.copies.as_ref().and_then(|copies| travel::work_in(&self.store, copies));
         let writer = self.writer(store, &lease, program, &code);
         let name = writer.job.clone();
         let report = self.report.clone();
@@ -323,6 +327,7 @@ impl Job {
         let stack = remembered.get(annotations::STACK).and_then(|stack| stack.parse::<u64>().ok());
         let stack = stack.filter(|stack| STACKS.contains(stack));
         self.stack = self.stack.or_else(|| usize::try_from(stack?).ok());
+        self.copies = travel::copies(&checkpoint.info).map(str::to_owned);
         self.sealing.recall(&checkpoint)?;
         self.deterministic |= remembered.contains_key(annotations::DETERMINISTIC);
         self.invoke = remembered.get(annotations::INVOKE).cloned();
@@ -491,6 +496,9 @@ impl Job {
         }
         if let Some(files @ (Files::Copy | Files::None)) = self.files {
             remember.insert(annotations::FILES.to_owned(), files.word().to_owned());
+        }
+        if let Some(copies) = &self.copies {
+            remember.insert(annotations::COPIES.to_owned(), copies.clone());
         }
         self.sealing.remember(&mut remember);
         if let Some(change) = self.change_retention.take() {

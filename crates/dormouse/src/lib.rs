@@ -123,7 +123,7 @@ pub mod annotations {
     /// Of a stop that was made for looking at it: the checkpoint it was run from, such as `sim@4`, or with the number of safepoints
     /// between them, `sim@4+1207`.
     pub const STOP: &str = "io.dormouse.stop";
-    /// Of a stop: the directory of the store with copies of the program's directories.
+    /// Of a stop, and of what is saved when it goes on: the directory of the store with copies of the program's directories.
     pub const COPIES: &str = "io.dormouse.copies";
     /// Present where the program computes the same bits on every host.
     pub const DETERMINISTIC: &str = "io.dormouse.deterministic";

@@ -95,6 +95,11 @@ pub enum Notice {
     Stopping,
     /// The second Ctrl-C: the program is to end at once.
     StopNow,
+    /// This signal came, SIGINT or SIGTERM, while a program was run again by [`crate::Job::until`]: whoever is told ends this process.
+    Interrupted {
+        /// Its number.
+        signal: i32,
+    },
     /// The lease names a process of another host, and nobody can tell at once whether that still runs: it is being watched.
     Waiting {
         /// The job.

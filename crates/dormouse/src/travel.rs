@@ -8,13 +8,15 @@
 //! A stop is a checkpoint like any other, of a job of its own; [`crate::annotations::STOP`] says where it comes from. What the
 //! program does to files it does to copies (`scene`). Functions are known by name (`names`). [`crate::Job::until`] does it.
 
+mod ending;
 mod names;
 mod scene;
 
+pub(crate) use ending::{Ending, Unfinished};
 pub(crate) use names::find;
 pub use scene::forget;
 
-pub(crate) use scene::{Given, Scene, sweep};
+pub(crate) use scene::{Given, Scene, copies, sweep, work_in};
 
 use crate::outcome::Outcome;
 use dormouse_store::CheckpointInfo;
@@ -111,6 +113,12 @@ pub fn origin(checkpoint: &CheckpointInfo) -> Option<(crate::Target, Option<u64>
         None => (text.as_str(), None),
     };
     Some((from.parse().ok()?, safepoints))
+}
+
+/// Whether these are the checkpoints of a job of stops: stops, and what was saved when one went on.
+pub(crate) fn are_stops(checkpoints: &[CheckpointInfo]) -> bool {
+    let is_stop = |c: &CheckpointInfo| origin(c).is_some();
+    checkpoints.iter().any(is_stop) && checkpoints.iter().all(|c| is_stop(c) || copies(c).is_some())
 }
 
 #[cfg(test)]

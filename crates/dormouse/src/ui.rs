@@ -89,9 +89,14 @@ pub fn entries(n: usize) -> String {
     format!("{n} {}", if n == 1 { "entry" } else { "entries" })
 }
 
-/// In one line and without what a terminal obeys: names in a checkpoint may be a stranger's.
+/// In one line and without what a terminal obeys, or what has it show letters in another order or not at all: names in a
+/// checkpoint may be a stranger's.
 pub fn visible(text: &str) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
+    let is_obeyed = |c: char| {
+        let formats = ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+        c.is_control() || c == '\u{feff}' || formats.iter().any(|range| range.contains(&c))
+    };
+    let escaped = |c: char| if is_obeyed(c) { c.escape_default().collect() } else { vec![c] };
     text.chars().flat_map(escaped).collect()
 }
 
@@ -176,6 +181,18 @@ pub fn log() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_obeyed() {
+        let harmless = "a ünï \u{200d} \u{2070}";
+        assert_eq!(visible(harmless), harmless);
+        for c in
+            ['\n', '\u{1b}', '\u{9b}', '\u{200e}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}']
+        {
+            assert_eq!(visible(&format!("x{c}y")), format!("x{}y", c.escape_default()));
+        }
+        assert_eq!(visible("\u{feff}\u{200f}"), r"\u{feff}\u{200f}");
+    }
 
     #[test]
     fn shells() {

@@ -253,7 +253,11 @@ fn the_second_and_the_hundredth_time() {
     assert_eq!(stack(&next)[0].1["by"], (777 - 99).to_string());
 
     let error = |until: &str| p.dormouse(&["debug", "sim", "--until", until]).error().to_owned();
+    let again = p.ok(&["debug", "sim", "--until", "step=3"]);
+    assert!(again.contains("stands at the 3rd entry of step after sim@1"), "{again}");
+    p.ok(&["rm", "sim.debug@6"]);
     let never = error("never");
+    assert!(!never.contains("an earlier checkpoint may"), "{never}");
     assert!(never.contains("sim@1 does not lead to `never`: it trapped: wasm trap"), "{never}");
     let unknown = error("stpe");
     assert!(unknown.contains("no function `stpe`; did you mean `step`"), "{unknown}");
@@ -402,16 +406,21 @@ fn which_directories() {
     }
     let run = ["run", "--name", "sim", "--stop-at", "2", "--dir", "work::/", &wasm];
     assert_eq!(p.dormouse(&run).code, Some(85));
-    let before = tree(&p.path("work"));
     let error = |args: &[&str]| p.dormouse(&[&["debug", "sim"], args].concat()).error().to_owned();
     let large = error(&["--max-copy", "5"]);
     assert!(large.contains("more than 5 bytes") && large.contains("--max-copy"), "{large}");
     let own = error(&["--dir", "./work/../work::/"]);
     assert!(own.contains("is the job's own directory"), "{own}");
+    fs::create_dir(p.path("work/in")).unwrap();
+    let (beneath, above) = (error(&["--dir", "work/in::/"]), error(&["--dir", ".::/"]));
+    assert!(beneath.contains("lies in the job's own directory /"), "{beneath}");
+    assert!(above.contains("has the job's own directory /"), "{above}");
+    fs::remove_dir(p.path("work/in")).unwrap();
     assert!(
         !p.store().join("debug/sim.debug").exists()
             || tree(&p.store().join("debug/sim.debug")).is_empty()
     );
+    let before = tree(&p.path("work"));
     // One that is given is used as it is, and is as it was at the stop.
     fs::copy(p.path("work/log"), p.path("mine/log")).unwrap();
     debug(&p, &["sim", "--dir", "mine::/", "--max-copy", "0"]);
@@ -427,6 +436,131 @@ fn which_directories() {
     assert!(runs.contains("job sim is running and may change its files"), "{runs}");
     p.ok(&["kill", "sim"]);
     job.wait().unwrap();
+}
+
+/// What goes on from a stop keeps its copies, whatever job it is, and before it has a checkpoint.
+#[test]
+fn copies_that_are_needed_stay() {
+    let p = Place::new();
+    let wasm = p.guest("sim", &writes());
+    fs::create_dir(p.path("work")).unwrap();
+    fs::write(p.path("work/old"), "old").unwrap();
+    let run = ["run", "--name", "sim", "--stop-at", "2", "--dir", "work::/", &wasm];
+    assert_eq!(p.dormouse(&run).code, Some(85));
+    debug(&p, &["sim", "--until", "safepoint=0"]);
+    let (first, all) = (copies(&p, "sim.debug@1"), p.store().join("debug/sim.debug"));
+    // As the same job: it takes stops as before.
+    assert_eq!(p.dormouse(&["resume", "sim.debug", "--stop-at", "0"]).code, Some(85));
+    assert_eq!(copies(&p, "sim.debug@2"), first);
+    assert_eq!(debug(&p, &["sim"])["checkpoint"], "sim.debug@3");
+    assert_eq!(debug(&p, &["sim.debug@2"])["checkpoint"], "sim.debug@4");
+    // As another.
+    let clone = ["resume", "sim.debug@2", "--clone", "x", "--stop-at", "0"];
+    let cloned = p.dormouse(&clone);
+    assert_eq!(cloned.code, Some(85), "{}", cloned.err);
+    let refused = p.dormouse(&["debug", "sim", "--name", "x"]);
+    assert!(refused.error().contains("job x has checkpoints of its own"), "{}", refused.err);
+    p.ok(&["rm", "sim.debug@1"]);
+    assert!(first.exists());
+    p.ok(&["rm", "--all", "sim.debug"]);
+    assert!(first.exists());
+    assert_eq!(fs::read_dir(&all).unwrap().count(), 1);
+    // Without a checkpoint.
+    let mut job = p.command(&["resume", "x", "--clone", "y"]);
+    let mut job = job.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    p.wait_answering("y");
+    p.ok(&["rm", "--all", "x"]);
+    assert!(first.exists());
+    p.ok(&["kill", "y"]);
+    job.wait().unwrap();
+    p.ok(&["gc"]);
+    assert!(!all.exists());
+}
+
+/// Ctrl-C and SIGTERM leave no copies; what SIGKILL leaves, the next one removes.
+#[test]
+fn copies_go_when_it_is_ended() {
+    let p = Place::new();
+    let body = "(drop (call $wait)) (loop $l (br $l)) (call $must (i32.const 1))";
+    let wasm = p.guest("sim", &program("", body));
+    fs::create_dir(p.path("work")).unwrap();
+    fs::write(p.path("work/file"), "file").unwrap();
+    let run = ["run", "--name", "sim", "--stop-at", "1", "--dir", "work::/", &wasm];
+    assert_eq!(p.dormouse(&run).code, Some(85));
+    let all = p.store().join("debug/sim.debug");
+    let left = || fs::read_dir(&all).map_or(0, Iterator::count);
+    for (name, code) in [("INT", Some(130)), ("TERM", Some(143)), ("KILL", None)] {
+        let mut child = p.command(&["debug", "sim"]).spawn().unwrap();
+        let is_copied = |dir: fs::DirEntry| dir.path().join("log").exists();
+        p.wait_for("the copies", || {
+            fs::read_dir(&all).is_ok_and(|mut all| all.any(|dir| dir.is_ok_and(is_copied)))
+        });
+        let second = p.dormouse(&["debug", "sim"]);
+        assert!(
+            second.error().contains("give these stops another name with --name"),
+            "{}",
+            second.err
+        );
+        harness::signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), code, "{name}");
+        assert_eq!(left(), usize::from(code.is_none()), "{name}");
+    }
+    p.dormouse(&["debug", "sim", "--until", "nothing"]).error();
+    assert_eq!(left(), 0);
+    assert_eq!(jobs(&p).len(), 1);
+}
+
+/// What a checkpoint records of directories is not believed of a stranger's, nor where that is not wanted.
+#[test]
+fn directories_that_are_not_taken_as_recorded() {
+    let p = Place::new();
+    let wasm = p.guest("sim", &writes());
+    for dir in ["work", "mine"] {
+        fs::create_dir(p.path(dir)).unwrap();
+        fs::write(p.path(dir).join("old"), "old").unwrap();
+    }
+    let run = ["run", "--name", "sim", "--stop-at", "2", "--dir", "work::/", &wasm];
+    assert_eq!(p.dormouse(&run).code, Some(85));
+    p.ok(&["export", "sim", "--archive", "sim.tar"]);
+    p.ok(&["import", "sim.tar", "--name", "theirs"]);
+    for args in [
+        &["debug", "sim", "--no-recorded-dirs"][..],
+        &["resume", "sim", "--until", "trap", "--no-recorded-dirs"],
+        &["debug", "theirs"],
+        &["resume", "theirs", "--until", "trap"],
+    ] {
+        let refused = p.dormouse(args);
+        let named = r#"the program needs a directory for "/""#;
+        assert!(refused.error().contains(named), "{args:?}: {}", refused.err);
+    }
+    fs::copy(p.path("work/log"), p.path("mine/log")).unwrap();
+    debug(&p, &["theirs", "--dir", "mine::/"]);
+    assert_eq!(fs::read(p.path("mine/log")).unwrap(), b"begun later");
+}
+
+/// What means nothing to it is not passed over in silence.
+#[test]
+fn options_that_mean_nothing_are_refused() {
+    let p = Place::new();
+    stopped(&p, DIVIDES, 100);
+    for option in [
+        "--timeout=1s",
+        "--stop-after=1s",
+        "--every=1s",
+        "--stats=f",
+        "--lazy",
+        "--tier-up",
+        "--on=pre-resume=true",
+        "--keep-last=1",
+        "--no-deltas",
+    ] {
+        let refused = p.dormouse(&["resume", "sim", "--until", "trap", option]);
+        assert_eq!(refused.code, Some(2), "{option}: {}", refused.err);
+        assert!(refused.err.contains("cannot be used with"), "{option}: {}", refused.err);
+    }
+    // Set somewhere, they are for other runs.
+    fs::write(p.path("dormouse.toml"), "every = \"1s\"\n").unwrap();
+    p.ok(&["resume", "sim", "--until", "trap"]);
 }
 
 /// Random numbers and clocks say the same when it is run the second time; times of files do not.
@@ -494,6 +628,15 @@ fn names_of_stops() {
         let refused = p.dormouse(args);
         assert!(refused.error().contains("job sim has checkpoints of its own"), "{}", refused.err);
     }
+    let long = "s".repeat(128);
+    assert_eq!(p.dormouse(&["resume", "sim", "--clone", &long, "--stop-at", "1"]).code, Some(85));
+    let refused = p.dormouse(&["debug", &long]);
+    assert!(
+        refused.error().contains("that name is too long; give them another"),
+        "{}",
+        refused.err
+    );
+    p.ok(&["rm", "--all", &long]);
     // The oldest go.
     for n in 0..16 {
         p.ok(&["debug", "sim", "--until", &format!("safepoint={n}")]);

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The system shares blocks instead of copying where the file system can. Files that are one under several names stay one.
-//! What is neither file, directory nor symbolic link is left out, and so is what may not be read.
+//! What is neither file, directory nor symbolic link is left out, and so is what may not be read, and the store, which INTO lies in.
 
 use crate::errors::{WasiError, doing};
 use crate::fds::Preopen;
@@ -20,10 +20,13 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, Permissions};
-use std::io;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// No path in a log is longer.
+const MOST_PATH: u32 = 1 << 16;
 
 /// What is to be made again.
 #[derive(Debug)]
@@ -34,8 +37,10 @@ pub struct Original<'a> {
     pub without: &'a [String],
     /// The undo log of the job's files, and the mark they are to go back to.
     pub undo: Option<(&'a Path, Mark)>,
-    /// How many bytes may be copied.
+    /// How many bytes may be copied, of files and of the log.
     pub most: u64,
+    /// A directory that is left out where it lies in one of the program's: what is made may lie in it.
+    pub except: Option<&'a Path>,
     /// Whether contents of files are put into them then: directories that are not there are made, with nothing in them.
     pub carried: bool,
 }
@@ -62,13 +67,14 @@ impl Replica {
     pub fn make(of: &Original<'_>, into: &Path) -> Result<Replica, WasiError> {
         let preopens = Saved::decode(of.saved)?.preopens;
         let all: Vec<(PathBuf, String)> =
-            preopens.into_iter().map(|p| (os::path_from_bytes(p.host), p.guest)).collect();
+            preopens.into_iter().map(|p| (real(&os::path_from_bytes(p.host)), p.guest)).collect();
         let wanted = |guest: &String| !of.without.contains(guest);
         // What others lie beneath comes before them.
         let mut hosts: Vec<_> = all.iter().filter(|d| wanted(&d.1)).map(|d| d.0.clone()).collect();
         hosts.sort();
         hosts.dedup();
         let mut copy = Copy { most: of.most, ..Copy::default() };
+        copy.except.extend(of.except.and_then(identity));
         let mut roots: Vec<(PathBuf, PathBuf)> = vec![];
         for host in &hosts {
             if !roots.iter().any(|(root, _)| host.starts_with(root)) {
@@ -80,19 +86,29 @@ impl Replica {
                 roots.push((host.clone(), into.join(roots.len().to_string())));
             }
         }
+        let undo = of.undo.filter(|(log, _)| !roots.is_empty() && log.exists());
+        if let Some((log, _)) = undo {
+            copy.count(log).map_err(doing(format!("looking at {}", log.display())))?;
+        }
         if copy.bytes > of.most {
             return Err(WasiError::ManyBytes { bytes: copy.bytes, most: of.most });
         }
         let making = |path: &Path| doing(format!("making a copy in {}", path.display()));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(into).map_err(making(into))?;
+        copy.except.extend(identity(into));
         for (host, to) in &roots {
             let made = match host.exists() {
                 true => copy.tree(host, to),
                 false => fs::create_dir(to),
             };
             made.map_err(making(to))?;
+            // They may have grown since they were counted.
+            if copy.copied > of.most {
+                return Err(WasiError::ManyBytes { bytes: copy.copied, most: of.most });
+            }
         }
         let place = |host: &Path| {
+            let host = real(host);
             let (root, to) = roots.iter().find(|(root, _)| host.starts_with(root))?;
             Some(to.join(host.strip_prefix(root).ok()?))
         };
@@ -102,7 +118,7 @@ impl Replica {
             .filter(|d| wanted(&d.1))
             .filter_map(|(host, guest)| Some((place(host)?, guest.clone())))
             .collect();
-        if let Some((log, mark)) = of.undo.filter(|(log, _)| log.exists()) {
+        if let Some((log, mark)) = undo {
             let own = into.join("undo");
             let copying = doing(format!("copying the undo log in {}", log.display()));
             copy.log(log, &own, &place).map_err(copying)?;
@@ -136,7 +152,11 @@ pub(crate) fn go_back(
 struct Copy {
     most: u64,
     bytes: u64,
+    /// Of these, how many were copied by now.
+    copied: u64,
     left_out: u64,
+    /// Directories that are left out.
+    except: Vec<(u64, u64)>,
     /// Files with several names, and where they are by now.
     known: HashMap<(u64, u64), PathBuf>,
 }
@@ -144,12 +164,15 @@ struct Copy {
 impl Copy {
     /// Adds up what a tree has, until it is too much.
     fn count(&mut self, root: &Path) -> io::Result<()> {
-        let mut open = vec![root.to_owned()];
+        let is_left_out = identity(root).is_some_and(|id| self.except.contains(&id));
+        let mut open = if is_left_out { vec![] } else { vec![root.to_owned()] };
         while let Some(dir) = open.pop() {
             for entry in entries(&dir, dir == root)? {
                 let Ok(meta) = entry.metadata() else { continue };
                 if meta.is_dir() {
-                    open.push(entry.path());
+                    if !self.except.contains(&(meta.dev(), meta.ino())) {
+                        open.push(entry.path());
+                    }
                 } else if meta.is_file() {
                     self.bytes = self.bytes.saturating_add(meta.len());
                 }
@@ -168,6 +191,10 @@ impl Copy {
         let mut made = vec![(to.to_owned(), meta)];
         let mut next = 0;
         let mut froms = vec![from.to_owned()];
+        if identity(from).is_some_and(|id| self.except.contains(&id)) {
+            self.left_out += 1;
+            froms.clear();
+        }
         while let Some(from) = froms.get(next).cloned() {
             let to = made[next].0.clone();
             next += 1;
@@ -175,7 +202,12 @@ impl Copy {
                 let (from, to) = (entry.path(), to.join(entry.file_name()));
                 // It may be gone by now.
                 let Ok(meta) = entry.metadata() else { continue };
-                if meta.is_dir() {
+                if self.copied > self.most {
+                    return Ok(());
+                }
+                if meta.is_dir() && self.except.contains(&(meta.dev(), meta.ino())) {
+                    self.left_out += 1;
+                } else if meta.is_dir() {
                     fs::create_dir(&to)?;
                     made.push((to, meta));
                     froms.push(from);
@@ -208,8 +240,14 @@ impl Copy {
             let (name, meta) = (entry.file_name(), entry.metadata()?);
             let to = to.join(&name);
             if name.to_str().is_some_and(|name| name.ends_with(".undo")) {
-                let log = fs::read(entry.path())?;
-                fs::write(to, moved(&log, place).unwrap_or(log))?;
+                let (mut log, mut to) = (File::open(entry.path())?, File::create_new(to)?);
+                if let Some(head) = moved(&mut BufReader::new(&log), place)? {
+                    log.seek(SeekFrom::Start(head.old))?;
+                    to.write_all(&head.new)?;
+                } else {
+                    log.rewind()?;
+                }
+                io::copy(&mut log, &mut to)?;
             } else if meta.is_file() {
                 self.file(&entry.path(), &to, &meta)?;
             }
@@ -238,12 +276,25 @@ impl Copy {
                 self.known.remove(&id);
                 return Ok(false);
             }
-            done => done?,
+            done => self.copied = self.copied.saturating_add(done?),
         };
+        if meta.mode() & 0o7000 != 0 {
+            fs::set_permissions(to, Permissions::from_mode(meta.mode() & 0o777))?;
+        }
         // Times can be set by whoever owns a file, whatever its permissions are.
         File::open(to)?.set_modified(meta.modified()?)?;
         Ok(true)
     }
+}
+
+/// Whatever links lead there.
+fn real(host: &Path) -> PathBuf {
+    fs::canonicalize(host).unwrap_or_else(|_| host.to_owned())
+}
+
+/// Which directory it is, whatever it is called.
+fn identity(dir: &Path) -> Option<(u64, u64)> {
+    fs::metadata(dir).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// What is in a directory. One that may not be read has nothing, unless it is the program's own.
@@ -254,26 +305,33 @@ fn entries(dir: &Path, own: bool) -> io::Result<Vec<fs::DirEntry>> {
     }
 }
 
-/// A log with other directories; none if it is no log. What is wrong with it is found when it is undone.
-fn moved(log: &[u8], place: &dyn Fn(&Path) -> Option<PathBuf>) -> Option<Vec<u8>> {
-    let mut rest = log.strip_prefix(MAGIC)?;
-    let number = |rest: &mut &[u8]| {
-        let (n, after) = rest.split_first_chunk::<4>()?;
-        *rest = after;
-        Some(u32::from_le_bytes(*n))
+/// The beginning of a log, with other directories.
+struct Head {
+    new: Vec<u8>,
+    /// How long it was.
+    old: u64,
+}
+
+/// What is to stand at the beginning of this log; none if it is no log. What is wrong with it is found when it is undone.
+fn moved(log: &mut dyn Read, place: &dyn Fn(&Path) -> Option<PathBuf>) -> io::Result<Option<Head>> {
+    let mut bytes = |n: u64| {
+        let mut bytes = vec![];
+        let whole = (&mut *log).take(n).read_to_end(&mut bytes)? as u64 == n;
+        Ok::<_, io::Error>(whole.then_some(bytes))
     };
-    let count = number(&mut rest)?;
-    let mut out = MAGIC.to_vec();
-    out.extend(count.to_le_bytes());
-    for _ in 0..count {
-        let n = number(&mut rest)? as usize;
-        let (host, after) = rest.split_at_checked(n)?;
-        rest = after;
-        let host = os::path_from_bytes(host.to_vec());
+    let number = |bytes: Vec<u8>| bytes.try_into().map_or(0, u32::from_le_bytes);
+    let magic = bytes(MAGIC.len() as u64)?.filter(|magic| magic == MAGIC);
+    let (Some(_), Some(count)) = (magic, bytes(4)?) else { return Ok(None) };
+    let mut head = Head { new: [&MAGIC[..], &count].concat(), old: MAGIC.len() as u64 + 4 };
+    for _ in 0..number(count) {
+        let Some(length) = bytes(4)?.map(number).filter(|n| *n <= MOST_PATH) else {
+            return Ok(None);
+        };
+        let Some(host) = bytes(length.into())? else { return Ok(None) };
+        head.old += 4 + u64::from(length);
         // Of one that is not copied nothing is undone.
-        let host = place(&host).unwrap_or_default();
-        undo::put_bytes(&mut out, &os::path_to_bytes(&host));
+        let host = place(&os::path_from_bytes(host)).unwrap_or_default();
+        undo::put_bytes(&mut head.new, &os::path_to_bytes(&host));
     }
-    out.extend(rest);
-    Some(out)
+    Ok(Some(head))
 }

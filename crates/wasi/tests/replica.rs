@@ -16,7 +16,8 @@ fn saved(dirs: &[(&Path, &str)]) -> Vec<u8> {
 }
 
 fn make(saved: &[u8], without: &[String], most: u64, into: &Path) -> Result<Replica, WasiError> {
-    Replica::make(&Original { saved, without, undo: None, most, carried: false }, into)
+    let except = into.parent();
+    Replica::make(&Original { saved, without, undo: None, most, except, carried: false }, into)
 }
 
 #[test]
@@ -43,6 +44,8 @@ fn all_that_a_directory_has() {
     )
     .unwrap();
     fs::File::open(work.join("in")).unwrap().set_modified(then).unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    mode(&work.join("file"), 0o6755).unwrap();
 
     let made = make(&saved(&[(&work, "/")]), &[], 1 << 20, &into).unwrap();
     let copy = into.join("0");
@@ -57,7 +60,8 @@ fn all_that_a_directory_has() {
     for name in ["file", "in/deep/run", "in/deep", "in", ""] {
         let [now, was] = [&copy, &work].map(|at| fs::metadata(at.join(name)).unwrap());
         assert_eq!(now.modified().unwrap(), then, "{name}");
-        assert_eq!(now.mode(), was.mode(), "{name}");
+        // A copy does not act as somebody else.
+        assert_eq!(now.mode(), was.mode() & !0o6000, "{name}");
     }
 }
 
@@ -68,17 +72,51 @@ fn one_beneath_another() {
     let (work, other) = (dir.path().join("work"), dir.path().join("other"));
     fs::create_dir_all(work.join("in")).unwrap();
     fs::create_dir_all(&other).unwrap();
+    symlink(&work, dir.path().join("link")).unwrap();
     let saved = saved(&[
         (&work.join("in"), "/in"),
         (&work, "/work"),
         (&other, "/other"),
         (&work, "/again"),
+        (&dir.path().join("link"), "/link"),
     ]);
     let into = dir.path().join("copy");
     let made = make(&saved, &["/other".to_owned()], 1 << 20, &into).unwrap();
-    let expected = [("0/in", "/in"), ("0", "/work"), ("0", "/again")];
+    let expected = [("0/in", "/in"), ("0", "/work"), ("0", "/again"), ("0", "/link")];
     let expected = expected.map(|(at, guest)| (into.join(at), guest.to_owned()));
     assert_eq!(made.dirs, expected);
+}
+
+/// The store may lie in a program's directory, or be it: a copy is not copied again.
+#[test]
+fn the_store_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = dir.path().join("work");
+    let store = work.join("in/store");
+    fs::create_dir_all(&store).unwrap();
+    fs::write(work.join("file"), "file").unwrap();
+    fs::write(store.join("blob"), [1; 600]).unwrap();
+    let into = store.join("copy");
+    let saved_work = saved(&[(&work, "/")]);
+    let made = make(&saved_work, &[], 4, &into).unwrap();
+    assert_eq!((made.bytes, made.left_out), (4, 1));
+    assert_eq!(fs::read(into.join("0/file")).unwrap(), b"file");
+    assert!(into.join("0/in").exists() && !into.join("0/in/store").exists());
+    // Whatever is excepted, the copy is.
+    let original = Original {
+        saved: &saved_work,
+        without: &[],
+        undo: None,
+        most: 1 << 20,
+        except: None,
+        carried: false,
+    };
+    let made = Replica::make(&original, &work.join("again")).unwrap();
+    assert_eq!(made.left_out, 1);
+    assert!(!work.join("again/0/again").exists());
+    let made = make(&saved(&[(&store, "/")]), &[], 0, &store.join("own")).unwrap();
+    assert_eq!(made.left_out, 1);
+    assert_eq!(fs::read_dir(store.join("own/0")).unwrap().count(), 0);
 }
 
 #[test]
@@ -95,4 +133,21 @@ fn what_is_too_large() {
     assert_eq!(make(&saved, &[], 1200, &into).unwrap().bytes, 1200);
     let missing = make(&saved, &[], 1200, &PathBuf::from("/proc/nowhere"));
     assert!(matches!(missing, Err(WasiError::Io { .. })), "{missing:?}");
+}
+
+/// The undo log is copied too.
+#[test]
+fn a_large_log_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (work, log, into) =
+        (dir.path().join("work"), dir.path().join("log"), dir.path().join("copy"));
+    fs::create_dir_all(&work).unwrap();
+    fs::create_dir_all(&log).unwrap();
+    fs::write(log.join("chain"), [b'0'; 600]).unwrap();
+    let saved = saved(&[(&work, "/")]);
+    let undo = Some((log.as_path(), 1));
+    let original =
+        Original { saved: &saved, without: &[], undo, most: 599, except: None, carried: false };
+    let refused = Replica::make(&original, &into);
+    assert!(matches!(refused, Err(WasiError::ManyBytes { bytes: 600, .. })), "{refused:?}");
 }

@@ -611,6 +611,7 @@ impl Job {
             without: &[],
             undo: Some((&self.undo, *mark)),
             most: 1 << 30,
+            except: None,
             carried: false,
         };
         let replica = Replica::make(&original, &into).unwrap();

@@ -19,6 +19,9 @@ pub struct Debug {
     /// Use this directory for a name the program knows, as it is, and not a copy of its own
     #[arg(long, value_name = "HOST::GUEST", value_hint = ValueHint::DirPath)]
     pub dir: Vec<Dir>,
+    /// Copy no directories, whatever the checkpoint says the program had: all are named with --dir
+    #[arg(long)]
+    pub no_recorded_dirs: bool,
     /// Copy at most so much of the program's directories
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = crate::size::bytes)]
     pub max_copy: u64,
@@ -48,3 +51,30 @@ pub struct Debug {
     #[command(flatten)]
     pub listing: Listing,
 }
+
+/// What means nothing to a run that is only to be stopped somewhere.
+pub const NOT_WITH_UNTIL: [&str; 23] = [
+    "dry_run",
+    "every",
+    "grace",
+    "hook_timeout",
+    "keep_daily",
+    "keep_hourly",
+    "keep_last",
+    "keep_within",
+    "lazy",
+    "max_layers",
+    "max_overhead",
+    "max_store",
+    "module",
+    "mtbf",
+    "no_deltas",
+    "no_precopy",
+    "on",
+    "stats",
+    "stop_after",
+    "stop_at",
+    "tier_up",
+    "timeout",
+    "tracking",
+];

@@ -39,6 +39,8 @@ pub fn debug(args: cli::Debug) -> Done {
         .on_notice(run::teller(args.target.job.clone(), hint.clone()))
         .max_copy(args.max_copy)
         .show_output(args.output)
+        .recorded_dirs(!args.no_recorded_dirs)
+        .signals(true)
         .interpret(args.interpret);
     if !args.no_cache {
         job = job.cache(args.cache.clone().or_else(places::cache));
@@ -123,7 +125,7 @@ fn text(stop: &Stop, frames: &[Frame], shown: &Shown) -> String {
         Where::Entry { name: function, times, .. } => {
             let entry = match times {
                 1 => "first entry".to_owned(),
-                n => format!("entry number {n}"),
+                n => format!("{} entry", ordinal(*n)),
             };
             format!("{name} stands at the {entry} of {} after {from}\n", ui::visible(function))
         }
@@ -156,9 +158,34 @@ fn text(stop: &Stop, frames: &[Frame], shown: &Shown) -> String {
     out
 }
 
+/// `2nd`, `11th`.
+fn ordinal(n: u32) -> String {
+    let ending = match (n % 10, n % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{n}{ending}")
+}
+
 fn trap(out: &mut String, what: &str, message: &str, places: &[dormouse::Place]) {
     let _ = writeln!(out, "{what}: {}", ui::visible(&dormouse::one_line(message)));
     for line in run::places(places) {
         let _ = writeln!(out, "  {}", ui::visible(&line));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ordinal;
+
+    #[test]
+    fn ordinals() {
+        let all = [2, 3, 4, 11, 12, 13, 21, 22, 101, 111].map(ordinal);
+        let expected =
+            ["2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th"];
+        assert_eq!(all, expected);
     }
 }

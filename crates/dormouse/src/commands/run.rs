@@ -68,12 +68,13 @@ pub fn resume(args: cli::Resume) -> Done {
     for identities in args.opening.identities()? {
         job = job.identities(identities);
     }
+    job = job.recorded_dirs(!args.no_recorded_dirs);
     if let Some(until) = args.until {
         let store = args.opening.store(&args.engine.place)?;
         let shown = super::debug::Shown { json: false, all: false, hint };
         return super::debug::stop(job, &store, &args.target, &until, &shown);
     }
-    job = job.recorded_dirs(!args.no_recorded_dirs).lazy(args.lazy);
+    job = job.lazy(args.lazy);
     if args.dry_run {
         return rehearse(job, &args.target, args.json);
     }
@@ -303,6 +304,10 @@ pub fn teller(what: String, hint: String) -> impl Fn(Notice) + Send + Sync {
             spin(None);
             ui::note("stopped without a checkpoint; older ones are whole");
             std::process::exit(exit::INTERRUPTED.into());
+        }
+        Notice::Interrupted { signal } => {
+            spin(None);
+            std::process::exit(128 + signal);
         }
         Notice::Unreadable { message } => {
             ui::error(&format!(

@@ -159,7 +159,8 @@ impl Job {
         self
     }
 
-    /// Whether SIGTERM, SIGUSR1 and SIGINT to this process are orders to this job.
+    /// Whether SIGTERM, SIGUSR1 and SIGINT to this process are orders to this job; of [`Job::until`], whether SIGTERM and SIGINT
+    /// remove its copies and are told.
     pub fn signals(mut self, listen: bool) -> Job {
         self.signals = listen;
         self

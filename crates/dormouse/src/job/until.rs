@@ -14,7 +14,7 @@ use super::{Job, undo_log};
 use crate::carrying::carried;
 use crate::lease::Lease;
 use crate::outcome::{Notice, Outcome};
-use crate::travel::{self, Given, Scene, Stop, Until, Where, origin};
+use crate::travel::{self, Ending, Given, Scene, Stop, Unfinished, Until, Where, origin};
 use crate::upkeep::Standing;
 use crate::writer::Writer;
 use crate::{Error, Files, Result, Target, annotations, running};
@@ -48,11 +48,18 @@ pub(super) struct Again {
     pub input: Option<PathBuf>,
     /// It is a step back.
     back: bool,
+    unfinished: Unfinished,
 }
 
 impl Default for Again {
     fn default() -> Again {
-        Again { most: 1 << 30, output: false, input: None, back: false }
+        Again {
+            most: 1 << 30,
+            output: false,
+            input: None,
+            back: false,
+            unfinished: Unfinished::default(),
+        }
     }
 }
 
@@ -121,14 +128,27 @@ impl Job {
             return Err(StoreError::NoJob { job: from.job }.into());
         };
         let program = newest.annotations.get(annotations::PROGRAM).unwrap_or(&from.job).clone();
-        let name = self.name.take().unwrap_or_else(|| match origin(newest) {
-            Some(_) => from.job.clone(),
-            None => format!("{}.debug", from.job),
+        let name = self.name.take().unwrap_or_else(|| match travel::are_stops(&known) {
+            true => from.job.clone(),
+            false => format!("{}.debug", from.job),
         });
-        if store.list(&name)?.iter().any(|c| origin(c).is_none()) {
+        let stops = store.list(&name).map_err(|e| match e {
+            StoreError::BadJobName { name } if name.ends_with(".debug") => {
+                Error::NoNameForStops { name }
+            }
+            e => e.into(),
+        })?;
+        if !stops.is_empty() && !travel::are_stops(&stops) {
             return Err(Error::NotOfStops { job: name });
         }
-        let lease = self.take_lease(&name, &program)?;
+        let watch = || Ending::watch(self.again.unfinished.clone(), self.report.clone());
+        let _ending = self.signals.then(watch).transpose()?;
+        let lease = self.take_lease(&name, &program).map_err(|e| match e {
+            Error::Running { job, .. } => Error::DebuggedTwice { job },
+            e => e,
+        })?;
+        // Copies of runs that were killed.
+        let _ = travel::sweep(&store, &name);
         let all = match (from.number, &until) {
             (None, Until::Function(_)) => known.iter().rev().map(|c| Some(c.number)).collect(),
             (number, _) => vec![number],
@@ -165,7 +185,8 @@ impl Job {
                 Err(how) => tried.push((checkpoint.info.name(), how)),
             }
         }
-        Err(not_reached(&tried, &until))
+        let is_earlier = |c: &CheckpointInfo| from.number.is_some_and(|n| c.number < n);
+        Err(not_reached(&tried, &until, known.iter().any(is_earlier)))
     }
 
     /// What it remembers of the job that it is run from is not for stops.
@@ -251,7 +272,9 @@ impl Job {
         let info = &checkpoint.info;
         let preopens = Wasi::describe(&checkpoint.state.wasi)?.preopens;
         let is_given = |guest: &str| self.dirs.iter().any(|(_, given)| given == guest);
-        let copied = preopens.iter().any(|p| !is_given(&p.guest));
+        // A stranger is not to say what is copied.
+        let recorded_dirs = self.recorded_dirs && !info.pulled;
+        let copied = recorded_dirs && preopens.iter().any(|p| !is_given(&p.guest));
         if copied && info.job != name && running::is_running(&self.store, &info.job) {
             return Err(Error::FilesInUse { job: info.job.clone() });
         }
@@ -263,9 +286,11 @@ impl Job {
             name,
             checkpoint,
             dirs: &self.dirs,
+            recorded_dirs,
             undo: mark.filter(|_| self.undoes()).map(|mark| (log.as_path(), mark)),
             most: self.again.most,
             carried: self.files == Some(Files::Copy) && checkpoint.files().is_some(),
+            unfinished: self.again.unfinished.clone(),
         })
     }
 
@@ -275,9 +300,7 @@ impl Job {
         let care = Care::Brief(Duration::from_secs(2));
         // The next one does it.
         let _ = store.retain(&[name.to_owned()], &rules, care);
-        if let Ok(stops) = store.list(name) {
-            let _ = travel::sweep(&self.store, name, &stops);
-        }
+        let _ = travel::sweep(store, name);
     }
 }
 
@@ -298,7 +321,7 @@ fn counted_back(store: &Store, from: &Target, until: &Until) -> Result<(Target, 
     }
 }
 
-fn not_reached(tried: &[(String, String)], until: &Until) -> Error {
+fn not_reached(tried: &[(String, String)], until: &Until, has_earlier: bool) -> Error {
     let names: Vec<&str> = tried.iter().map(|t| t.0.as_str()).collect();
     let from = match names[..] {
         [one] => one.to_owned(),
@@ -313,7 +336,7 @@ fn not_reached(tried: &[(String, String)], until: &Until) -> Error {
     let how = tried.first().map_or("it could not be read".to_owned(), |t| t.1.clone());
     let hint = match until {
         Until::Trap => "; `--until proc_exit` stops it where it ends by itself",
-        Until::Function(_) if tried.len() == 1 => {
+        Until::Function(_) if has_earlier => {
             "; an earlier checkpoint may (`dormouse debug JOB --until FUNCTION` tries all)"
         }
         _ => "",
@@ -510,7 +533,8 @@ impl Replay<'_> {
             guard: Some(Guard(&may_write)),
             ..NewCheckpoint::new(&self.writer.module, &state, &pages)
         };
-        let saved = self.writer.store.save(&self.writer.job, new);
+        let save = || Ok(self.writer.store.save(&self.writer.job, new)?);
+        let saved = self.scene.finish(save);
         unsaved.put_back(run)?;
         Ok((saved?, mark))
     }
