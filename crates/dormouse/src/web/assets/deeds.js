@@ -49,7 +49,7 @@ export class Deeds {
         const [when, badge, , says, log] = node.children;
         say(when, clock(deed.when, this.page.now));
         badge.dataset.state = deed.state;
-        say(badge, { running: "running", done: "done", failed: "failed" }[deed.state]);
+        say(badge, { running: "running", done: "done", ended: "ended", failed: "failed" }[deed.state]);
         say(says, deed.says);
         log.hidden = !deed.log;
         say(log.children[0], deed.log ?? "");
