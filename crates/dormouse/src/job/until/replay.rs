@@ -318,6 +318,7 @@ fn go_by(run: &mut Run, safepoints: u64, at_once: u32) -> Result<(u64, Event)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dormouse_engine::{Entries, Machine, Options};
     use dormouse_wasi::WasiConfig;
 
     /// However many are counted at once, it stands at the same place, and traps after as many.
