@@ -16,15 +16,23 @@ function dress(node, attributes, children) {
     else if (value === true) node.setAttribute(key, "");
     else if (value !== false && value != null) node.setAttribute(key, value);
   }
-  node.append(...children.flat().filter((child) => child != null));
+  const shown = (child) => (typeof child === "string" ? visible(child) : child);
+  node.append(...children.flat().filter((child) => child != null).map(shown));
   return node;
+}
+
+/** What would act on a terminal it is pasted into, or turns letters around, as it is written in code. */
+export function visible(text) {
+  const unseen = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
+  return text.replace(unseen, (char) => `\\u{${char.charCodeAt(0).toString(16)}}`);
 }
 
 export const id = (name) => document.getElementById(name);
 
 /** Sets a text only where it is another, so that nothing is read out or selected anew. */
 export function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = visible(String(text ?? ""));
+  if (node.textContent !== shown) node.textContent = shown;
 }
 
 /** Children for items, kept by key, so that focus stays where it is. */
