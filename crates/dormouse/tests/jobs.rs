@@ -261,6 +261,8 @@ fn a_failed_write_harms_nothing() {
     let bulky = p.guest("bulky", &bulky());
     let expected = p.ok(&["run", &bulky]);
     let job = p.start("big", &[&bulky]);
+    p.wait_answering("big");
+    // It fills its memory.
     std::thread::sleep(std::time::Duration::from_millis(200));
     p.ok(&["checkpoint", "big", "--stop"]);
     assert_eq!(Ended::wait(job).code, Some(85));
@@ -294,6 +296,8 @@ fn only_what_changed_is_written() {
         blobs.map(|e| e.unwrap().metadata().unwrap().len()).sum::<u64>()
     };
     let mut job = p.start("big", &["--max-layers", "2", &bulky]);
+    p.wait_answering("big");
+    // It fills its memory.
     std::thread::sleep(std::time::Duration::from_millis(200));
     p.ok(&["checkpoint", "big"]);
     let first = size();
@@ -370,6 +374,8 @@ fn without_its_parent() {
     let bulky = p.guest("bulky", &bulky());
     let expected = p.ok(&["run", &bulky]);
     let job = p.start("big", &[&bulky]);
+    p.wait_answering("big");
+    // It fills its memory.
     std::thread::sleep(std::time::Duration::from_millis(200));
     p.ok(&["checkpoint", "big"]);
     for blob in std::fs::read_dir(p.store().join("blobs/sha256")).unwrap() {
