@@ -21,7 +21,8 @@ pub fn ui(args: cli::Ui) -> Done {
         let path = what.into();
         move |source| Error::Io { action, path, source }
     };
-    let signals = Signals::new([SIGHUP, SIGINT, SIGTERM]);
+    let ends = [SIGINT, SIGTERM].into_iter().chain((!outlives_the_terminal()).then_some(SIGHUP));
+    let signals = Signals::new(ends);
     let mut signals = signals.map_err(failed("wait for", "signals"))?;
     let address = page.address();
     ui::print(&format!("{address}\n"));
@@ -34,6 +35,14 @@ pub fn ui(args: cli::Ui) -> Done {
     // Whichever it was: the page has ended.
     let _ = signals.forever().next();
     Ok(0)
+}
+
+/// Whether it was started with `nohup`: then it is not to hear of the end of the terminal.
+fn outlives_the_terminal() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
 }
 
 /// Has the desktop's browser open it, if there is a desktop. The address has the token, and everybody on this host can see with which
