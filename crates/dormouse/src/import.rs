@@ -172,7 +172,7 @@ impl Capture {
             references: said.globals,
             tables: said.tables,
             memories: said.memories,
-            dropped: parts.next("dropped", MAX_PART)?.into_iter().map(|flag| flag != 0).collect(),
+            dropped: parts.next("dropped", MAX_PART)?,
         };
         let state = program.state(&captured, sha256(&module), wasi);
         let state = state.map_err(dormouse_engine::Error::from)?;

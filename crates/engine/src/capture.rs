@@ -5,8 +5,8 @@ use crate::run::{Call, Run};
 use crate::values::Passed;
 use crate::{Error, Result};
 use dormouse_memory::Watch;
-use dormouse_state::{Frame, Memory, Site, State, Table, Value};
-use dormouse_transform::{Cell, Program, Source, ValType, names, names::control};
+use dormouse_state::{Frame, Memory, Site, State, Table};
+use dormouse_transform::{Program, names, names::control};
 
 impl Run {
     /// The state of a stopped program. Its memories are read with [`Run::memory`].
@@ -46,28 +46,12 @@ impl Run {
             frames.push(waiting(program, call)?);
         }
         let mut reader = Reader::new(self, &inventory.references, inventory.tags)?;
-        for f in saved {
-            let site = Site { func: f.func, offset: f.offset };
-            let mut frame = Frame { site, locals: vec![], operands: vec![] };
-            let mut operands = vec![];
-            for (source, ty, cell) in f.values {
-                let value = match cell {
-                    Cell::Bits(b) => number(ty, b),
-                    Cell::Reference(h, i) => {
-                        let table = reader.own.references[h as usize];
-                        let r = table.and_then(|(t, _)| t.get(&mut reader.store, i.into()));
-                        reader.reference(r)?
-                    }
-                };
-                match source {
-                    Source::Local(l) => frame.locals.push((l, value)),
-                    Source::Operand(p) => operands.push((p, value)),
-                }
-            }
-            frame.locals.sort_unstable_by_key(|l| l.0);
-            operands.sort_unstable_by_key(|o| o.0);
-            frame.operands = operands.into_iter().map(|o| o.1).collect();
-            frames.push(frame);
+        for saved in saved {
+            frames.push(saved.into_frame(|hierarchy, entry| {
+                let table = reader.own.references[hierarchy as usize];
+                let found = table.and_then(|(t, _)| t.get(&mut reader.store, entry.into()));
+                reader.reference(found)
+            })?);
         }
 
         let mut globals = Vec::with_capacity(inventory.globals.len());
@@ -94,10 +78,7 @@ impl Run {
             .map(|index| Ok(Memory { index, pages: self.memory_handle(index)?.size(&self.store) }))
             .collect::<Result<_>>()?;
         let flags = &self.own.control.data(&self.store)[control::DROPPED as usize..];
-        let (datas, elems) = inventory.segments;
-        let dropped = |from: u32, n: u32| {
-            (0..n).filter(|i| flags[(from + i) as usize] != 0).collect::<Vec<u32>>()
-        };
+        let (dropped_data, dropped_elems) = inventory.dropped(flags);
         Ok(State {
             module_digest: code.digest(),
             frames,
@@ -105,8 +86,8 @@ impl Run {
             tables,
             exceptions,
             memories,
-            dropped_data: dropped(0, datas),
-            dropped_elems: dropped(datas, elems),
+            dropped_data,
+            dropped_elems,
             wasi,
             host: vec![],
         })
@@ -198,14 +179,4 @@ fn waiting(program: &Program, call: &Call) -> Result<Frame> {
         }
     }
     Ok(Frame { site: Site { func, offset: 0 }, locals, operands: vec![] })
-}
-
-fn number(ty: ValType, bits: u128) -> Value {
-    match ty {
-        ValType::I32 => Value::I32(bits as u32),
-        ValType::I64 => Value::I64(bits as u64),
-        ValType::F32 => Value::F32(bits as u32),
-        ValType::F64 => Value::F64(bits as u64),
-        _ => Value::V128(bits),
-    }
 }

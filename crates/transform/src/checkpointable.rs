@@ -13,11 +13,11 @@
 //!   embedder   reads "dormouse.frames" up to "dormouse.sp", memories, tables, globals      = Captured
 //! ```
 
-use crate::frames::Cell;
+use crate::frames::number;
 use crate::helpers::encode;
 use crate::instrument::{Form, write};
-use crate::{Error, Hierarchy, Program, Result, Source};
-use dormouse_state::{Frame, Memory, Site, State, Table, Value};
+use crate::{Error, Hierarchy, Program, Result};
+use dormouse_state::{Memory, State, Table, Value};
 use wasm_encoder::{Instruction as I, MemArg};
 use wasmparser::ValType;
 
@@ -38,8 +38,8 @@ pub struct Captured {
     pub tables: Vec<Vec<Option<u32>>>,
     /// Sizes of the memories, in pages of 64 KiB.
     pub memories: Vec<u64>,
-    /// For each data segment, then for each element segment: whether it was dropped.
-    pub dropped: Vec<bool>,
+    /// For each data segment, then for each element segment: not 0 if it was dropped.
+    pub dropped: Vec<u8>,
 }
 
 impl Program {
@@ -62,30 +62,17 @@ impl Program {
         let fill = [captured.functions.len() as u32, captured.objects, 0];
         let mut frames = vec![];
         for saved in self.read_frames(&captured.frames, fill)? {
-            let site = Site { func: saved.func, offset: saved.offset };
-            let mut frame = Frame { site, locals: vec![], operands: vec![] };
-            let mut operands = vec![];
-            for (source, ty, cell) in saved.values {
-                let value = match cell {
-                    Cell::Bits(bits) => number(ty, bits),
-                    Cell::Reference(Hierarchy::Func, n) => {
-                        let function = captured.functions.get(n as usize);
-                        Value::FuncRef(*function.ok_or(Error::Frames("too few references"))?)
-                    }
-                    Cell::Reference(Hierarchy::Extern, _) => Value::ExternRefNull,
-                    Cell::Reference(Hierarchy::Exn, _) => Value::ExnRef(None),
-                };
-                match source {
-                    Source::Local(local) => frame.locals.push((local, value)),
-                    Source::Operand(place) => operands.push((place, value)),
+            frames.push(saved.into_frame(|hierarchy, n| match hierarchy {
+                Hierarchy::Func => {
+                    let function = captured.functions.get(n as usize);
+                    Ok(Value::FuncRef(*function.ok_or(Error::Frames("too few references"))?))
                 }
-            }
-            frame.locals.sort_unstable_by_key(|local| local.0);
-            operands.sort_unstable_by_key(|operand| operand.0);
-            frame.operands = operands.into_iter().map(|operand| operand.1).collect();
-            frames.push(frame);
+                Hierarchy::Extern => Ok(Value::ExternRefNull),
+                Hierarchy::Exn => Ok(Value::ExnRef(None)),
+            })?);
         }
         let inventory = self.inventory();
+        let (dropped_data, dropped_elems) = inventory.dropped(&captured.dropped);
         let reference = |ty: ValType, function: Option<u32>| match Hierarchy::of(ty) {
             Some(Hierarchy::Func) => Value::FuncRef(function),
             Some(Hierarchy::Exn) => Value::ExnRef(None),
@@ -114,11 +101,6 @@ impl Program {
             return Err(Error::Frames("memories are missing"));
         }
         let memories = (0..).zip(&captured.memories);
-        let (datas, elems) = inventory.segments;
-        let dropped = |from: u32, n: u32| {
-            let is = |i: &u32| captured.dropped.get((from + i) as usize) == Some(&true);
-            (0..n).filter(is).collect::<Vec<u32>>()
-        };
         Ok(State {
             module_digest: digest,
             frames,
@@ -126,21 +108,11 @@ impl Program {
             tables,
             exceptions: vec![],
             memories: memories.map(|(index, &pages)| Memory { index, pages }).collect(),
-            dropped_data: dropped(0, datas),
-            dropped_elems: dropped(datas, elems),
+            dropped_data,
+            dropped_elems,
             wasi,
             host: vec![],
         })
-    }
-}
-
-fn number(ty: ValType, bits: u128) -> Value {
-    match ty {
-        ValType::I32 => Value::I32(bits as u32),
-        ValType::I64 => Value::I64(bits as u64),
-        ValType::F32 => Value::F32(bits as u32),
-        ValType::F64 => Value::F64(bits as u64),
-        _ => Value::V128(bits),
     }
 }
 

@@ -10,6 +10,7 @@
 
 use crate::layout::{Hierarchy, Layout, Source, width};
 use crate::{Error, Program, Result};
+use dormouse_state::{Frame, Site, Value};
 use wasmparser::ValType;
 
 /// One saved value.
@@ -32,6 +33,45 @@ pub struct SavedFrame {
     pub offset: u32,
     /// Source, type and value of everything saved.
     pub values: Vec<(Source, ValType, Cell)>,
+}
+
+impl SavedFrame {
+    /// The frame as a state has it; `reference` says what an entry of a hierarchy's table is.
+    ///
+    /// # Errors
+    /// Those of `reference`.
+    pub fn into_frame<E>(
+        self,
+        mut reference: impl FnMut(Hierarchy, u32) -> std::result::Result<Value, E>,
+    ) -> std::result::Result<Frame, E> {
+        let (mut locals, mut operands) = (vec![], vec![]);
+        for (source, ty, cell) in self.values {
+            let value = match cell {
+                Cell::Bits(bits) => number(ty, bits),
+                Cell::Reference(hierarchy, entry) => reference(hierarchy, entry)?,
+            };
+            match source {
+                Source::Local(local) => locals.push((local, value)),
+                Source::Operand(place) => operands.push((place, value)),
+            }
+        }
+        locals.sort_unstable_by_key(|local| local.0);
+        operands.sort_unstable_by_key(|operand| operand.0);
+        let operands = operands.into_iter().map(|operand| operand.1).collect();
+        let site = Site { func: self.func, offset: self.offset };
+        Ok(Frame { site, locals, operands })
+    }
+}
+
+/// A number or a vector of this type.
+pub(crate) fn number(ty: ValType, bits: u128) -> Value {
+    match ty {
+        ValType::I32 => Value::I32(bits as u32),
+        ValType::I64 => Value::I64(bits as u64),
+        ValType::F32 => Value::F32(bits as u32),
+        ValType::F64 => Value::F64(bits as u64),
+        _ => Value::V128(bits),
+    }
 }
 
 /// Frames being written for a resume, innermost first.

@@ -160,6 +160,18 @@ pub struct Inventory {
     pub tags: u32,
 }
 
+impl Inventory {
+    /// The data segments, and the element segments, whose flags ([`names::control::DROPPED`]) are not 0.
+    pub fn dropped(&self, flags: &[u8]) -> (Vec<u32>, Vec<u32>) {
+        let (datas, elems) = self.segments;
+        let set = |from: u32, n: u32| {
+            let is_set = |i: &u32| flags.get((from + i) as usize).is_some_and(|flag| *flag != 0);
+            (0..n).filter(is_set).collect()
+        };
+        (set(0, datas), set(datas, elems))
+    }
+}
+
 impl Program {
     /// Parses, validates and analyses a module.
     ///
