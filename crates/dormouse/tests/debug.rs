@@ -34,6 +34,17 @@ fn stopped(p: &Place, text: &str, n: u32) {
     assert_eq!(run.code, Some(85), "{}", run.err);
 }
 
+/// A job that writes into the directory `work`, stopped before it does; another, `mine`, is like that one.
+fn writing(p: &Place, options: &[&str]) {
+    let wasm = p.guest("sim", &writes());
+    for dir in ["work", "mine"] {
+        fs::create_dir(p.path(dir)).unwrap();
+        fs::write(p.path(dir).join("old"), "old").unwrap();
+    }
+    let run = ["run", "--name", "sim", "--stop-at", "2", "--dir", "work::/"];
+    assert_eq!(p.dormouse(&[&run, options, &[&wasm]].concat()).code, Some(85));
+}
+
 fn debug(p: &Place, args: &[&str]) -> Value {
     p.json(&[&["debug", "--json"], args].concat())
 }
@@ -350,11 +361,7 @@ fn writes() -> String {
 #[test]
 fn files_of_the_job_stay_as_they_are() {
     let p = Place::new();
-    let wasm = p.guest("sim", &writes());
-    fs::create_dir(p.path("work")).unwrap();
-    fs::write(p.path("work/old"), "old").unwrap();
-    let run = ["run", "--name", "sim", "--stop-at", "2", "--dir", "work::/", &wasm];
-    assert_eq!(p.dormouse(&run).code, Some(85));
+    writing(&p, &[]);
     // The job goes on to its trap: what it did after the checkpoint is in its files, and in the undo log.
     assert_eq!(p.dormouse(&["resume", "sim"]).code, Some(134));
     let both = || (tree(&p.path("work")), tree(&p.store().join("undo/sim")));
@@ -399,13 +406,7 @@ fn files_of_the_job_stay_as_they_are() {
 #[test]
 fn which_directories() {
     let p = Place::new();
-    let wasm = p.guest("sim", &writes());
-    for dir in ["work", "mine"] {
-        fs::create_dir(p.path(dir)).unwrap();
-        fs::write(p.path(dir).join("old"), "old").unwrap();
-    }
-    let run = ["run", "--name", "sim", "--stop-at", "2", "--dir", "work::/", &wasm];
-    assert_eq!(p.dormouse(&run).code, Some(85));
+    writing(&p, &[]);
     let error = |args: &[&str]| p.dormouse(&[&["debug", "sim"], args].concat()).error().to_owned();
     let large = error(&["--max-copy", "5"]);
     assert!(large.contains("more than 5 bytes") && large.contains("--max-copy"), "{large}");
@@ -442,11 +443,7 @@ fn which_directories() {
 #[test]
 fn copies_that_are_needed_stay() {
     let p = Place::new();
-    let wasm = p.guest("sim", &writes());
-    fs::create_dir(p.path("work")).unwrap();
-    fs::write(p.path("work/old"), "old").unwrap();
-    let run = ["run", "--name", "sim", "--stop-at", "2", "--dir", "work::/", &wasm];
-    assert_eq!(p.dormouse(&run).code, Some(85));
+    writing(&p, &[]);
     debug(&p, &["sim", "--until", "safepoint=0"]);
     let (first, all) = (copies(&p, "sim.debug@1"), p.store().join("debug/sim.debug"));
     // As the same job: it takes stops as before.
@@ -514,13 +511,7 @@ fn copies_go_when_it_is_ended() {
 #[test]
 fn directories_that_are_not_taken_as_recorded() {
     let p = Place::new();
-    let wasm = p.guest("sim", &writes());
-    for dir in ["work", "mine"] {
-        fs::create_dir(p.path(dir)).unwrap();
-        fs::write(p.path(dir).join("old"), "old").unwrap();
-    }
-    let run = ["run", "--name", "sim", "--stop-at", "2", "--dir", "work::/", &wasm];
-    assert_eq!(p.dormouse(&run).code, Some(85));
+    writing(&p, &[]);
     p.ok(&["export", "sim", "--archive", "sim.tar"]);
     p.ok(&["import", "sim.tar", "--name", "theirs"]);
     for args in [
@@ -841,12 +832,7 @@ fn stops_are_exported() {
 #[test]
 fn files_that_travelled() {
     let p = Place::new();
-    let wasm = p.guest("sim", &writes());
-    fs::create_dir(p.path("work")).unwrap();
-    fs::write(p.path("work/old"), "old").unwrap();
-    let run =
-        ["run", "--name", "sim", "--stop-at", "2", "--files", "copy", "--dir", "work::/", &wasm];
-    assert_eq!(p.dormouse(&run).code, Some(85));
+    writing(&p, &["--files", "copy"]);
     fs::remove_dir_all(p.path("work")).unwrap();
     let unlink = debug(&p, &["sim", "--until", "path_unlink_file"]);
     assert_eq!(functions(&unlink)[1], "_start");

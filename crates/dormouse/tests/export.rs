@@ -59,15 +59,21 @@ impl Engine {
     }
 }
 
-/// Stops a program here, at a safepoint, and has each engine go on with what it left.
-fn goes_on(guest: &Guest, engines: &[Engine], safepoint: u64) -> bool {
-    let p = Place::new();
+/// A directory with what a program reads, and how it is given to it.
+fn works(p: &Place, guest: &Guest) -> (PathBuf, String) {
     let work = p.path("work");
     fs::create_dir(&work).unwrap();
     for input in &guest.inputs {
         fs::copy(input, work.join(input.file_name().unwrap())).unwrap();
     }
     let dir = format!("{}::/work", work.display());
+    (work, dir)
+}
+
+/// Stops a program here, at a safepoint, and has each engine go on with what it left.
+fn goes_on(guest: &Guest, engines: &[Engine], safepoint: u64) -> bool {
+    let p = Place::new();
+    let (work, dir) = works(&p, guest);
     let n = safepoint.to_string();
     let mut command = p.command(&["run", "--name", "job", "--stop-at", &n, "--dir", &dir]);
     command.arg(&guest.wasm).args(&guest.args);
@@ -449,12 +455,7 @@ mod release {
     /// Into another engine, stopped there, and back: again and again, until it ends. All of it together is one run.
     fn there_and_back(guest: &Guest, engine: &Engine, first: u64, after: &[u32]) {
         let p = Place::new();
-        let work = p.path("work");
-        fs::create_dir(&work).unwrap();
-        for input in &guest.inputs {
-            fs::copy(input, work.join(input.file_name().unwrap())).unwrap();
-        }
-        let dir = format!("{}::/work", work.display());
+        let (work, dir) = works(&p, guest);
         let first = first.to_string();
         let mut command = p.command(&["run", "--name", "job", "--stop-at", &first, "--dir", &dir]);
         let mut ended = Ended::of(command.arg(&guest.wasm).args(&guest.args).output().unwrap());

@@ -1,76 +1,31 @@
 //! Chaos equality: a program stopped at every Nth safepoint, moved to a fresh instance each time
 //! through an encoded state, prints what the plain program prints and ends in the same way.
 
+mod guests;
+
 use dormouse_engine::{Code, Event, Gap, Machine, Options, Run, chaos};
 use dormouse_state::State;
-use dormouse_wasi::{RestoreOptions, Stdio, StdioConfig, Wasi, WasiConfig};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-
-struct Output(Arc<Mutex<Vec<u8>>>);
-
-impl Output {
-    fn new() -> Output {
-        Output(Arc::default())
-    }
-    fn stdio(&self) -> StdioConfig {
-        StdioConfig { stdout: Stdio::Buffer(self.0.clone()), ..StdioConfig::null() }
-    }
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-fn wasi(stdio: StdioConfig) -> Wasi {
-    Wasi::new(WasiConfig { args: vec![b"test".to_vec()], stdio, ..WasiConfig::default() }).unwrap()
-}
-
-/// Traps name functions of the transformed module; only the trap itself is compared.
-fn comparable(e: Event) -> String {
-    match e {
-        Event::Trapped(t) => {
-            let last = t.lines().last().unwrap_or_default();
-            t.lines().rev().find(|l| l.contains("trap")).unwrap_or(last).trim().into()
-        }
-        Event::Aborted(t) => t.to_string(),
-        other => format!("{other:?}"),
-    }
-}
+use dormouse_wasi::{RestoreOptions, StdioConfig, Wasi};
+use guests::{Output, comparable, guests, stdio, text, wasi};
+use std::sync::Arc;
 
 fn plain(machine: &Machine, wasm: &[u8]) -> (String, String) {
-    let out = Output::new();
+    let out = Output::default();
     let p = machine.load_plain(wasm).unwrap();
-    let e = machine.on_stack(|| p.run(wasi(out.stdio())).unwrap()).unwrap();
-    (comparable(e), out.text())
+    let e = machine.on_stack(|| p.run(wasi(&out)).unwrap()).unwrap();
+    (comparable(&e), text(&out))
 }
 
 fn under_chaos(machine: &Machine, wasm: &[u8], gap: Gap) -> (String, String, u64) {
-    let out = Output::new();
+    let out = Output::default();
     let code = Arc::new(machine.load(wasm.into()).unwrap());
     let (e, report) = machine
         .on_stack(|| {
-            let restore = || RestoreOptions { stdio: out.stdio(), ..RestoreOptions::default() };
-            chaos(&code, wasi(out.stdio()), gap, restore).unwrap()
+            let restore = || RestoreOptions { stdio: stdio(&out), ..RestoreOptions::default() };
+            chaos(&code, wasi(&out), gap, restore).unwrap()
         })
         .unwrap();
-    (comparable(e), out.text(), report.captures)
-}
-
-/// The modules in tests/wat, by name.
-fn guests() -> Vec<(String, Vec<u8>)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wat");
-    let prelude = std::fs::read_to_string(dir.join("prelude.txt")).unwrap();
-    let paths = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
-    let guest = |path: &Path| {
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let text = format!("(module\n{prelude}{})", std::fs::read_to_string(path).unwrap());
-        let wasm = wat::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        (name, wasm)
-    };
-    let guests: Vec<_> =
-        paths.filter(|p| p.extension() == Some("wat".as_ref())).map(|p| guest(&p)).collect();
-    assert!(guests.len() >= 8);
-    guests
+    (comparable(&e), text(&out), report.captures)
 }
 
 fn counting(every_loop: bool) -> Machine {
@@ -117,7 +72,7 @@ fn saved_again_before_it_runs() {
         };
         let look = || {
             for n in 1..20 {
-                let mut run = Run::start(code.clone(), wasi(StdioConfig::null())).unwrap();
+                let mut run = Run::start(code.clone(), wasi(&Output::default())).unwrap();
                 let Some(first) = stopped(&mut run, n) else { continue };
                 let mut run = resume(&code, &first.0, &first.1, StdioConfig::null());
                 assert!(stopped(&mut run, 0) == Some(first), "{name}: ran on from stop {n}");
@@ -136,23 +91,23 @@ fn frames_where_nothing_is_polled() {
     for (name, wasm) in guests() {
         let (end, output) = plain(&machines[0], &wasm);
         let codes = machines.each_ref().map(|m| Arc::new(m.load((&*wasm).into()).unwrap()));
-        let out = Output::new();
+        let out = Output::default();
         let hops = || {
-            let mut run = Run::start(codes[0].clone(), wasi(out.stdio())).unwrap();
+            let mut run = Run::start(codes[0].clone(), wasi(&out)).unwrap();
             for hop in 1.. {
                 run.stop_after(hop % 3 + 1);
                 match run.advance().unwrap() {
                     Event::Stopped => {}
-                    end => return comparable(end),
+                    end => return comparable(&end),
                 }
                 let Ok(state) = run.state() else { continue };
                 let memories = memories(&mut run);
-                run = resume(&codes[hop as usize % 2], &state, &memories, out.stdio());
+                run = resume(&codes[hop as usize % 2], &state, &memories, stdio(&out));
             }
             unreachable!()
         };
         let found = machines[0].on_stack(hops).unwrap();
-        assert_eq!((found, out.text()), (end, output), "{name}");
+        assert_eq!((found, text(&out)), (end, output), "{name}");
     }
 }
 

@@ -1,29 +1,13 @@
 //! Deep stacks: captured and resumed without overflow, in place and in a fresh instance, and what ran
 //! before a capture can go on after it.
 
+mod guests;
+
 use dormouse_engine::{Code, Event, HEADROOM, Machine, Options, Run};
 use dormouse_state::State;
-use dormouse_wasi::{RestoreOptions, Stdio, StdioConfig, Wasi, WasiConfig};
-use std::sync::{Arc, Mutex};
-
-type Output = Arc<Mutex<Vec<u8>>>;
-
-fn stdio(out: &Output) -> StdioConfig {
-    StdioConfig { stdout: Stdio::Buffer(out.clone()), ..StdioConfig::null() }
-}
-
-fn wasi(out: &Output) -> Wasi {
-    Wasi::new(WasiConfig {
-        args: vec![b"deep".to_vec()],
-        stdio: stdio(out),
-        ..WasiConfig::default()
-    })
-    .unwrap()
-}
-
-fn text(out: &Output) -> String {
-    String::from_utf8_lossy(&out.lock().unwrap()).into_owned()
-}
+use dormouse_wasi::{RestoreOptions, Wasi};
+use guests::{Output, stdio, text, wasi};
+use std::sync::Arc;
 
 fn machine(stack: usize) -> Machine {
     Machine::new(Options { counted: true, stack, ..Options::default() }).unwrap()

@@ -1,26 +1,16 @@
 //! Programs that a debugger stops: when a function is entered, or anywhere. They go on in ordinary code and print what the
 //! plain program prints.
 
+mod guests;
+
 use dormouse_engine::{Chaos, Code, Entries, Event, Gap, HostFunctions, Machine, Options, Run};
 use dormouse_state::State;
-use dormouse_wasi::{RestoreOptions, Stdio, StdioConfig, Wasi, WasiConfig};
-use std::path::Path;
+use dormouse_wasi::{RestoreOptions, Wasi};
+use guests::{Output, comparable, guests, stdio, text, wasi};
 use std::sync::{Arc, Mutex};
 
-type Output = Arc<Mutex<Vec<u8>>>;
-
-fn stdio(out: &Output) -> StdioConfig {
-    StdioConfig { stdout: Stdio::Buffer(out.clone()), ..StdioConfig::null() }
-}
-
-fn text(out: &Output) -> String {
-    String::from_utf8_lossy(&out.lock().unwrap()).into_owned()
-}
-
 fn start(code: &Arc<Code>, out: &Output) -> Run {
-    let config =
-        WasiConfig { args: vec![b"test".to_vec()], stdio: stdio(out), ..Default::default() };
-    Run::start(code.clone(), Wasi::new(config).unwrap()).unwrap()
+    Run::start(code.clone(), wasi(out)).unwrap()
 }
 
 fn machine(counted: bool, every_loop: bool, entries: Entries) -> Machine {
@@ -28,27 +18,6 @@ fn machine(counted: bool, every_loop: bool, entries: Entries) -> Machine {
     let options =
         Options { counted, every_loop, entries, quick, alone, stack, ..Options::default() };
     Machine::new(options).unwrap()
-}
-
-fn comparable(e: &Event) -> String {
-    match e {
-        Event::Trapped(t) => t.lines().last().unwrap_or_default().trim().into(),
-        Event::Aborted(t) => t.to_string(),
-        other => format!("{other:?}"),
-    }
-}
-
-/// The modules in tests/wat, by name.
-fn guests() -> Vec<(String, Vec<u8>)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wat");
-    let prelude = std::fs::read_to_string(dir.join("prelude.txt")).unwrap();
-    let paths = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
-    let guest = |path: &Path| {
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let text = format!("(module\n{prelude}{})", std::fs::read_to_string(path).unwrap());
-        (name, wat::parse_str(&text).unwrap())
-    };
-    paths.filter(|p| p.extension() == Some("wat".as_ref())).map(|p| guest(&p)).collect()
 }
 
 fn plain(wasm: &[u8]) -> (String, String) {

@@ -8,10 +8,13 @@
 //!           with -mllvm -wasm-use-legacy-eh=true: NAME.legacy.wasm, and =false: NAME.wasm (clang 21)
 //! ```
 
+mod guests;
+
 use dormouse_engine::{Event, Gap, Machine, Options, chaos};
 use dormouse_transform::{OffsetMap, Program};
-use dormouse_wasi::{RestoreOptions, Stdio, StdioConfig, Wasi, WasiConfig};
-use std::sync::{Arc, Mutex};
+use dormouse_wasi::RestoreOptions;
+use guests::{Output, stdio, text, wasi};
+use std::sync::Arc;
 
 const GAPS: [Gap; 4] =
     [Gap::Every(1), Gap::Every(2), Gap::Every(7), Gap::Random { seed: 5, most: 60 }];
@@ -19,21 +22,6 @@ const GAPS: [Gap; 4] =
 fn machine() -> Machine {
     Machine::new(Options { counted: true, every_loop: true, stack: 8 << 20, ..Options::default() })
         .unwrap()
-}
-
-type Output = Arc<Mutex<Vec<u8>>>;
-
-fn stdio(out: &Output) -> StdioConfig {
-    StdioConfig { stdout: Stdio::Buffer(out.clone()), ..StdioConfig::null() }
-}
-
-fn wasi(out: &Output) -> Wasi {
-    Wasi::new(WasiConfig { args: vec![b"p".to_vec()], stdio: stdio(out), ..Default::default() })
-        .unwrap()
-}
-
-fn text(out: &Output) -> String {
-    String::from_utf8(out.lock().unwrap().clone()).unwrap()
 }
 
 fn plain(machine: &Machine, wasm: &[u8]) -> (Event, String) {

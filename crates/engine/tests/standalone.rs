@@ -1,47 +1,14 @@
 //! A module that goes on from a state by itself: run plainly, without safepoints, it prints what is left of what the
 //! program would have printed, and ends as it would have.
 
+mod guests;
+
 use dormouse_engine::{Event, Machine, Options, Run};
 use dormouse_state::State;
 use dormouse_transform::{Glue, Program, Snapshot};
-use dormouse_wasi::{RestoreOptions, Stdio, StdioConfig, Wasi, WasiConfig};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-
-fn stdio(out: &Arc<Mutex<Vec<u8>>>) -> StdioConfig {
-    StdioConfig { stdout: Stdio::Buffer(out.clone()), ..StdioConfig::null() }
-}
-
-fn text(out: &Mutex<Vec<u8>>) -> String {
-    String::from_utf8_lossy(&out.lock().unwrap()).into_owned()
-}
-
-/// Traps name functions by their index, which is another.
-fn comparable(e: Event) -> String {
-    match e {
-        Event::Trapped(t) => {
-            let last = t.lines().last().unwrap_or_default();
-            t.lines().rev().find(|l| l.contains("trap")).unwrap_or(last).trim().into()
-        }
-        Event::Aborted(t) => t.to_string(),
-        other => format!("{other:?}"),
-    }
-}
-
-fn guests() -> Vec<(String, Vec<u8>)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wat");
-    let prelude = std::fs::read_to_string(dir.join("prelude.txt")).unwrap();
-    let paths = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
-    let is_wat = |p: &std::path::PathBuf| p.extension() == Some("wat".as_ref());
-    paths
-        .filter(is_wat)
-        .map(|path| {
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            let text = format!("(module\n{prelude}{})", std::fs::read_to_string(&path).unwrap());
-            (name, wat::parse_str(&text).unwrap())
-        })
-        .collect()
-}
+use dormouse_wasi::{RestoreOptions, Wasi};
+use guests::{comparable, guests, stdio, text, wasi};
+use std::sync::Arc;
 
 /// What of a memory is not zero, in runs of pages.
 fn runs(memory: &[u8]) -> Vec<(u64, Vec<u8>)> {
@@ -65,15 +32,13 @@ fn goes_on_by_itself() {
     for (name, wasm) in guests() {
         let code = Arc::new(machine.load((&*wasm).into()).unwrap());
         let whole = Arc::default();
-        let config = || WasiConfig { args: vec![b"test".to_vec()], ..WasiConfig::default() };
-        let wasi = |stdio| Wasi::new(WasiConfig { stdio, ..config() }).unwrap();
         let p = machine.load_plain(&wasm).unwrap();
-        let end = machine.on_stack(|| p.run(wasi(stdio(&whole))).unwrap()).unwrap();
-        let end = comparable(end);
+        let end = machine.on_stack(|| p.run(wasi(&whole)).unwrap()).unwrap();
+        let end = comparable(&end);
         let look = || {
             for n in (1..12).chain((12..2000).step_by(97)) {
                 let out = Arc::default();
-                let mut run = Run::start(code.clone(), wasi(stdio(&out))).unwrap();
+                let mut run = Run::start(code.clone(), wasi(&out)).unwrap();
                 run.stop_after(n);
                 if run.advance().unwrap() != Event::Stopped {
                     break;
@@ -86,7 +51,7 @@ fn goes_on_by_itself() {
                 let restore = RestoreOptions { stdio: stdio(&out), ..RestoreOptions::default() };
                 let wasi = Wasi::restore(&state.wasi, restore).unwrap();
                 let rest = machine.load_plain(&rest).unwrap().run(wasi).unwrap();
-                assert_eq!(comparable(rest), end, "{name} after safepoint {n}");
+                assert_eq!(comparable(&rest), end, "{name} after safepoint {n}");
                 assert_eq!(text(&out), text(&whole), "{name} after safepoint {n}");
                 stops += 1;
             }

@@ -2,14 +2,14 @@
 //! is blocked in a call.
 #![allow(missing_docs)]
 
+mod guests;
+
 use dormouse_engine::{Code, Error, Event, HostFunctions, Machine, Options, Run};
 use dormouse_wasi::{Stdio, StdioConfig, Wasi, WasiConfig};
+use guests::{Output, guests};
 use std::io::Write;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-
-type Output = Arc<Mutex<Vec<u8>>>;
 
 fn wasi(stdin: Stdio, out: &Output) -> Wasi {
     let stdio = StdioConfig { stdin, stdout: Stdio::Buffer(out.clone()), ..StdioConfig::null() };
@@ -26,24 +26,6 @@ fn machines(counted: bool) -> [Machine; 3] {
         let options = Options { quick, pulley, alone, deterministic, stack, ..places };
         Machine::new(options).unwrap()
     })
-}
-
-fn modules() -> Vec<(PathBuf, Arc<[u8]>)> {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wat");
-    let prelude = include_str!("wat/prelude.txt");
-    let mut all: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "wat"))
-        .filter_map(|path| {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let wasm = wat::parse_str(format!("(module\n{prelude}{text})")).ok()?;
-            Some((path, wasm.into()))
-        })
-        .collect();
-    all.sort();
-    assert!(all.len() > 8, "only {} modules", all.len());
-    all
 }
 
 /// Stops after every `gap` safepoints and moves on, in turn; the end, the output, and how often it moved.
@@ -76,7 +58,8 @@ fn moving(codes: &[Arc<Code>], gap: u32) -> (String, Vec<u8>, u32) {
 fn programs_move_at_any_safepoint() {
     let machines = machines(true);
     let mut all = 0;
-    for (path, wasm) in modules() {
+    for (name, wasm) in guests() {
+        let wasm: Arc<[u8]> = wasm.into();
         // Where the interpreter lacks something there are two.
         let codes: Vec<_> = machines.iter().filter_map(|m| m.load(wasm.clone()).ok()).collect();
         let codes: Vec<_> = codes.into_iter().map(Arc::new).collect();
@@ -88,7 +71,6 @@ fn programs_move_at_any_safepoint() {
                 let plain = moving(&codes[..1], i32::MAX as u32);
                 for gap in [1, 7, 40] {
                     let (end, out, moves) = moving(&codes, gap);
-                    let name = path.display();
                     assert_eq!(end, plain.0, "{name}, every {gap}");
                     assert!(out == plain.1, "{name}, every {gap}: it prints something else");
                     all += moves;
